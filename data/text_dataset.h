@@ -1,0 +1,46 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include <torch/types.h>
+
+#include "core/philox.h"
+#include "data/tokenizer.h"
+
+namespace lowbank {
+
+/// Tokens of a text file, cut into examples of `context` tokens (non-overlapping, rest dropped).
+/// An example predicts its tokens 1..context-1 from those before them.
+class TextDataset {
+ public:
+  /// Errors: IoError for the file; ConfigError if the text has fewer tokens than one example.
+  TextDataset(const std::string& path, const Tokenizer& tokenizer, std::int64_t context);
+
+  std::int64_t size() const { return num_examples_; }
+  /// Examples `indices` [B] as ids [B, context] int64.
+  torch::Tensor batch(std::span<const std::int64_t> indices) const;
+  std::int64_t num_tokens() const { return tokens_.numel(); }
+
+ private:
+  torch::Tensor tokens_;
+  std::int64_t context_;
+  std::int64_t num_examples_;
+};
+
+/// Which examples step after step sees: every epoch is a permutation keyed by (seed, epoch), so any
+/// position is computed, not replayed, and a resumed run goes on exactly.
+class EpochSampler {
+ public:
+  EpochSampler(std::int64_t num_examples, const RandomKey& key);
+  /// Example at `position` of the endless stream.
+  std::int64_t at(std::int64_t position);
+
+ private:
+  std::int64_t num_examples_;
+  RandomKey key_;
+  std::int64_t epoch_ = -1;
+  std::vector<std::int64_t> order_;
+};
+
+}  // namespace lowbank

@@ -1,0 +1,53 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include <torch/types.h>
+
+#include "config/run_stage.h"
+#include "config/stage_configs.h"
+#include "data/tokenizer.h"
+
+namespace lowbank {
+
+class LanguageModel;
+
+/// Token windows of a text, ready to be scored again and again (noise trials use the same ones).
+struct PerplexityText {
+  struct Window {
+    std::int64_t begin = 0;       ///< first token
+    std::int64_t length = 0;
+    std::int64_t num_scored = 0;  ///< predictions of its last tokens that count
+  };
+  torch::Tensor ids_T;            ///< all tokens of the text, int64
+  std::vector<Window> windows;
+  std::int64_t num_words = 0;     ///< words and bytes of the text that scored tokens cover
+  std::int64_t num_bytes = 0;
+};
+
+struct PerplexityResult {
+  double nll_sum = 0;  ///< nats
+  std::int64_t num_predicted = 0;
+  double seconds = 0;
+  double mean_nll() const { return nll_sum / static_cast<double>(num_predicted); }
+};
+
+/// Reads and cuts the text as `config` says (rules: docs/evaluate.md).
+/// Errors: IoError; ConfigError when the text is shorter than a window, or the context is longer
+/// than `max_context` (0 = no limit).
+PerplexityText open_perplexity_text(const PerplexityConfig& config, const Tokenizer& tokenizer,
+                                    std::int64_t max_context);
+
+/// Sum of the negative log-likelihoods. Errors: ResourceError when it is not finite and
+/// `require_finite`.
+PerplexityResult score_text(LanguageModel& model, const PerplexityText& text,
+                            std::int64_t batch_size, bool show_progress,
+                            bool require_finite = true);
+
+/// perplexity, word_perplexity, byte_perplexity, bits_per_byte and what they were computed from.
+void report_perplexity(const PerplexityResult& result, const PerplexityText& text,
+                       const PerplexityConfig& config, Metrics& metrics);
+
+}  // namespace lowbank

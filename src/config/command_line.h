@@ -1,0 +1,20 @@
+#pragma once
+
+#include <span>
+#include <string>
+
+#include "config/stage_config.h"
+
+namespace lowbank {
+
+enum class ParseOutcome { kRun, kHelpShown };
+
+/// Fills `config` from defaults, a recipe file, flags and --set, in that order of precedence
+/// (a later word wins among flags and --set). Prints --help or --version itself.
+/// Errors: ConfigError; IoError for a recipe that cannot be read.
+ParseOutcome parse_command_line(std::span<const std::string> arguments, StageConfig& config);
+
+/// The text of --help.
+std::string help_text(StageConfig& config);
+
+}  // namespace lowbank

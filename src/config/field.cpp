@@ -1,0 +1,251 @@
+#include "config/field.h"
+
+#include <charconv>
+#include <cmath>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "core/error.h"
+#include "core/json.h"
+#include "core/suggest.h"
+
+namespace lowbank {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+[[noreturn]] void reject(const std::string& where, const Field& field, const std::string& got) {
+  std::string wanted = std::visit(
+      [](auto* target) -> std::string {
+        using T = std::remove_pointer_t<decltype(target)>;
+        if constexpr (std::is_same_v<T, bool>) return "true or false";
+        if constexpr (std::is_same_v<T, std::int64_t>) return "a whole number";
+        if constexpr (std::is_same_v<T, double>) return "a number";
+        if constexpr (std::is_same_v<T, std::string>) return "a string";
+        if constexpr (std::is_same_v<T, std::vector<double>>) return "a list of numbers";
+        return "a list of strings";
+      },
+      field.target);
+  if (const auto range = field.range_text(); !range.empty()) wanted += ", " + range;
+  throw ConfigError(fmt::format("{}: wants {}; got {}", where, wanted, got));
+}
+
+void check_number(const std::string& where, const Field& field, double value) {
+  const bool low = field.min_is_open ? value <= field.min : value < field.min;
+  const bool high = field.max_is_open ? value >= field.max : value > field.max;
+  if (std::isnan(value) || low || high) reject(where, field, fmt::format("{}", value));
+}
+
+void check_choice(const std::string& where, const Field& field, const std::string& value) {
+  if (field.choices.empty()) return;
+  for (const auto& choice : field.choices) {
+    if (choice == value) return;
+  }
+  throw ConfigError(fmt::format("{}: '{}' is not {}{}", where, value, field.range_text(),
+                                did_you_mean(value, field.choices)));
+}
+
+void assign(const std::string& where, const Field& field, const Json& value) {
+  std::visit(
+      [&](auto* target) {
+        using T = std::remove_pointer_t<decltype(target)>;
+        if constexpr (std::is_same_v<T, bool>) {
+          if (!value.is_boolean()) reject(where, field, value.dump());
+          *target = value.get<bool>();
+        } else if constexpr (std::is_same_v<T, std::int64_t>) {
+          if (!value.is_number_integer()) reject(where, field, value.dump());
+          if (value.is_number_unsigned() && value.get<std::uint64_t>() > INT64_MAX) {
+            reject(where, field, value.dump());
+          }
+          check_number(where, field, static_cast<double>(value.get<std::int64_t>()));
+          *target = value.get<std::int64_t>();
+        } else if constexpr (std::is_same_v<T, double>) {
+          if (!value.is_number()) reject(where, field, value.dump());
+          check_number(where, field, value.get<double>());
+          *target = value.get<double>();
+        } else if constexpr (std::is_same_v<T, std::string>) {
+          if (!value.is_string()) reject(where, field, value.dump());
+          check_choice(where, field, value.get<std::string>());
+          *target = value.get<std::string>();
+        } else {
+          T list;
+          const Json items = value.is_array() ? value : Json::array({value});
+          for (const auto& item : items) {
+            if constexpr (std::is_same_v<T, std::vector<double>>) {
+              if (!item.is_number()) reject(where, field, item.dump());
+              check_number(where, field, item.get<double>());
+              list.push_back(item.get<double>());
+            } else {
+              if (!item.is_string()) reject(where, field, item.dump());
+              check_choice(where, field, item.get<std::string>());
+              list.push_back(item.get<std::string>());
+            }
+          }
+          *target = std::move(list);
+        }
+      },
+      field.target);
+}
+
+std::vector<std::string> split(const std::string& text, char separator) {
+  std::vector<std::string> parts;
+  std::size_t begin = 0;
+  while (true) {
+    const auto end = text.find(separator, begin);
+    parts.push_back(text.substr(begin, end - begin));
+    if (end == std::string::npos) return parts;
+    begin = end + 1;
+  }
+}
+
+Json parse_number(const std::string& where, const Field& field, const std::string& text) {
+  const char* const end = text.data() + text.size();
+  std::int64_t whole = 0;
+  if (auto r = std::from_chars(text.data(), end, whole); r.ec == std::errc() && r.ptr == end) {
+    return whole;
+  }
+  double real = 0;
+  if (auto r = std::from_chars(text.data(), end, real); r.ec == std::errc() && r.ptr == end) {
+    return real;
+  }
+  reject(where, field, "'" + text + "'");
+}
+
+// Text from the command line as the JSON value its field wants.
+Json text_to_json(const std::string& where, const Field& field, const std::string& text) {
+  return std::visit(
+      [&](auto* target) -> Json {
+        using T = std::remove_pointer_t<decltype(target)>;
+        if constexpr (std::is_same_v<T, bool>) {
+          if (text == "true" || text == "1") return true;
+          if (text == "false" || text == "0") return false;
+          reject(where, field, "'" + text + "'");
+        } else if constexpr (std::is_same_v<T, std::int64_t> || std::is_same_v<T, double>) {
+          return parse_number(where, field, text);
+        } else if constexpr (std::is_same_v<T, std::string>) {
+          return text;
+        } else {
+          Json list = Json::array();
+          if (text.empty()) return list;
+          if (text.front() == '[') return parse_json(text, where);
+          for (const auto& part : split(text, ',')) {
+            if constexpr (std::is_same_v<T, std::vector<double>>) {
+              list.push_back(parse_number(where, field, part));
+            } else {
+              list.push_back(part);
+            }
+          }
+          return list;
+        }
+      },
+      field.target);
+}
+
+void apply_group(Fields& fields, const Json& object, const std::string& source,
+                 const std::string& prefix, bool from_file) {
+  if (!object.is_object()) {
+    throw ConfigError(fmt::format("{}: {} wants an object; got {}", source,
+                                  prefix.empty() ? "the recipe" : prefix, object.dump()));
+  }
+  for (const auto& [key, value] : object.items()) {
+    if (from_file && (key == "source" || key == "about")) continue;
+    const std::string full = prefix.empty() ? key : prefix + "." + key;
+    Field* const field = find_field(fields, key);
+    if (field == nullptr) {
+      std::vector<std::string> known;
+      for (const auto& f : fields) known.push_back(f.name);
+      throw ConfigError(fmt::format("{}: unknown key '{}'{}", source, full,
+                                    did_you_mean(key, known)));
+    }
+    if (!field->is_group()) {
+      assign(source + ": " + full, *field, value);
+    } else if (value.is_string()) {
+      const auto path = value.get<std::string>();
+      apply_group(field->children, read_json(path, /*allow_comments=*/true), path, "", true);
+    } else {
+      apply_group(field->children, value, source, full, false);
+    }
+  }
+}
+
+}  // namespace
+
+std::string Field::range_text() const {
+  if (!choices.empty()) return fmt::format("one of {}", fmt::join(choices, ", "));
+  const bool has_min = std::isfinite(min);
+  const bool has_max = std::isfinite(max);
+  std::string text;
+  if (has_min && has_max) {
+    text = fmt::format("in {}{}, {}{}", min_is_open ? '(' : '[', min, max, max_is_open ? ')' : ']');
+  } else if (has_min) {
+    text = fmt::format("{} {}", min_is_open ? ">" : ">=", min);
+  } else if (has_max) {
+    text = fmt::format("{} {}", max_is_open ? "<" : "<=", max);
+  }
+  if (!unit_name.empty()) text += (text.empty() ? "" : " ") + unit_name;
+  return text;
+}
+
+void apply_json(Fields& fields, const Json& object, const std::string& source) {
+  apply_group(fields, object, source, "", false);
+}
+
+Field* find_field(Fields& fields, const std::string& key) {
+  const auto dot = key.find('.');
+  const auto head = key.substr(0, dot);
+  for (auto& field : fields) {
+    if (field.name != head) continue;
+    if (dot == std::string::npos) return &field;
+    return field.is_group() ? find_field(field.children, key.substr(dot + 1)) : nullptr;
+  }
+  return nullptr;
+}
+
+std::vector<std::string> field_keys(const Fields& fields) {
+  std::vector<std::string> keys;
+  for (const auto& field : fields) {
+    if (!field.is_group()) keys.push_back(field.name);
+    for (const auto& child : field_keys(field.children)) keys.push_back(field.name + "." + child);
+  }
+  return keys;
+}
+
+void apply_text(Fields& fields, const std::string& key, const std::string& text) {
+  Field* const field = find_field(fields, key);
+  if (field == nullptr) {
+    throw ConfigError(fmt::format("unknown key '{}'{}", key, did_you_mean(key, field_keys(fields))));
+  }
+  if (field->is_group()) {
+    apply_group(field->children, read_json(text, /*allow_comments=*/true), text, "", true);
+  } else {
+    assign(key, *field, text_to_json(key, *field, text));
+  }
+}
+
+Json to_json(const Fields& fields) {
+  Json out = Json::object();
+  for (const auto& field : fields) {
+    if (field.is_group()) {
+      out[field.name] = to_json(field.children);
+    } else {
+      std::visit([&](auto* target) { out[field.name] = *target; }, field.target);
+    }
+  }
+  return out;
+}
+
+void check_required(const Fields& fields) {
+  for (const auto& field : fields) {
+    if (!field.is_required) continue;
+    const bool empty = std::visit(
+        [](auto* target) {
+          if constexpr (requires { target->empty(); }) return target->empty();
+          return false;
+        },
+        field.target);
+    if (empty) throw ConfigError(fmt::format("{} is missing: {}", field.name, field.help));
+  }
+}
+
+}  // namespace lowbank

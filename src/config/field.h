@@ -1,0 +1,91 @@
+#pragma once
+
+#include <cstdint>
+#include <limits>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include <nlohmann/json_fwd.hpp>
+
+namespace lowbank {
+
+/// One key of a recipe: where its value lives, what it means, what it may be.
+///
+/// A config struct lists its fields once (`fields()`); the recipe reader, `resolved.json`, --help,
+/// the command line and the unknown-key check all walk that list. style.md point 3 proposes a
+/// template visitor; a plain list does the same and compiles once instead of once per visitor.
+class Field {
+ public:
+  using Target = std::variant<bool*, std::int64_t*, double*, std::string*, std::vector<double>*,
+                              std::vector<std::string>*>;
+  enum class Path { kNone, kInput, kOutput };
+
+  Field(std::string key, Target value, std::string meaning)
+      : name(std::move(key)), help(std::move(meaning)), target(value) {}
+  /// A group: the recipe has an object under this name, --set reaches it as name.key. A string in
+  /// its place names a JSON file with the group's keys (beside `source` and `about`).
+  Field(std::string key, std::vector<Field> group, std::string meaning)
+      : name(std::move(key)), help(std::move(meaning)), children(std::move(group)) {}
+
+  Field&& at_least(double bound) && { min = bound; return std::move(*this); }
+  Field&& at_most(double bound) && { max = bound; return std::move(*this); }
+  Field&& above(double bound) && { min = bound; min_is_open = true; return std::move(*this); }
+  Field&& below(double bound) && { max = bound; max_is_open = true; return std::move(*this); }
+  Field&& unit(std::string text) && { unit_name = std::move(text); return std::move(*this); }
+  Field&& one_of(std::vector<std::string> values) && {
+    choices = std::move(values);
+    return std::move(*this);
+  }
+  /// A path that the stage reads: part of the fingerprint by its content; "@stage" names an
+  /// earlier stage of the recipe. Empty means not given.
+  Field&& input() && { path = Path::kInput; return std::move(*this); }
+  Field&& output() && { path = Path::kOutput; return std::move(*this); }
+  /// On the command line the flag takes every word up to the next flag: --system A B C.
+  Field&& many() && { takes_many = true; return std::move(*this); }
+  Field&& required() && { is_required = true; return std::move(*this); }
+  /// Says nothing about the result (threads, quiet): left out of the fingerprint.
+  Field&& no_effect() && { affects_result = false; return std::move(*this); }
+
+  bool is_group() const { return !children.empty(); }
+  /// "in (0, 1], steps" or "one of a, b" or "".
+  std::string range_text() const;
+
+  std::string name;
+  std::string help;
+  Target target;
+  std::vector<Field> children;
+  std::vector<std::string> choices;
+  std::string unit_name;
+  double min = -std::numeric_limits<double>::infinity();
+  double max = std::numeric_limits<double>::infinity();
+  bool min_is_open = false;
+  bool max_is_open = false;
+  Path path = Path::kNone;
+  bool takes_many = false;
+  bool is_required = false;
+  bool affects_result = true;
+};
+
+using Fields = std::vector<Field>;
+
+/// Sets fields from a JSON object. Errors: ConfigError naming `source` and the full key for an
+/// unknown key (with a suggestion), a wrong type, or a value out of range.
+void apply_json(Fields& fields, const nlohmann::ordered_json& object, const std::string& source);
+
+/// Sets one field from text, as --set and flags do; `key` may be dotted. Lists are comma-separated.
+void apply_text(Fields& fields, const std::string& key, const std::string& text);
+
+/// The present values of all fields.
+nlohmann::ordered_json to_json(const Fields& fields);
+
+/// Field for a dotted key, or nullptr.
+Field* find_field(Fields& fields, const std::string& key);
+
+/// All dotted keys of leaves, groups' included.
+std::vector<std::string> field_keys(const Fields& fields);
+
+/// Errors: ConfigError for the first required field that is still empty.
+void check_required(const Fields& fields);
+
+}  // namespace lowbank

@@ -1,0 +1,25 @@
+#pragma once
+
+#include <string>
+
+#include <nlohmann/json_fwd.hpp>
+
+#include "config/stage_config.h"
+
+namespace lowbank {
+
+/// Lowbank's version, "0.1.0".
+std::string version();
+
+/// What a stage's result depends on: its resolved settings (without threads and the like), the
+/// content of its inputs, and our version.
+///
+/// Returns {"settings": hash, "version": ..., "inputs": {path: {"size_bytes", "mtime_ns", "hash"}}}.
+/// `known` is an earlier fingerprint: files whose size and time are unchanged are not read again.
+/// Errors: IoError for an input that is missing.
+nlohmann::ordered_json stage_fingerprint(StageConfig& config, const nlohmann::ordered_json& known);
+
+/// True when both describe the same settings, version and input contents (times may differ).
+bool same_fingerprint(const nlohmann::ordered_json& a, const nlohmann::ordered_json& b);
+
+}  // namespace lowbank

@@ -1,0 +1,88 @@
+#include "config/run_stage.h"
+
+#include <chrono>
+#include <cstdio>
+#include <new>
+#include <string>
+#include <vector>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "config/command_line.h"
+#include "core/error.h"
+#include "core/interrupt.h"
+#include "core/log.h"
+#include "core/progress.h"
+
+namespace lowbank {
+namespace {
+
+int fail(const std::string& name, int exit_code, std::string message) {
+  if (const auto end = message.find('\n'); end != std::string::npos) message.resize(end);
+  clear_progress_line();
+  fmt::print(stderr, "lowbank {}: {}\n", name, message);
+  return exit_code;
+}
+
+// LibTorch reports a failed allocation as a plain c10::Error, which this room does not know.
+bool is_out_of_memory(const std::string& message) {
+  return message.find("can't allocate memory") != std::string::npos ||
+         message.find("out of memory") != std::string::npos;
+}
+
+}  // namespace
+
+int guarded_main(const std::string& name, const std::function<int()>& body) {
+  try {
+    return body();
+  } catch (const Error& e) {
+    return fail(name, e.exit_code(), e.what());
+  } catch (const std::bad_alloc&) {
+    return fail(name, kExitEnvironment, "out of memory; try a smaller batch or context");
+  } catch (const std::exception& e) {
+    if (is_out_of_memory(e.what())) {
+      return fail(name, kExitEnvironment, std::string("out of memory: ") + e.what());
+    }
+    return fail(name, kExitBug, std::string("internal error, please report it: ") + e.what());
+  }
+}
+
+int run_stage_erased(int argc, char** argv, StageConfig& config,
+                     const std::function<void(RunDir*, Metrics&)>& body) {
+  const CommandInfo info = config.info();
+  return guarded_main(info.name, [&] {
+    install_signal_handlers();
+    if (parse_command_line(std::vector<std::string>(argv + 1, argv + argc), config) ==
+        ParseOutcome::kHelpShown) {
+      return kExitOk;
+    }
+    configure_log({.quiet = config.common.quiet, .json = config.common.json});
+    Metrics metrics = Metrics::object();
+    const auto start = std::chrono::steady_clock::now();
+    const auto seconds = [&] {
+      return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    };
+    if (const std::string folder = config.run_folder(); !folder.empty()) {
+      RunDir out(folder, config);
+      try {
+        body(&out, metrics);
+      } catch (const Interrupted&) {
+        out.keep();
+        throw;
+      }
+      out.begin();
+      out.write_metrics(metrics);
+      out.finish(seconds());
+    } else {
+      body(nullptr, metrics);
+    }
+    if (config.common.json) {
+      configure_log({.quiet = true, .json = false});
+      print_line(metrics.dump(-1, ' ', false, Metrics::error_handler_t::replace));
+    }
+    return kExitOk;
+  });
+}
+
+}  // namespace lowbank

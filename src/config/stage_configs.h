@@ -1,0 +1,204 @@
+#pragma once
+
+#include "config/stage_config.h"
+
+namespace lowbank {
+
+/// Text for language modelling and how it is cut.
+struct TextDataConfig {
+  std::string train;           ///< UTF-8 text to learn from
+  std::string valid;           ///< held-out text
+  std::int64_t context = 128;  ///< tokens per example; >= 2
+  Fields fields();
+};
+
+/// Optimizer, schedule and bookkeeping of one training run.
+struct TrainConfig {
+  std::int64_t steps = 100;            ///< optimizer steps; >= 0
+  std::int64_t micro_batch_size = 8;   ///< examples per forward pass
+  std::int64_t grad_accum_steps = 1;   ///< forward passes per step
+  double learning_rate = 1e-3;         ///< peak
+  double min_learning_rate_frac = 0.1; ///< of the peak, at the last step; in [0, 1]
+  std::string schedule = "cosine";     ///< after the warm-up: cosine | linear | constant
+  std::int64_t warmup_steps = 10;
+  double weight_decay = 0.1;           ///< on matrices only
+  double beta1 = 0.9;
+  double beta2 = 0.95;
+  double eps = 1e-8;
+  double max_grad_norm = 1.0;          ///< 0 = no clipping
+  std::int64_t eval_every = 50;        ///< steps between validations; 0 = only at the end
+  std::int64_t eval_max_chunks = 64;   ///< of the held-out text, per validation; 0 = all
+  std::int64_t save_every = 100;       ///< steps between resume points; 0 = only when interrupted
+  Fields fields();
+  void validate() const;
+};
+
+/// How perplexity is measured (spec of `evaluate`): non-overlapping chunks unless stride < context.
+struct PerplexityConfig {
+  std::string data;             ///< UTF-8 text
+  std::int64_t context = 512;   ///< tokens per chunk; >= 2
+  std::int64_t stride = 0;      ///< 0 = context
+  std::int64_t max_chars = 0;   ///< code points of the text to use; 0 = all
+  std::int64_t max_chunks = 0;  ///< 0 = all
+  std::int64_t batch_size = 8;  ///< chunks per forward pass; no effect on the figures
+  bool keep_last = false;       ///< score an incomplete last chunk as well
+  bool special = false;         ///< add the tokenizer's special tokens
+  Fields fields();
+  void validate() const;
+};
+
+/// Cells that hold int8 factors, and their noise (docs/noise.md).
+struct NoiseConfig {
+  std::string model = "multiplicative";         ///< multiplicative | additive
+  double sigma = 0.025;                         ///< of one cell: relative, or in level spacings
+  std::string encoding = "twos_complement";     ///< how a code becomes cell levels
+  std::int64_t weight_bits = 8;                 ///< bits of a code; in [2, 8]
+  std::int64_t cell_bits = 2;                   ///< bits of an MLC cell; in [1, 4]
+  Fields fields();
+  void validate() const;
+};
+
+struct ConvertConfig : StageConfig {
+  std::string src;
+  std::string tokenizer;
+  CommandInfo info() const override;
+  Fields stage_fields() override;
+};
+
+struct InspectConfig : StageConfig {
+  std::string checkpoint;
+  bool linears = false;
+  bool history = false;
+  CommandInfo info() const override;
+  Fields stage_fields() override;
+};
+
+struct TokenizeConfig : StageConfig {
+  std::string tokenizer;
+  std::string file;
+  std::string out;
+  bool special = false;
+  CommandInfo info() const override;
+  Fields stage_fields() override;
+};
+
+struct LogitsConfig : StageConfig {
+  std::string checkpoint;
+  std::string ids;
+  std::string out;
+  CommandInfo info() const override;
+  Fields stage_fields() override;
+};
+
+struct GenerateConfig : StageConfig {
+  std::string checkpoint;
+  std::string prompt;
+  std::string ids;
+  std::int64_t max_new_tokens = 128;
+  double temperature = 1.0;
+  double top_p = 1.0;
+  std::int64_t top_k = 0;
+  bool greedy = false;
+  CommandInfo info() const override;
+  Fields stage_fields() override;
+  void validate() const override;
+  /// Only where asked for with `out`: a continuation typed by hand leaves no files.
+  std::string run_folder() const override { return common.out; }
+};
+
+struct EvaluateConfig : StageConfig {
+  std::string checkpoint;
+  std::string task = "perplexity";
+  PerplexityConfig perplexity;
+  CommandInfo info() const override;
+  Fields stage_fields() override;
+  void validate() const override;
+};
+
+struct FinetuneConfig : StageConfig {
+  std::string checkpoint;
+  TextDataConfig data;
+  TrainConfig train;
+  bool resume = false;
+  CommandInfo info() const override;
+  Fields stage_fields() override;
+  void validate() const override;
+};
+
+struct CompressConfig : StageConfig {
+  std::string checkpoint;
+  std::string method = "svd";
+  std::string rank = "break_even";
+  std::vector<std::string> modules;
+  std::string to = "factors";
+  CommandInfo info() const override;
+  Fields stage_fields() override;
+};
+
+struct RedistributeConfig : StageConfig {
+  std::string checkpoint;
+  TextDataConfig data;
+  TrainConfig train;
+  std::string importance = "abs_grad";
+  std::int64_t importance_max_examples = 0;
+  bool resume = false;
+  CommandInfo info() const override;
+  Fields stage_fields() override;
+  void validate() const override;
+};
+
+struct NoisyInferConfig : StageConfig {
+  std::string checkpoint;
+  NoiseConfig noise;
+  std::vector<double> slc_frac = {0, 0.05, 0.1, 0.2, 0.3, 0.5, 1};
+  std::vector<std::string> importance = {"abs_grad", "rank_order", "random"};
+  std::int64_t trials = 8;
+  std::string task = "perplexity";
+  PerplexityConfig perplexity;
+  bool resume = false;
+  CommandInfo info() const override;
+  Fields stage_fields() override;
+  void validate() const override;
+};
+
+struct WorkloadConfig : StageConfig {
+  std::string checkpoint;
+  std::int64_t context = 512;
+  std::int64_t batch = 1;
+  std::string phase = "both";
+  CommandInfo info() const override;
+  Fields stage_fields() override;
+};
+
+struct EstimateConfig : StageConfig {
+  std::vector<std::string> workload;
+  std::vector<std::string> system;
+  std::string mode = "physical";
+  CommandInfo info() const override;
+  Fields stage_fields() override;
+};
+
+struct ReportConfig : StageConfig {
+  std::vector<std::string> runs;
+  std::string title;
+  CommandInfo info() const override;
+  Fields stage_fields() override;
+  /// The folder of tables and figures beside the page: `report.html` -> `report`.
+  std::string run_folder() const override;
+  /// The HTML page itself.
+  std::string page() const;
+};
+
+struct BenchConfig : StageConfig {
+  std::vector<std::string> cases;
+  std::string model;
+  std::int64_t runs = 5;
+  CommandInfo info() const override;
+  Fields stage_fields() override;
+};
+
+/// Config of a stage by its name, or nullptr. The one list of stages.
+std::unique_ptr<StageConfig> make_stage_config(const std::string& stage);
+std::vector<std::string> stage_names();
+
+}  // namespace lowbank

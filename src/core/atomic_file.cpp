@@ -1,0 +1,80 @@
+#include "core/atomic_file.h"
+
+#include <cerrno>
+#include <cstdio>
+#include <filesystem>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <fmt/format.h>
+
+#include "core/error.h"
+
+namespace lowbank {
+namespace fs = std::filesystem;
+
+AtomicFile::AtomicFile(std::string path) : path_(std::move(path)) {
+  temporary_ = fmt::format("{}.{}.tmp", path_, getpid());
+  fd_ = open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+  if (fd_ < 0) throw IoError(errno_message(path_, "cannot write", errno));
+}
+
+AtomicFile::~AtomicFile() {
+  if (fd_ >= 0) {
+    close(fd_);
+    unlink(temporary_.c_str());
+  }
+}
+
+void AtomicFile::write(std::string_view bytes) {
+  while (!bytes.empty()) {
+    const ssize_t n = ::write(fd_, bytes.data(), bytes.size());
+    if (n < 0) {
+      if (errno == EINTR) continue;
+      throw IoError(errno_message(path_, "cannot write", errno));
+    }
+    bytes.remove_prefix(static_cast<std::size_t>(n));
+  }
+}
+
+void AtomicFile::commit() {
+  if (fsync(fd_) != 0) throw IoError(errno_message(path_, "cannot flush to disk", errno));
+  if (close(fd_) != 0) {
+    fd_ = -1;
+    unlink(temporary_.c_str());
+    throw IoError(errno_message(path_, "cannot close", errno));
+  }
+  fd_ = -1;
+  if (std::rename(temporary_.c_str(), path_.c_str()) != 0) {
+    const int error_number = errno;
+    unlink(temporary_.c_str());
+    throw IoError(errno_message(path_, "cannot rename into place", error_number));
+  }
+  sync_folder(fs::path(path_).parent_path().string());
+}
+
+void write_file(const std::string& path, std::string_view bytes) {
+  AtomicFile file(path);
+  file.write(bytes);
+  file.commit();
+}
+
+void make_folders(const std::string& path) {
+  std::error_code error;
+  fs::create_directories(path, error);
+  if (error) throw IoError(path + ": cannot create the folder: " + error.message());
+}
+
+void sync_folder(const std::string& path) {
+  const std::string folder = path.empty() ? "." : path;
+  const int fd = open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) throw IoError(errno_message(folder, "cannot open the folder", errno));
+  const int result = fsync(fd);
+  close(fd);
+  // Some file systems cannot sync a folder (EINVAL); the rename itself is still atomic there.
+  if (result != 0 && errno != EINVAL) {
+    throw IoError(errno_message(folder, "cannot flush the folder", errno));
+  }
+}
+
+}  // namespace lowbank

@@ -1,0 +1,32 @@
+#include "core/interrupt.h"
+
+#include <csignal>
+#include <cstdlib>
+#include <unistd.h>
+
+#include "core/error.h"
+
+namespace lowbank {
+namespace {
+
+volatile std::sig_atomic_t g_interrupted = 0;
+
+void on_signal(int) {
+  if (g_interrupted != 0) _exit(kExitInterrupted);
+  g_interrupted = 1;
+}
+
+}  // namespace
+
+void install_signal_handlers() {
+  struct sigaction action {};
+  action.sa_handler = on_signal;
+  sigemptyset(&action.sa_mask);
+  sigaction(SIGINT, &action, nullptr);
+  sigaction(SIGTERM, &action, nullptr);
+  std::signal(SIGPIPE, SIG_IGN);
+}
+
+bool interrupt_requested() { return g_interrupted != 0; }
+
+}  // namespace lowbank

@@ -1,0 +1,39 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace lowbank {
+
+/// One line on standard error that is redrawn as work goes on; nothing when standard error is not
+/// a terminal or --quiet was given. One bar at a time.
+class ProgressBar {
+ public:
+  /// `unit` is what `total` counts: "step", "chunk", "linear".
+  ProgressBar(std::string label, std::int64_t total, std::string unit);
+  ~ProgressBar();
+  ProgressBar(const ProgressBar&) = delete;
+  ProgressBar& operator=(const ProgressBar&) = delete;
+
+  /// Redraws at most ten times a second; `detail` stands at the end of the line ("loss 2.31").
+  void update(std::int64_t done, std::string_view detail = {});
+
+ private:
+  std::string label_;
+  std::string unit_;
+  std::int64_t total_;
+  std::int64_t first_done_ = -1;  // where this process began: a resumed bar does not start at 0
+  bool visible_;
+  std::chrono::steady_clock::time_point start_;
+  std::chrono::steady_clock::time_point last_draw_{};
+};
+
+/// Erases a bar that stands on the current line, before other output.
+void clear_progress_line();
+
+/// "1.2 s", "3 min 04 s", "2 h 05 min".
+std::string format_duration(double seconds);
+
+}  // namespace lowbank

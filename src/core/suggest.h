@@ -1,0 +1,12 @@
+#pragma once
+
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace lowbank {
+
+/// "; did you mean 'learning_rate'?" for the candidate nearest to `word`, or "" when none is near.
+std::string did_you_mean(std::string_view word, std::span<const std::string> candidates);
+
+}  // namespace lowbank

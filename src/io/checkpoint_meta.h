@@ -1,0 +1,45 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include <nlohmann/json_fwd.hpp>
+
+namespace lowbank {
+
+/// How one linear layer differs from a dense one.
+struct LinearRecord {
+  std::string path;           ///< module path, "model.layers.0.self_attn.q_proj"
+  std::string kind = "svd";   ///< svd (more kinds as they come)
+  std::int64_t rank = 0;
+};
+
+/// One stage that shaped the checkpoint.
+struct HistoryEntry {
+  std::string stage;
+  std::string settings_hash;  ///< hash of the resolved recipe
+  std::string version;        ///< Lowbank's
+};
+
+/// `lowbank.json` of a checkpoint folder: what config.json cannot say.
+struct CheckpointMeta {
+  static constexpr std::int64_t kRevision = 1;
+  std::string base_model;  ///< name of the model the first checkpoint came from
+  std::vector<LinearRecord> linears;
+  std::vector<HistoryEntry> history;
+};
+
+/// The folder that holds config.json: `path` itself, or its `checkpoint` for a run folder.
+/// Errors: IoError if there is none.
+std::string resolve_checkpoint(const std::string& path);
+
+/// lowbank.json of a checkpoint folder; an empty record when it has none (a plain Hugging Face
+/// folder). Errors: IoError for a corrupt file or a newer revision.
+CheckpointMeta read_checkpoint_meta(const std::string& folder);
+void write_checkpoint_meta(const std::string& folder, const CheckpointMeta& meta);
+
+/// Copies tokenizer, generation_config and licence files from one checkpoint folder to another.
+void copy_side_files(const std::string& from_folder, const std::string& to_folder);
+
+}  // namespace lowbank

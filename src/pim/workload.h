@@ -1,0 +1,61 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace lowbank {
+
+enum class Phase { kPrefill, kDecode };
+
+/// What an operator does; decides which device can run it and how.
+enum class OperatorKind {
+  kLinear,     ///< m tokens x weights [n, k]; weights read once
+  kScore,      ///< q K^T: per sequence and head, m queries x n keys, k = head_dim
+  kAttend,     ///< p V: per sequence and head, m queries x n = head_dim, k keys
+  kSoftmax,    ///< m rows of n
+  kNorm,       ///< m rows of n
+  kActivation, ///< m rows of n elementwise
+  kEmbedding   ///< m rows of n read from a table
+};
+
+/// One operator of a phase; `count` equal ones run one after the other (batch x heads for kScore
+/// and kAttend, where they run side by side).
+struct Operator {
+  OperatorKind kind = OperatorKind::kLinear;
+  std::string name;        ///< module path, "model.layers.0.self_attn.q_proj"
+  std::int64_t layer = -1; ///< decoder block, -1 outside of blocks
+  std::string group;       ///< operators of a layer that may run side by side share it: "qkv"
+  std::int64_t m = 0;
+  std::int64_t n = 0;
+  std::int64_t k = 0;      ///< 0 for operators without a contraction
+  std::int64_t count = 1;
+  double weight_bytes = 0;      ///< of one operator, parameters read
+  double activation_bytes = 0;  ///< of one operator, inputs and outputs (KV cache included)
+  std::string factored_as;      ///< "" dense; "svd": this is one of the two products of a factored
+                                ///< layer: `stage` 0 is in -> rank, 1 is rank -> out
+  std::int64_t stage = 0;
+  std::int64_t rank = 0;
+
+  std::int64_t macs() const { return m * n * (k > 0 ? k : 0) * count; }
+};
+
+/// The operators of a model for one context and batch: all the estimator sees of a model.
+struct Workload {
+  static constexpr std::int64_t kRevision = 1;
+  std::string model;              ///< name for tables
+  std::int64_t batch = 1;
+  std::int64_t context = 0;       ///< prompt tokens; a decode step reads this many cached tokens
+  std::int64_t num_params = 0;
+  std::int64_t num_layers = 0;
+  double weight_bits = 32;        ///< of a stored parameter
+  std::vector<Operator> prefill;  ///< empty if not exported
+  std::vector<Operator> decode;   ///< of one token
+};
+
+/// Errors: IoError for a missing or corrupt file; ConfigError for a newer revision or absurd
+/// shapes (negative, products beyond 2^63), naming the operator and key.
+Workload read_workload(const std::string& path);
+std::string workload_to_json(const Workload& workload);
+
+}  // namespace lowbank
