@@ -68,10 +68,12 @@ _libtorch_add(c10)
 _libtorch_add(torch_cpu LibTorch::c10)
 if(NOT TARGET LibTorch::LibTorch)
   add_library(LibTorch::LibTorch INTERFACE IMPORTED)
+  # LibTorch's include folder holds a copy of fmt that hides the system's, without the library of
+  # its version: its users take it header-only.
   # at::parallel_for is a template around an OpenMP pragma, hence the flag for its users.
   set_target_properties(LibTorch::LibTorch PROPERTIES
     INTERFACE_INCLUDE_DIRECTORIES "${_root}/include;${_root}/include/torch/csrc/api/include"
-    INTERFACE_COMPILE_DEFINITIONS "_GLIBCXX_USE_CXX11_ABI=1;AT_PER_OPERATOR_HEADERS"
+    INTERFACE_COMPILE_DEFINITIONS "_GLIBCXX_USE_CXX11_ABI=1;AT_PER_OPERATOR_HEADERS;FMT_HEADER_ONLY"
     INTERFACE_COMPILE_OPTIONS "$<$<COMPILE_LANGUAGE:CXX>:-fopenmp>"
     INTERFACE_LINK_OPTIONS -fopenmp
     INTERFACE_LINK_LIBRARIES "LibTorch::torch_cpu;LibTorch::c10")

@@ -3,9 +3,9 @@
 # What every target compiles with. LibTorch's headers are SYSTEM and would drown -Wconversion in
 # third-party code, so the torch rooms go without it.
 add_library(lowbank_flags INTERFACE)
-target_compile_options(lowbank_flags INTERFACE -Wall -Wextra -Wshadow)
+target_compile_options(lowbank_flags INTERFACE "$<BUILD_INTERFACE:-Wall;-Wextra;-Wshadow>")
 if(LOWBANK_WERROR)
-  target_compile_options(lowbank_flags INTERFACE -Werror)
+  target_compile_options(lowbank_flags INTERFACE $<BUILD_INTERFACE:-Werror>)
 endif()
 target_include_directories(
   lowbank_flags INTERFACE $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}>
@@ -31,6 +31,9 @@ function(_lowbank_flavour target is_torch)
     target_link_libraries(${target} PUBLIC LibTorch::LibTorch)
     if(LOWBANK_PCH)
       target_precompile_headers(${target} REUSE_FROM lowbank_torch_pch)
+      # The header was precompiled with -fPIC; GCC passes it over under an executable's -fPIE.
+      set_target_properties(${target} PROPERTIES POSITION_INDEPENDENT_CODE OFF)
+      target_compile_options(${target} PRIVATE -fPIC)
     endif()
   else()
     target_compile_options(${target} PRIVATE -Wconversion)

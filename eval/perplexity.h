@@ -17,13 +17,13 @@ class LanguageModel;
 /// Token windows of a text, ready to be scored again and again (noise trials use the same ones).
 struct PerplexityText {
   struct Window {
-    std::int64_t begin = 0;       ///< first token
+    std::int64_t begin = 0;  ///< first token
     std::int64_t length = 0;
     std::int64_t num_scored = 0;  ///< predictions of its last tokens that count
   };
-  torch::Tensor ids_T;            ///< all tokens of the text, int64
+  torch::Tensor ids_T;  ///< all tokens of the text, int64
   std::vector<Window> windows;
-  std::int64_t num_words = 0;     ///< words and bytes of the text that scored tokens cover
+  std::int64_t num_words = 0;  ///< words and bytes of the text that scored tokens cover
   std::int64_t num_bytes = 0;
 };
 

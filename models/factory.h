@@ -5,7 +5,9 @@
 
 #include <c10/core/Device.h>
 #include <c10/core/ScalarType.h>
+#include <nlohmann/json_fwd.hpp>
 
+#include "core/philox.h"
 #include "io/checkpoint_meta.h"
 
 namespace lowbank {
@@ -22,13 +24,26 @@ struct LoadedModel {
 /// Builds the model that `path` (checkpoint or run folder) describes, puts factored linears in
 /// their slots, and loads every tensor. Errors: IoError for missing, extra (all listed, at most 20)
 /// or wrongly shaped tensors and for values that are not finite; ConfigError for a config value
-/// that changes the result and is not supported, naming the key.
+/// that changes the result and is not supported, naming the key; ResourceError when the weights
+/// would not fit into memory.
 LoadedModel load_model(const std::string& path, c10::Device device = c10::kCPU,
                        c10::ScalarType type = c10::kFloat);
 
+/// The type of the values as the checkpoint stores them: config.json's `torch_dtype` or `dtype`,
+/// float32 where it has neither. Errors: IoError; ConfigError for a type that is none of float32,
+/// bfloat16, float16.
+c10::ScalarType stored_type(const std::string& path);
+
+/// A model of this config.json with parameters drawn from `key`: matrices normal with deviation
+/// `initializer_range` (default 0.02), norms one, biases zero. Errors: ConfigError as load_model.
+std::shared_ptr<LanguageModel> make_random_model(const nlohmann::ordered_json& config,
+                                                 const RandomKey& key,
+                                                 c10::Device device = c10::kCPU,
+                                                 c10::ScalarType type = c10::kFloat);
+
 /// Writes config.json, model.safetensors (Hugging Face names, ties stored once), lowbank.json and
 /// the side files of `loaded.folder` into `folder` (created if need be). The files are written
-/// under temporary names and moved into place at the end, config.json last. `loaded.meta.linears`
+/// in a folder beside them and moved into place at the end, config.json last. `loaded.meta.linears`
 /// is taken from the model's slots; one history entry is added. Errors: IoError.
 void save_model(const std::string& folder, const LoadedModel& loaded, const HistoryEntry& entry);
 

@@ -14,7 +14,6 @@ if [[ -z ${CMAKE_BUILD_PARALLEL_LEVEL:-} ]]; then
 fi
 cmake --preset release --log-level=WARNING "$@" >/dev/null
 export NINJA_STATUS="build [%f/%t] "
-if ! ninja -C build/release -n --quiet >/dev/null 2>&1 ||
-  [[ $(ninja -C build/release -n | tail -1) != "ninja: no work to do." ]]; then
+if [[ $(ninja -C build/release -n | tail -n 1) != "ninja: no work to do." ]]; then
   cmake --build --preset release
 fi

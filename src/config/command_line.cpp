@@ -22,15 +22,24 @@ std::string flag_name(std::string key) {
   return "--" + key;
 }
 
-bool is_flag(const std::string& word) { return word.size() > 2 && word.starts_with("--"); }
+// "-" alone is a file name (standard input).
+bool is_flag(const std::string& word) { return word.size() > 1 && word.front() == '-'; }
+
+// Words of a list as text for apply_text. A single name may itself be a list, "a,b"; a path may
+// hold commas.
+std::string join_words(const Field& field, std::span<const std::string> words) {
+  if (words.size() == 1 && field.path == Field::Path::kNone) return words.front();
+  return Json(std::vector<std::string>(words.begin(), words.end()))
+      .dump(-1, ' ', false, Json::error_handler_t::replace);
+}
 
 void apply_recipe(StageConfig& config, Fields& fields, const std::string& path) {
   Json recipe = read_json(path, /*allow_comments=*/true);
   config.recipe_name = std::filesystem::path(path).stem().string();
   if (!recipe.is_object()) throw ConfigError(path + ": a recipe is a JSON object");
   if (recipe.contains("stages")) {
-    throw ConfigError(fmt::format("{}: lists several stages; start it with `lowbank run {}`", path,
-                                  path));
+    throw ConfigError(
+        fmt::format("{}: lists several stages; start it with `lowbank run {}`", path, path));
   }
   if (recipe.contains("name")) {
     if (!recipe["name"].is_string()) throw ConfigError(path + ": name wants a string");
@@ -47,20 +56,19 @@ void apply_recipe(StageConfig& config, Fields& fields, const std::string& path) 
   apply_json(fields, recipe, path);
 }
 
-std::string join_words(const std::vector<std::string>& words) {
-  return fmt::format("{}", fmt::join(words, ","));
-}
-
 std::string default_text(const Field& field) {
   return std::visit(
       [](auto* target) -> std::string {
         using T = std::remove_pointer_t<decltype(target)>;
-        if constexpr (std::is_same_v<T, bool>) return "";  // flags: absent is false
-        else if constexpr (std::is_same_v<T, std::string>) return *target;
+        if constexpr (std::is_same_v<T, bool>)
+          return "";  // flags: absent is false
+        else if constexpr (std::is_same_v<T, std::string>)
+          return *target;
         else if constexpr (std::is_same_v<T, std::vector<std::string>> ||
                            std::is_same_v<T, std::vector<double>>)
           return fmt::format("{}", fmt::join(*target, ","));
-        else return fmt::format("{}", *target);
+        else
+          return fmt::format("{}", *target);
       },
       field.target);
 }
@@ -69,13 +77,18 @@ std::string placeholder(const Field& field) {
   return std::visit(
       [&](auto* target) -> std::string {
         using T = std::remove_pointer_t<decltype(target)>;
-        if constexpr (std::is_same_v<T, bool>) return "";
-        else if constexpr (std::is_same_v<T, std::int64_t>) return " N";
-        else if constexpr (std::is_same_v<T, double>) return " X";
-        else if constexpr (std::is_same_v<T, std::vector<double>>) return " X,...";
+        if constexpr (std::is_same_v<T, bool>)
+          return "";
+        else if constexpr (std::is_same_v<T, std::int64_t>)
+          return " N";
+        else if constexpr (std::is_same_v<T, double>)
+          return " X";
+        else if constexpr (std::is_same_v<T, std::vector<double>>)
+          return " X,...";
         else if constexpr (std::is_same_v<T, std::string>)
           return field.path == Field::Path::kNone ? " TEXT" : " PATH";
-        else return field.takes_many ? " A B ..." : " A,B,...";
+        else
+          return field.takes_many ? " A B ..." : " A,B,...";
       },
       field.target);
 }
@@ -93,8 +106,10 @@ void append_field_help(std::string& text, const Field& field, const std::string&
 void append_group_help(std::string& text, const Field& group, const std::string& prefix) {
   for (const auto& field : group.children) {
     const std::string key = prefix + field.name;
-    if (field.is_group()) append_group_help(text, field, key + ".");
-    else append_field_help(text, field, key);
+    if (field.is_group())
+      append_group_help(text, field, key + ".");
+    else
+      append_field_help(text, field, key);
   }
 }
 
@@ -105,7 +120,8 @@ Fields StageConfig::fields() {
   const CommandInfo command = info();
   if (command.has_run_dir) {
     std::string help = "run folder; empty: runs/<recipe name>/<stage>";
-    if (!command.output_file.empty()) help = fmt::format("a {} or a run folder", command.output_file);
+    if (!command.output_file.empty())
+      help = fmt::format("run folder, or the file alone: {}", command.output_file);
     out.push_back(Field("out", &common.out, help).output().no_effect());
   }
   out.push_back(Field("seed", &common.seed, "seed of every random draw").at_least(0));
@@ -144,8 +160,8 @@ std::string help_text(StageConfig& config) {
     const Field* const field = find_field(fields, key);
     words += " " + word + (field != nullptr && field->takes_many ? "..." : "");
   }
-  std::string text = fmt::format("{}\n\nusage: lowbank {}{} [options]\n", info.purpose, info.name,
-                                 words);
+  std::string text =
+      fmt::format("{}\n\nusage: lowbank {}{} [options]\n", info.purpose, info.name, words);
   if (info.takes_recipe) {
     text += fmt::format("       lowbank {} recipe.json [--set key=value ...]\n", info.name);
   }
@@ -157,14 +173,26 @@ std::string help_text(StageConfig& config) {
       append_field_help(text, field, flag_name(field.name));
     }
   }
-  text += "  --set key=value              any key, dotted for groups\n"
-          "  --help, --version\n";
+  text +=
+      "  --set key=value              any key, dotted for groups\n"
+      "  --help, --version\n";
   for (const auto& field : fields) {
     if (!field.is_group()) continue;
     text += fmt::format("\n{}, with --set:\n", field.help);
     append_group_help(text, field, field.name + ".");
   }
   return text + fmt::format("\nexample:\n  {}\n", info.example);
+}
+
+void check_settings(StageConfig& config) {
+  check_required(config.fields());
+  const std::string& device = config.common.device;
+  const bool numbered = device.starts_with("cuda:") && device.size() > 5 && device.size() < 9 &&
+                        device.find_first_not_of("0123456789", 5) == std::string::npos;
+  if (device != "cpu" && device != "cuda" && !numbered) {
+    throw ConfigError("device: wants cpu, cuda or cuda:i; got '" + device + "'");
+  }
+  config.validate();
 }
 
 ParseOutcome parse_command_line(std::span<const std::string> arguments, StageConfig& config) {
@@ -180,6 +208,9 @@ ParseOutcome parse_command_line(std::span<const std::string> arguments, StageCon
   std::vector<Setting> settings;
   std::vector<std::string> words;
   std::string recipe;
+  const auto is_known_flag = [&](const std::string& word) {
+    return std::find(flags.begin(), flags.end(), word.substr(0, word.find('='))) != flags.end();
+  };
   for (std::size_t i = 0; i < arguments.size(); ++i) {
     const std::string& word = arguments[i];
     if (word == "--help" || word == "-h") {
@@ -202,7 +233,9 @@ ParseOutcome parse_command_line(std::span<const std::string> arguments, StageCon
     const std::string flag = word.substr(0, equals);
     const auto value = [&]() -> std::string {
       if (equals != std::string::npos) return word.substr(equals + 1);
-      if (i + 1 >= arguments.size()) throw ConfigError(flag + " wants a value");
+      if (i + 1 >= arguments.size() || is_known_flag(arguments[i + 1])) {
+        throw ConfigError(flag + " wants a value");
+      }
       return arguments[++i];
     };
     if (flag == "--set") {
@@ -214,15 +247,14 @@ ParseOutcome parse_command_line(std::span<const std::string> arguments, StageCon
       settings.push_back({assignment.substr(0, at), assignment.substr(at + 1)});
       continue;
     }
-    std::string key = flag.substr(2);
+    std::string key = flag.starts_with("--") ? flag.substr(2) : "";
     std::replace(key.begin(), key.end(), '-', '_');
     Field* field = find_field(fields, key);
     if (field == nullptr || key.find('.') != std::string::npos) {
       throw ConfigError(fmt::format("unknown option '{}'{} (see lowbank {} --help)", flag,
                                     did_you_mean(flag, flags), info.name));
     }
-    const bool is_switch =
-        !field->is_group() && std::holds_alternative<bool*>(field->target);
+    const bool is_switch = !field->is_group() && std::holds_alternative<bool*>(field->target);
     if (is_switch) {
       settings.push_back({key, equals == std::string::npos ? "true" : value()});
     } else if (field->takes_many && equals == std::string::npos) {
@@ -231,7 +263,7 @@ ParseOutcome parse_command_line(std::span<const std::string> arguments, StageCon
         values.push_back(arguments[++i]);
       }
       if (values.empty()) throw ConfigError(flag + " wants at least one value");
-      settings.push_back({key, join_words(values)});
+      settings.push_back({key, join_words(*field, values)});
     } else {
       settings.push_back({key, value()});
     }
@@ -241,20 +273,19 @@ ParseOutcome parse_command_line(std::span<const std::string> arguments, StageCon
   std::size_t next = 0;
   for (std::size_t p = 0; p < info.positionals.size() && next < words.size(); ++p) {
     const std::string& key = info.positionals[p];
-    if (find_field(fields, key)->takes_many) {
-      apply_text(fields, key, join_words({words.begin() + static_cast<std::ptrdiff_t>(next), words.end()}));
+    if (const Field& field = *find_field(fields, key); field.takes_many) {
+      apply_text(fields, key, join_words(field, std::span(words).subspan(next)));
       next = words.size();
     } else {
       apply_text(fields, key, words[next++]);
     }
   }
   if (next < words.size()) {
-    throw ConfigError(fmt::format("unexpected argument '{}' (see lowbank {} --help)", words[next],
-                                  info.name));
+    throw ConfigError(
+        fmt::format("unexpected argument '{}' (see lowbank {} --help)", words[next], info.name));
   }
   for (const auto& setting : settings) apply_text(fields, setting.key, setting.text);
-  check_required(fields);
-  config.validate();
+  check_settings(config);
   return ParseOutcome::kRun;
 }
 

@@ -14,6 +14,10 @@ enum class ParseOutcome { kRun, kHelpShown };
 /// Errors: ConfigError; IoError for a recipe that cannot be read.
 ParseOutcome parse_command_line(std::span<const std::string> arguments, StageConfig& config);
 
+/// What can only be checked once every value is set: required keys, the device's form, and the
+/// stage's own validate(). Errors: ConfigError.
+void check_settings(StageConfig& config);
+
 /// The text of --help.
 std::string help_text(StageConfig& config);
 

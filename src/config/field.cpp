@@ -8,7 +8,9 @@
 
 #include "core/error.h"
 #include "core/json.h"
+#include "core/resources.h"
 #include "core/suggest.h"
+#include "core/text.h"
 
 namespace lowbank {
 namespace {
@@ -34,7 +36,7 @@ using Json = nlohmann::ordered_json;
 void check_number(const std::string& where, const Field& field, double value) {
   const bool low = field.min_is_open ? value <= field.min : value < field.min;
   const bool high = field.max_is_open ? value >= field.max : value > field.max;
-  if (std::isnan(value) || low || high) reject(where, field, fmt::format("{}", value));
+  if (!std::isfinite(value) || low || high) reject(where, field, fmt::format("{}", value));
 }
 
 void check_choice(const std::string& where, const Field& field, const std::string& value) {
@@ -126,9 +128,11 @@ Json text_to_json(const std::string& where, const Field& field, const std::strin
         } else if constexpr (std::is_same_v<T, std::string>) {
           return text;
         } else {
+          // A JSON list keeps commas inside its strings; a regular expression such as [qk]_proj
+          // is no JSON.
+          if (text.starts_with('[') && Json::accept(text)) return Json::parse(text);
           Json list = Json::array();
           if (text.empty()) return list;
-          if (text.front() == '[') return parse_json(text, where);
           for (const auto& part : split(text, ',')) {
             if constexpr (std::is_same_v<T, std::vector<double>>) {
               list.push_back(parse_number(where, field, part));
@@ -155,13 +159,13 @@ void apply_group(Fields& fields, const Json& object, const std::string& source,
     if (field == nullptr) {
       std::vector<std::string> known;
       for (const auto& f : fields) known.push_back(f.name);
-      throw ConfigError(fmt::format("{}: unknown key '{}'{}", source, full,
-                                    did_you_mean(key, known)));
+      throw ConfigError(
+          fmt::format("{}: unknown key '{}'{}", source, full, did_you_mean(key, known)));
     }
     if (!field->is_group()) {
       assign(source + ": " + full, *field, value);
     } else if (value.is_string()) {
-      const auto path = value.get<std::string>();
+      const auto path = find_input(value.get<std::string>());
       apply_group(field->children, read_json(path, /*allow_comments=*/true), path, "", true);
     } else {
       apply_group(field->children, value, source, full, false);
@@ -212,12 +216,16 @@ std::vector<std::string> field_keys(const Fields& fields) {
 }
 
 void apply_text(Fields& fields, const std::string& key, const std::string& text) {
+  // resolved.json, a JSON file, could not hold it.
+  if (find_invalid_utf8(text) != std::string::npos) throw ConfigError(key + ": is not UTF-8");
   Field* const field = find_field(fields, key);
   if (field == nullptr) {
-    throw ConfigError(fmt::format("unknown key '{}'{}", key, did_you_mean(key, field_keys(fields))));
+    throw ConfigError(
+        fmt::format("unknown key '{}'{}", key, did_you_mean(key, field_keys(fields))));
   }
   if (field->is_group()) {
-    apply_group(field->children, read_json(text, /*allow_comments=*/true), text, "", true);
+    const std::string path = find_input(text);
+    apply_group(field->children, read_json(path, /*allow_comments=*/true), path, "", true);
   } else {
     assign(key, *field, text_to_json(key, *field, text));
   }

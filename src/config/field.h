@@ -28,24 +28,56 @@ class Field {
   Field(std::string key, std::vector<Field> group, std::string meaning)
       : name(std::move(key)), help(std::move(meaning)), children(std::move(group)) {}
 
-  Field&& at_least(double bound) && { min = bound; return std::move(*this); }
-  Field&& at_most(double bound) && { max = bound; return std::move(*this); }
-  Field&& above(double bound) && { min = bound; min_is_open = true; return std::move(*this); }
-  Field&& below(double bound) && { max = bound; max_is_open = true; return std::move(*this); }
-  Field&& unit(std::string text) && { unit_name = std::move(text); return std::move(*this); }
+  Field&& at_least(double bound) && {
+    min = bound;
+    return std::move(*this);
+  }
+  Field&& at_most(double bound) && {
+    max = bound;
+    return std::move(*this);
+  }
+  Field&& above(double bound) && {
+    min = bound;
+    min_is_open = true;
+    return std::move(*this);
+  }
+  Field&& below(double bound) && {
+    max = bound;
+    max_is_open = true;
+    return std::move(*this);
+  }
+  Field&& unit(std::string text) && {
+    unit_name = std::move(text);
+    return std::move(*this);
+  }
   Field&& one_of(std::vector<std::string> values) && {
     choices = std::move(values);
     return std::move(*this);
   }
   /// A path that the stage reads: part of the fingerprint by its content; "@stage" names an
   /// earlier stage of the recipe. Empty means not given.
-  Field&& input() && { path = Path::kInput; return std::move(*this); }
-  Field&& output() && { path = Path::kOutput; return std::move(*this); }
+  Field&& input() && {
+    path = Path::kInput;
+    return std::move(*this);
+  }
+  Field&& output() && {
+    path = Path::kOutput;
+    return std::move(*this);
+  }
   /// On the command line the flag takes every word up to the next flag: --system A B C.
-  Field&& many() && { takes_many = true; return std::move(*this); }
-  Field&& required() && { is_required = true; return std::move(*this); }
+  Field&& many() && {
+    takes_many = true;
+    return std::move(*this);
+  }
+  Field&& required() && {
+    is_required = true;
+    return std::move(*this);
+  }
   /// Says nothing about the result (threads, quiet): left out of the fingerprint.
-  Field&& no_effect() && { affects_result = false; return std::move(*this); }
+  Field&& no_effect() && {
+    affects_result = false;
+    return std::move(*this);
+  }
 
   bool is_group() const { return !children.empty(); }
   /// "in (0, 1], steps" or "one of a, b" or "".

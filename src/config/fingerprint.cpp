@@ -11,6 +11,7 @@
 
 #include "core/error.h"
 #include "core/hash.h"
+#include "core/json.h"
 
 namespace lowbank {
 namespace {
@@ -20,7 +21,8 @@ using Json = nlohmann::ordered_json;
 
 // Files of a run that say when and how it ran, not what came out.
 bool describes_the_run(const std::string& name) {
-  return name == "run.json" || name == "log.txt" || name.ends_with(".tmp");
+  return name == "run.json" || name == "started.json" || name == "log.txt" ||
+         name.ends_with(".tmp");
 }
 
 std::vector<std::string> files_below(const std::string& path) {
@@ -91,7 +93,24 @@ Json stage_fingerprint(StageConfig& config, const Json& known) {
   for (const auto& input : inputs) {
     for (const auto& path : files_below(input)) files[path] = describe_file(path, known_inputs);
   }
-  return {{"settings", hash_bytes(settings.dump())}, {"version", version()}, {"inputs", files}};
+  return {{"settings", hash_bytes(dump_json(settings))}, {"version", version()}, {"inputs", files}};
+}
+
+Json describe_outputs(const std::string& folder) {
+  Json sizes = Json::object();
+  for (const auto& path : files_below(folder)) {
+    sizes[fs::path(path).lexically_relative(folder).string()] = fs::file_size(path);
+  }
+  return sizes;
+}
+
+bool has_outputs(const std::string& folder, const Json& outputs) {
+  if (!outputs.is_object()) return false;
+  for (const auto& [name, size_bytes] : outputs.items()) {
+    std::error_code error;
+    if (fs::file_size(fs::path(folder) / name, error) != size_bytes || error) return false;
+  }
+  return true;
 }
 
 bool same_fingerprint(const Json& a, const Json& b) {

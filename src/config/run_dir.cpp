@@ -50,7 +50,9 @@ RunDir::RunDir(std::string folder, StageConfig& config)
     if (!fs::is_directory(path_, error)) {
       throw IoError(path_ + ": is a file; the output is a folder");
     }
-    if (!fs::is_empty(path_, error) && !fs::exists(path("resolved.json"))) {
+    const bool is_empty = fs::is_empty(path_, error);
+    if (error) throw IoError(path_ + ": cannot look into the output folder: " + error.message());
+    if (!is_empty && !fs::exists(path("resolved.json"), error)) {
       throw ConfigError(path_ + ": holds files that no Lowbank stage wrote; choose another folder");
     }
   }
@@ -67,9 +69,12 @@ RunDir::RunDir(std::string folder, StageConfig& config)
 
 RunDir::~RunDir() {
   log_to_file("");
-  if (created_ && !keep_) {
-    std::error_code error;
-    fs::remove_all(path_, error);
+  if (first_created_.empty() || keep_) return;
+  std::error_code error;
+  fs::remove_all(path_, error);
+  for (fs::path parent = path_; parent != first_created_ && !error;) {
+    parent = parent.parent_path();
+    fs::remove(parent, error);  // only while empty: another stage may have come to live there
   }
 }
 
@@ -77,14 +82,25 @@ std::string RunDir::path(std::string_view name) const { return path_ + "/" + std
 
 void RunDir::begin() {
   if (begun_) return;
-  created_ = !fs::exists(path_);
-  make_folders(path_);
   std::error_code error;
+  for (fs::path folder = path_; !folder.empty() && !fs::exists(folder, error);) {
+    first_created_ = folder.string();
+    folder = folder.parent_path();
+  }
+  make_folders(path_);
+  Fields fields = config_.fields();
+  const Field* const resume = find_field(fields, "resume");
   fs::remove(path("run.json"), error);  // not complete until finish()
+  fs::remove(path("metrics.json"), error);
+  if (resume == nullptr || !*std::get<bool*>(resume->target)) {
+    fs::remove(path("metrics.jsonl"), error);
+    fs::remove_all(path("state"), error);
+  }
   Json resolved = {{"stage", config_.info().name}, {"name", config_.recipe_name}};
-  const Json settings = to_json(config_.fields());
-  resolved.update(settings);
+  resolved.update(to_json(fields));
   write("resolved.json", dump_json(resolved));
+  fingerprint_ = stage_fingerprint(config_, Json::object()).dump();
+  write("started.json", dump_json({{"fingerprint", Json::parse(fingerprint_)}}));
   log_to_file(path("log.txt"));
   begun_ = true;
 }
@@ -130,7 +146,10 @@ void RunDir::finish(double seconds) {
                                {"device", device},
                                {"threads", config_.common.threads},
                                {"seconds", seconds},
-                               {"fingerprint", stage_fingerprint(config_, Json::object())}}));
+                               {"fingerprint", Json::parse(fingerprint_)},
+                               {"outputs", describe_outputs(path_)}}));
+  std::error_code error;
+  fs::remove(path("started.json"), error);
   keep_ = true;
   log_to_file("");
 }

@@ -10,21 +10,24 @@
 
 namespace lowbank {
 
-/// The folder of one stage: resolved.json (settings), metrics.jsonl (as it goes), metrics.json
-/// (final), log.txt, run.json (when, where, how long, fingerprint; its presence means complete),
-/// and the stage's outputs.
+/// The folder of one stage: resolved.json (settings), started.json (fingerprint; until complete),
+/// metrics.jsonl (as it goes), metrics.json (final), log.txt, run.json (when, where, how long,
+/// fingerprint; its presence means complete), and the stage's outputs. A trainer keeps what it
+/// needs to resume in the folder `state`.
 class RunDir {
  public:
   /// Checks that the folder can be written and is new, empty, or an earlier run's; creates nothing.
   /// Errors: IoError if it cannot be created or written; ConfigError if it holds foreign files.
   RunDir(std::string folder, StageConfig& config);
-  /// When begin() made the folder and the stage failed before anything worth keeping: removes it.
+  /// When begin() made the folder and the stage failed before anything worth keeping: removes it,
+  /// and the parents it made.
   ~RunDir();
   RunDir(const RunDir&) = delete;
   RunDir& operator=(const RunDir&) = delete;
 
   /// Creates the folder, writes resolved.json, opens log.txt. Call once all inputs are read and
-  /// checked, so that a bad input leaves nothing behind and an earlier output untouched.
+  /// checked, so that a bad input leaves nothing behind and an earlier output untouched. Unless the
+  /// stage's key `resume` is set, drops the metrics and the state of an earlier run.
   void begin();
 
   const std::string& path() const { return path_; }
@@ -48,8 +51,9 @@ class RunDir {
  private:
   std::string path_;
   StageConfig& config_;
+  std::string fingerprint_;    // as JSON text: what the stage depended on when it began
+  std::string first_created_;  // topmost folder that begin() made; "" if none
   bool begun_ = false;
-  bool created_ = false;
   bool keep_ = false;
 };
 

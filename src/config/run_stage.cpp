@@ -1,9 +1,10 @@
 #include "config/run_stage.h"
 
 #include <chrono>
-#include <cstdio>
+#include <cstdlib>
 #include <new>
 #include <string>
+#include <system_error>
 #include <vector>
 
 #include <fmt/format.h>
@@ -13,15 +14,13 @@
 #include "core/error.h"
 #include "core/interrupt.h"
 #include "core/log.h"
-#include "core/progress.h"
 
 namespace lowbank {
 namespace {
 
 int fail(const std::string& name, int exit_code, std::string message) {
   if (const auto end = message.find('\n'); end != std::string::npos) message.resize(end);
-  clear_progress_line();
-  fmt::print(stderr, "lowbank {}: {}\n", name, message);
+  error_line(fmt::format("lowbank{}{}: {}", name.empty() ? "" : " ", name, message));
   return exit_code;
 }
 
@@ -40,6 +39,8 @@ int guarded_main(const std::string& name, const std::function<int()>& body) {
     return fail(name, e.exit_code(), e.what());
   } catch (const std::bad_alloc&) {
     return fail(name, kExitEnvironment, "out of memory; try a smaller batch or context");
+  } catch (const std::system_error& e) {  // std::filesystem's, mostly
+    return fail(name, kExitEnvironment, e.what());
   } catch (const std::exception& e) {
     if (is_out_of_memory(e.what())) {
       return fail(name, kExitEnvironment, std::string("out of memory: ") + e.what());
@@ -57,7 +58,10 @@ int run_stage_erased(int argc, char** argv, StageConfig& config,
         ParseOutcome::kHelpShown) {
       return kExitOk;
     }
-    configure_log({.quiet = config.common.quiet, .json = config.common.json});
+    const char* const label = std::getenv("LOWBANK_STAGE_LABEL");
+    configure_log({.quiet = config.common.quiet,
+                   .json = config.common.json,
+                   .stage_label = label != nullptr ? label : ""});
     Metrics metrics = Metrics::object();
     const auto start = std::chrono::steady_clock::now();
     const auto seconds = [&] {
@@ -78,7 +82,7 @@ int run_stage_erased(int argc, char** argv, StageConfig& config,
       body(nullptr, metrics);
     }
     if (config.common.json) {
-      configure_log({.quiet = true, .json = false});
+      configure_log({.quiet = true});
       print_line(metrics.dump(-1, ' ', false, Metrics::error_handler_t::replace));
     }
     return kExitOk;

@@ -21,7 +21,8 @@ using StageBody = void (*)(const Config& config, RunDir* out, Metrics& metrics);
 int run_stage_erased(int argc, char** argv, StageConfig& config,
                      const std::function<void(RunDir*, Metrics&)>& body);
 
-/// Calls `body` and turns what it throws into one line on standard error and an exit code.
+/// Calls `body` and turns what it throws into one line on standard error and an exit code; `name`
+/// is the command's ("" for the front command itself).
 int guarded_main(const std::string& name, const std::function<int()>& body);
 
 template <class Config>

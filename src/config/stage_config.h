@@ -25,12 +25,13 @@ struct CommandInfo {
   std::string name;
   std::string purpose;  ///< one sentence
   std::string example;  ///< one command to copy
-  std::vector<std::string> positionals = {};  ///< keys set by words without a flag; the last may be many
-  bool takes_recipe = true;  ///< a first word ending in .json is a recipe
-  bool has_run_dir = true;   ///< writes resolved.json, metrics.json, log.txt
+  std::vector<std::string> positionals =
+      {};                        ///< keys set by words without a flag; the last may be many
+  bool takes_recipe = true;      ///< a first word ending in .json is a recipe
+  bool has_run_dir = true;       ///< writes resolved.json, metrics.json, log.txt
   std::string output_file = {};  ///< `out` may also name this kind of file instead of a folder: the
-                             ///< stage then writes only that file ("workload.json")
-  bool is_modelled = false;  ///< figures come from a model of hardware, not from measurement
+                                 ///< stage then writes only that file ("workload.json")
+  bool is_modelled = false;      ///< figures come from a model of hardware, not from measurement
 };
 
 /// Settings of one stage: a plain struct of defaults and its one list of fields.

@@ -78,9 +78,8 @@ Fields PerplexityConfig::fields() {
 void PerplexityConfig::validate() const {
   if (data.empty()) throw ConfigError("data is missing: --data FILE names the text to score");
   if (stride > context) {
-    throw ConfigError(
-        fmt::format("stride: must be <= context ({}), tokens would be skipped; got {}", context,
-                    stride));
+    throw ConfigError(fmt::format(
+        "stride: must be <= context ({}), tokens would be skipped; got {}", context, stride));
   }
 }
 
@@ -108,8 +107,9 @@ CommandInfo ConvertConfig::info() const {
           .positionals = {"src", "out"}};
 }
 Fields ConvertConfig::stage_fields() {
-  return {Field("src", &src, "llama2.c .bin file, or a Hugging Face folder").input().required(),
-          Field("tokenizer", &tokenizer, "sentencepiece .model that belongs to a .bin file").input()};
+  return {
+      Field("src", &src, "llama2.c .bin file, or a Hugging Face folder").input().required(),
+      Field("tokenizer", &tokenizer, "sentencepiece .model that belongs to a .bin file").input()};
 }
 
 CommandInfo InspectConfig::info() const {
@@ -136,12 +136,11 @@ CommandInfo TokenizeConfig::info() const {
           .has_run_dir = false};
 }
 Fields TokenizeConfig::stage_fields() {
-  return {Field("tokenizer", &tokenizer, "checkpoint folder or tokenizer file").input().required(),
-          Field("file", &file, "JSON lines with a key `text`; - = standard input")
-              .input()
-              .required(),
-          Field("out", &out, "JSON lines with `ids` and `text`; empty = standard output").output(),
-          Field("special", &special, "add the start and end tokens the tokenizer asks for")};
+  return {
+      Field("tokenizer", &tokenizer, "checkpoint folder or tokenizer file").input().required(),
+      Field("file", &file, "JSON lines with a key `text`; - = standard input").input().required(),
+      Field("out", &out, "JSON lines with `ids` and `text`; empty = standard output").output(),
+      Field("special", &special, "add the start and end tokens the tokenizer asks for")};
 }
 
 CommandInfo LogitsConfig::info() const {
@@ -198,8 +197,9 @@ void EvaluateConfig::validate() const { perplexity.validate(); }
 CommandInfo FinetuneConfig::info() const {
   return {.name = "finetune",
           .purpose = "Train a model on text.",
-          .example = "lowbank finetune configs/recipes/finetune_shakespeare.json "
-                     "--set train.learning_rate=2e-4",
+          .example =
+              "lowbank finetune configs/recipes/finetune_shakespeare.json "
+              "--set train.learning_rate=2e-4",
           .positionals = {"checkpoint"}};
 }
 Fields FinetuneConfig::stage_fields() {
@@ -218,15 +218,15 @@ CommandInfo CompressConfig::info() const {
           .positionals = {"checkpoint", "out"}};
 }
 Fields CompressConfig::stage_fields() {
-  return {checkpoint_field(&checkpoint),
-          Field("method", &method, "how the factors are found").one_of({"svd"}),
-          Field("rank", &rank,
-                "break_even, ratio:X (of break-even), fraction:X (of full), energy:X, fixed:K"),
-          Field("modules", &modules,
-                "regular expressions, searched anywhere in the module path; empty: every linear "
-                "inside the blocks"),
-          Field("to", &to, "factors, or dense: multiply the factors out")
-              .one_of({"factors", "dense"})};
+  return {
+      checkpoint_field(&checkpoint),
+      Field("method", &method, "how the factors are found").one_of({"svd"}),
+      Field("rank", &rank,
+            "break_even, ratio:X (of break-even), fraction:X (of full), energy:X, fixed:K"),
+      Field("modules", &modules,
+            "regular expressions, searched anywhere in the module path; empty: every linear "
+            "inside the blocks"),
+      Field("to", &to, "factors, or dense: multiply the factors out").one_of({"factors", "dense"})};
 }
 
 CommandInfo RedistributeConfig::info() const {
@@ -258,17 +258,16 @@ CommandInfo NoisyInferConfig::info() const {
           .positionals = {"checkpoint"}};
 }
 Fields NoisyInferConfig::stage_fields() {
-  Fields out = {
-      checkpoint_field(&checkpoint),
-      Field("noise", noise.fields(), "cells and noise"),
-      Field("slc_frac", &slc_frac, "parts of the ranks kept in error-free SLC cells")
-          .at_least(0)
-          .at_most(1),
-      Field("importance", &importance, "which ranks are protected; one curve each")
-          .one_of({"abs_grad", "fisher", "signed", "magnitude", "rank_order", "random"}),
-      Field("trials", &trials, "noise draws per point").at_least(1),
-      Field("task", &task, "what to measure").one_of({"perplexity"}),
-      resume_field(&resume)};
+  Fields out = {checkpoint_field(&checkpoint),
+                Field("noise", noise.fields(), "cells and noise"),
+                Field("slc_frac", &slc_frac, "parts of the ranks kept in error-free SLC cells")
+                    .at_least(0)
+                    .at_most(1),
+                Field("importance", &importance, "which ranks are protected; one curve each")
+                    .one_of({"abs_grad", "fisher", "signed", "magnitude", "rank_order", "random"}),
+                Field("trials", &trials, "noise draws per point").at_least(1),
+                Field("task", &task, "what to measure").one_of({"perplexity"}),
+                resume_field(&resume)};
   append(out, perplexity.fields());
   return out;
 }
@@ -303,11 +302,14 @@ CommandInfo EstimateConfig::info() const {
           .is_modelled = true};
 }
 Fields EstimateConfig::stage_fields() {
-  return {Field("workload", &workload, "workload files").input().many().required(),
-          Field("system", &system, "systems of configs/pim, or files of that form")
-              .many()
-              .required(),
-          Field("mode", &mode, "timing rules").one_of({"physical", "reference"})};
+  return {
+      Field("workload", &workload, "workload files").input().many().required(),
+      Field("system", &system, "systems of configs/pim, or files of that form").many().required(),
+      Field("mode", &mode, "timing rules: corrected, or the published simulators' own")
+          .one_of({"physical", "reference"}),
+      Field("slc_frac", &slc_frac, "part of the weights in SLC cells, on RRAM systems")
+          .at_least(0)
+          .at_most(1)};
 }
 
 CommandInfo ReportConfig::info() const {

@@ -2,9 +2,10 @@
 
 #include <cerrno>
 #include <cstdio>
-#include <filesystem>
 #include <fcntl.h>
+#include <filesystem>
 #include <unistd.h>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -14,15 +15,22 @@ namespace lowbank {
 namespace fs = std::filesystem;
 
 AtomicFile::AtomicFile(std::string path) : path_(std::move(path)) {
-  temporary_ = fmt::format("{}.{}.tmp", path_, getpid());
-  fd_ = open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+  std::error_code error;
+  if (fs::is_directory(path_, error)) throw IoError(path_ + ": is a folder, a file is wanted");
+  if (fs::exists(path_, error) && !fs::is_regular_file(path_, error)) {
+    fd_ = open(path_.c_str(), O_WRONLY | O_CLOEXEC);
+  } else {
+    if (fs::is_symlink(path_, error)) path_ = fs::weakly_canonical(path_).string();
+    temporary_ = fmt::format("{}.{}.tmp", path_, getpid());
+    fd_ = open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+  }
   if (fd_ < 0) throw IoError(errno_message(path_, "cannot write", errno));
 }
 
 AtomicFile::~AtomicFile() {
   if (fd_ >= 0) {
     close(fd_);
-    unlink(temporary_.c_str());
+    if (!temporary_.empty()) unlink(temporary_.c_str());
   }
 }
 
@@ -38,6 +46,12 @@ void AtomicFile::write(std::string_view bytes) {
 }
 
 void AtomicFile::commit() {
+  if (temporary_.empty()) {
+    if (close(std::exchange(fd_, -1)) != 0) {
+      throw IoError(errno_message(path_, "cannot close", errno));
+    }
+    return;
+  }
   if (fsync(fd_) != 0) throw IoError(errno_message(path_, "cannot flush to disk", errno));
   if (close(fd_) != 0) {
     fd_ = -1;

@@ -7,7 +7,8 @@
 namespace lowbank {
 
 /// A file that appears whole or not at all: written under a temporary name in the same folder,
-/// then flushed to disk and renamed over the target by commit(); dropped when not committed.
+/// then flushed to disk and renamed over the target by commit(); dropped when not committed. A
+/// device or pipe (/dev/stdout) is written to directly; of a symbolic link the target is replaced.
 class AtomicFile {
  public:
   /// Errors: IoError when the folder does not exist or cannot be written.
@@ -22,7 +23,7 @@ class AtomicFile {
 
  private:
   std::string path_;
-  std::string temporary_;
+  std::string temporary_;  // "" for a device: nothing to rename
   int fd_ = -1;
 };
 

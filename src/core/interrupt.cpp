@@ -10,9 +10,14 @@ namespace lowbank {
 namespace {
 
 volatile std::sig_atomic_t g_interrupted = 0;
+volatile std::sig_atomic_t g_key_pressed = 0;
 
-void on_signal(int) {
-  if (g_interrupted != 0) _exit(kExitInterrupted);
+void on_signal(int signal) {
+  // Only a second Ctrl-C means "at once": SIGTERM may come twice, to the group and passed on.
+  if (signal == SIGINT) {
+    if (g_key_pressed != 0) _exit(kExitInterrupted);
+    g_key_pressed = 1;
+  }
   g_interrupted = 1;
 }
 

@@ -15,27 +15,30 @@ namespace {
 
 constexpr std::size_t kMaxDepth = 64;
 
-// nlohmann's own parser keeps the last of two equal keys and has no depth limit. This one walks
-// the events first, so that a hostile file is refused before a value tree is built.
-class Validator : public nlohmann::json_sax<nlohmann::ordered_json> {
- public:
-  explicit Validator(std::string source) : source_(std::move(source)) {}
+using Json = nlohmann::ordered_json;
 
-  bool null() override { return true; }
-  bool boolean(bool) override { return true; }
-  bool number_integer(number_integer_t) override { return true; }
-  bool number_unsigned(number_unsigned_t) override { return true; }
-  bool number_float(number_float_t, const string_t&) override { return true; }
-  bool string(string_t&) override { return true; }
-  bool binary(binary_t&) override { return true; }
-  bool start_object(std::size_t) override { return push(); }
-  bool end_object() override { return pop(); }
-  bool start_array(std::size_t) override { return push(); }
-  bool end_array() override { return pop(); }
+// nlohmann's own tree builder keeps the last of two equal keys, has no depth limit, and searches an
+// ordered object anew for each key, which is quadratic (minutes for a vocabulary).
+class Builder : public nlohmann::json_sax<Json> {
+ public:
+  explicit Builder(const std::string& source) : source_(source) {}
+
+  bool null() override { return add(nullptr); }
+  bool boolean(bool value) override { return add(value); }
+  bool number_integer(number_integer_t value) override { return add(value); }
+  bool number_unsigned(number_unsigned_t value) override { return add(value); }
+  bool number_float(number_float_t value, const string_t&) override { return add(value); }
+  bool string(string_t& value) override { return add(std::move(value)); }
+  bool binary(binary_t& value) override { return add(std::move(value)); }
+  bool start_object(std::size_t) override { return open(Json::object()); }
+  bool end_object() override { return close(); }
+  bool start_array(std::size_t) override { return open(Json::array()); }
+  bool end_array() override { return close(); }
   bool key(string_t& name) override {
-    if (!keys_.back().insert(name).second) {
+    if (!open_.back().keys.insert(name).second) {
       throw IoError(fmt::format("{}: key '{}' stands twice in one object", source_, name));
     }
+    key_ = std::move(name);
     return true;
   }
   bool parse_error(std::size_t, const std::string&, const nlohmann::detail::exception& e) override {
@@ -45,31 +48,58 @@ class Validator : public nlohmann::json_sax<nlohmann::ordered_json> {
     throw IoError(fmt::format("{}: {}", source_, reason));
   }
 
+  Json take() { return std::move(root_); }
+
  private:
-  bool push() {
-    if (keys_.size() == kMaxDepth) {
-      throw IoError(fmt::format("{}: JSON nested deeper than {} levels", source_, kMaxDepth));
+  struct Level {
+    Json* value;  // stays in place: its parent does not grow while it is open
+    std::set<std::string> keys;
+  };
+
+  Json* place(Json value) {
+    if (open_.empty()) {
+      root_ = std::move(value);
+      return &root_;
     }
-    keys_.emplace_back();
+    Json& parent = *open_.back().value;
+    if (parent.is_array()) {
+      parent.push_back(std::move(value));
+      return &parent.back();
+    }
+    auto& members = parent.get_ref<Json::object_t&>();
+    return &members.Json::object_t::Container::emplace_back(std::move(key_), std::move(value))
+                .second;
+  }
+  bool add(Json value) {
+    place(std::move(value));
     return true;
   }
-  bool pop() {
-    keys_.pop_back();
+  bool open(Json value) {
+    if (open_.size() == kMaxDepth) {
+      throw IoError(fmt::format("{}: JSON nested deeper than {} levels", source_, kMaxDepth));
+    }
+    Json* const placed = place(std::move(value));
+    open_.push_back({placed, {}});
+    return true;
+  }
+  bool close() {
+    open_.pop_back();
     return true;
   }
 
-  std::string source_;
-  std::vector<std::set<std::string>> keys_;
+  const std::string& source_;
+  Json root_;
+  std::vector<Level> open_;
+  std::string key_;
 };
 
 }  // namespace
 
-nlohmann::ordered_json parse_json(std::string_view text, const std::string& source,
-                                  bool allow_comments) {
-  Validator validator(source);
-  nlohmann::ordered_json::sax_parse(text.begin(), text.end(), &validator,
-                                    nlohmann::detail::input_format_t::json, true, allow_comments);
-  return nlohmann::ordered_json::parse(text.begin(), text.end(), nullptr, true, allow_comments);
+Json parse_json(std::string_view text, const std::string& source, bool allow_comments) {
+  Builder builder(source);
+  Json::sax_parse(text.begin(), text.end(), &builder, nlohmann::detail::input_format_t::json, true,
+                  allow_comments);
+  return builder.take();
 }
 
 nlohmann::ordered_json read_json(const std::string& path, bool allow_comments) {

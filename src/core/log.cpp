@@ -7,6 +7,8 @@
 #include <ctime>
 #include <mutex>
 
+#include <fmt/format.h>
+
 #include "core/error.h"
 #include "core/progress.h"
 
@@ -28,10 +30,16 @@ void write_file_line(std::string_view level, std::string_view line) {
   std::fflush(g_file);
 }
 
+// Not fmt::print, which throws where standard error is closed.
+void write_terminal(std::string_view line) {
+  clear_progress_line();
+  std::fwrite(line.data(), 1, line.size(), stderr);
+  std::fputc('\n', stderr);
+}
+
 void write_result(std::string_view text) {
   std::FILE* const stream = g_options.json ? stderr : stdout;
-  if (std::fwrite(text.data(), 1, text.size(), stream) != text.size() ||
-      std::fflush(stream) != 0) {
+  if (std::fwrite(text.data(), 1, text.size(), stream) != text.size() || std::fflush(stream) != 0) {
     // The reader went away (`| head`): nothing is left to say, and that is no error.
     if (errno == EPIPE) std::_Exit(kExitOk);
     throw IoError(errno_message("standard output", "cannot write", errno));
@@ -40,9 +48,12 @@ void write_result(std::string_view text) {
 
 }  // namespace
 
-void configure_log(const LogOptions& options) { g_options = options; }
+void configure_log(const LogOptions& options) {
+  g_options = options;
+  if (!options.stage_label.empty()) adopt_progress_line();
+}
 
-bool log_is_quiet() { return g_options.quiet; }
+const LogOptions& log_options() { return g_options; }
 
 void log_to_file(const std::string& path) {
   const std::lock_guard lock(g_mutex);
@@ -53,19 +64,20 @@ void log_to_file(const std::string& path) {
   if (g_file == nullptr) throw IoError(errno_message(path, "cannot open the log", errno));
 }
 
+void error_line(std::string_view line) {
+  const std::lock_guard lock(g_mutex);
+  write_terminal(line);
+}
+
 void note_line(std::string_view line) {
   const std::lock_guard lock(g_mutex);
-  if (!g_options.quiet) {
-    clear_progress_line();
-    fmt::print(stderr, "{}\n", line);
-  }
+  if (!g_options.quiet && g_options.stage_label.empty()) write_terminal(line);
   write_file_line("", line);
 }
 
 void warn_line(std::string_view line) {
   const std::lock_guard lock(g_mutex);
-  clear_progress_line();
-  fmt::print(stderr, "warning: {}\n", line);
+  write_terminal(fmt::format("warning: {}", line));
   write_file_line("warning: ", line);
 }
 

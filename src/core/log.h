@@ -10,15 +10,20 @@ namespace lowbank {
 /// What goes where: results to standard output; notes, warnings and progress to standard error;
 /// notes and warnings also to the run folder's log.txt, with a time stamp.
 struct LogOptions {
-  bool quiet = false;          ///< no notes on standard error; warnings stay
-  bool json = false;           ///< standard output belongs to the JSON object: results go to stderr
+  bool quiet = false;  ///< no notes on standard error; warnings stay
+  bool json = false;   ///< standard output belongs to the JSON object: results go to stderr
+  /// Set in a stage that `lowbank run` started, "[3/14] ": the run tells the progress, so notes go
+  /// to log.txt only, and progress bars begin with it.
+  std::string stage_label = {};
 };
 void configure_log(const LogOptions& options);
-bool log_is_quiet();
+const LogOptions& log_options();
 
 /// Also append notes and warnings to this file; "" ends it. Errors: IoError.
 void log_to_file(const std::string& path);
 
+/// The last word of a command that failed. A closed standard error is no reason to fail again.
+void error_line(std::string_view line);
 /// A line of progress or information for the person at the terminal.
 void note_line(std::string_view line);
 /// Something the user should look at, although work goes on.

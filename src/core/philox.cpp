@@ -6,13 +6,10 @@
 #include <numeric>
 #include <utility>
 
+#include "core/philox_block.h"
+
 namespace lowbank {
 namespace {
-
-constexpr std::uint32_t kMultiplier0 = 0xD2511F53u;
-constexpr std::uint32_t kMultiplier1 = 0xCD9E8D57u;
-constexpr std::uint32_t kWeyl0 = 0x9E3779B9u;
-constexpr std::uint32_t kWeyl1 = 0xBB67AE85u;
 
 // splitmix64's finaliser: spreads nearby seeds and names over all 64 bits.
 std::uint64_t mix(std::uint64_t x) {
@@ -22,17 +19,12 @@ std::uint64_t mix(std::uint64_t x) {
   return x ^ (x >> 31);
 }
 
-// 24 bits, centred in their cell: never 0, never 1.
-float to_uniform(std::uint32_t word) {
-  return (static_cast<float>(word >> 8) + 0.5f) * 0x1.0p-24f;
-}
-
 std::array<float, 4> normal_block(const RandomKey& key, std::uint64_t block) {
   const auto words = key.block(block);
   std::array<float, 4> out{};
   for (std::size_t pair = 0; pair < 2; ++pair) {
-    const float radius = std::sqrt(-2.0f * std::log(to_uniform(words[2 * pair])));
-    const float angle = 2.0f * std::numbers::pi_v<float> * to_uniform(words[2 * pair + 1]);
+    const float radius = std::sqrt(-2.0f * std::log(uniform_from_word(words[2 * pair])));
+    const float angle = 2.0f * std::numbers::pi_v<float> * uniform_from_word(words[2 * pair + 1]);
     out[2 * pair] = radius * std::cos(angle);
     out[2 * pair + 1] = radius * std::sin(angle);
   }
@@ -41,7 +33,8 @@ std::array<float, 4> normal_block(const RandomKey& key, std::uint64_t block) {
 
 std::array<float, 4> uniform_block(const RandomKey& key, std::uint64_t block) {
   const auto words = key.block(block);
-  return {to_uniform(words[0]), to_uniform(words[1]), to_uniform(words[2]), to_uniform(words[3])};
+  return {uniform_from_word(words[0]), uniform_from_word(words[1]), uniform_from_word(words[2]),
+          uniform_from_word(words[3])};
 }
 
 template <class Block>
@@ -62,16 +55,8 @@ void fill(std::span<float> out, const RandomKey& key, std::uint64_t first_index,
 
 std::array<std::uint32_t, 4> philox4x32(std::array<std::uint32_t, 4> counter,
                                         std::array<std::uint32_t, 2> key) {
-  for (int round = 0; round < 10; ++round) {
-    const std::uint64_t product0 = std::uint64_t{kMultiplier0} * counter[0];
-    const std::uint64_t product1 = std::uint64_t{kMultiplier1} * counter[2];
-    counter = {static_cast<std::uint32_t>(product1 >> 32) ^ counter[1] ^ key[0],
-               static_cast<std::uint32_t>(product1),
-               static_cast<std::uint32_t>(product0 >> 32) ^ counter[3] ^ key[1],
-               static_cast<std::uint32_t>(product0)};
-    key = {key[0] + kWeyl0, key[1] + kWeyl1};
-  }
-  return counter;
+  const auto out = philox_block({{counter[0], counter[1], counter[2], counter[3]}}, key[0], key[1]);
+  return {out.words[0], out.words[1], out.words[2], out.words[3]};
 }
 
 RandomKey::RandomKey(std::uint64_t seed) : key_(mix(seed)), stream_(0) {}
@@ -89,10 +74,9 @@ RandomKey RandomKey::derive(std::uint64_t index) const {
   return {key_, mix(stream_ + mix(index ^ 0xA5A5A5A55A5A5A5Au))};
 }
 
-std::array<std::uint32_t, 4> RandomKey::block(std::uint64_t block) const {
-  return philox4x32({static_cast<std::uint32_t>(block), static_cast<std::uint32_t>(block >> 32),
-                     static_cast<std::uint32_t>(stream_), static_cast<std::uint32_t>(stream_ >> 32)},
-                    {static_cast<std::uint32_t>(key_), static_cast<std::uint32_t>(key_ >> 32)});
+std::array<std::uint32_t, 4> RandomKey::block(std::uint64_t index) const {
+  const auto out = stream_block(key_, stream_, index);
+  return {out.words[0], out.words[1], out.words[2], out.words[3]};
 }
 
 std::uint64_t RandomKey::below(std::uint64_t bound, std::uint64_t index) const {

@@ -24,8 +24,8 @@ class RandomKey {
   RandomKey derive(std::string_view name) const;
   RandomKey derive(std::uint64_t index) const;
 
-  /// Four 32-bit words of block `block` of this stream.
-  std::array<std::uint32_t, 4> block(std::uint64_t block) const;
+  /// Four 32-bit words: block `index` of this stream.
+  std::array<std::uint32_t, 4> block(std::uint64_t index) const;
   /// Element `index` of the stream as an integer in [0, bound); bound in [1, 2^32].
   std::uint64_t below(std::uint64_t bound, std::uint64_t index) const;
 
@@ -38,7 +38,7 @@ class RandomKey {
   std::uint64_t stream_;  // high half of the Philox counter: hash of the derivation path
 };
 
-/// out[i] = element first_index + i of the key's uniform stream, in (0, 1), 24 random bits.
+/// out[i] = element first_index + i of the key's uniform stream, in (0, 1), 23 random bits.
 void fill_uniform(std::span<float> out, const RandomKey& key, std::uint64_t first_index = 0);
 
 /// out[i] = element first_index + i of the key's standard normal stream (Box-Muller).

@@ -30,6 +30,9 @@ class ProgressBar {
   std::chrono::steady_clock::time_point last_draw_{};
 };
 
+/// Takes over the line that `lowbank run` left standing for this process's bar.
+void adopt_progress_line();
+
 /// Erases a bar that stands on the current line, before other output.
 void clear_progress_line();
 

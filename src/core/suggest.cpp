@@ -26,7 +26,9 @@ std::size_t edit_distance(std::string_view a, std::string_view b) {
 
 std::string did_you_mean(std::string_view word, std::span<const std::string> candidates) {
   const std::string* best = nullptr;
-  std::size_t best_distance = std::max<std::size_t>(2, word.size() / 3) + 1;
+  // A short word is near everything: at least one letter must be right.
+  std::size_t best_distance = std::min(std::max<std::size_t>(2, word.size() / 3) + 1,
+                                       std::max<std::size_t>(word.size(), 1));
   for (const auto& candidate : candidates) {
     const auto distance = edit_distance(word, candidate);
     if (distance < best_distance) {

@@ -134,7 +134,8 @@ std::string format_bytes(std::uint64_t size_bytes) {
     value /= 1024;
     ++unit;
   }
-  return unit == 0 ? fmt::format("{} B", size_bytes) : fmt::format("{:.2f} {}", value, kUnits[unit]);
+  return unit == 0 ? fmt::format("{} B", size_bytes)
+                   : fmt::format("{:.2f} {}", value, kUnits[unit]);
 }
 
 }  // namespace lowbank

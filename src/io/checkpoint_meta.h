@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <nlohmann/json_fwd.hpp>
@@ -10,8 +11,8 @@ namespace lowbank {
 
 /// How one linear layer differs from a dense one.
 struct LinearRecord {
-  std::string path;           ///< module path, "model.layers.0.self_attn.q_proj"
-  std::string kind = "svd";   ///< svd (more kinds as they come)
+  std::string path;          ///< module path, "model.layers.0.self_attn.q_proj"
+  std::string kind = "svd";  ///< svd (more kinds as they come)
   std::int64_t rank = 0;
 };
 
@@ -38,6 +39,9 @@ std::string resolve_checkpoint(const std::string& path);
 /// folder). Errors: IoError for a corrupt file or a newer revision.
 CheckpointMeta read_checkpoint_meta(const std::string& folder);
 void write_checkpoint_meta(const std::string& folder, const CheckpointMeta& meta);
+
+/// True for the names of tokenizer, generation_config and licence files.
+bool is_side_file(std::string_view name);
 
 /// Copies tokenizer, generation_config and licence files from one checkpoint folder to another.
 void copy_side_files(const std::string& from_folder, const std::string& to_folder);

@@ -62,4 +62,8 @@ class LinearSlot {
 /// Called with the module path and the slot of every projection of a model, in forward order.
 using SlotVisitor = std::function<void(const std::string& path, LinearSlot& slot)>;
 
+/// Visits every slot of one model (LanguageModel::visit_linears): what rooms below models/ get to
+/// see of it.
+using SlotWalk = std::function<void(const SlotVisitor& visit)>;
+
 }  // namespace lowbank

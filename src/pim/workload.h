@@ -8,27 +8,30 @@ namespace lowbank {
 
 enum class Phase { kPrefill, kDecode };
 
+/// "prefill" or "decode", as in workload.json.
+std::string phase_name(Phase phase);
+
 /// What an operator does; decides which device can run it and how.
 enum class OperatorKind {
-  kLinear,     ///< m tokens x weights [n, k]; weights read once
-  kScore,      ///< q K^T: per sequence and head, m queries x n keys, k = head_dim
-  kAttend,     ///< p V: per sequence and head, m queries x n = head_dim, k keys
-  kSoftmax,    ///< m rows of n
-  kNorm,       ///< m rows of n
-  kActivation, ///< m rows of n elementwise
-  kEmbedding   ///< m rows of n read from a table
+  kLinear,      ///< m tokens x weights [n, k]; weights read once
+  kScore,       ///< q K^T: per sequence and head, m queries x n keys, k = head_dim
+  kAttend,      ///< p V: per sequence and head, m queries x n = head_dim, k keys
+  kSoftmax,     ///< m rows of n
+  kNorm,        ///< m rows of n
+  kActivation,  ///< m rows of n elementwise
+  kEmbedding    ///< m rows of n read from a table
 };
 
-/// One operator of a phase; `count` equal ones run one after the other (batch x heads for kScore
-/// and kAttend, where they run side by side).
+/// One operator of a phase; `count` equal ones run one after the other (batch x heads for kScore,
+/// kAttend and kSoftmax, where they run side by side in one kernel).
 struct Operator {
   OperatorKind kind = OperatorKind::kLinear;
-  std::string name;        ///< module path, "model.layers.0.self_attn.q_proj"
-  std::int64_t layer = -1; ///< decoder block, -1 outside of blocks
-  std::string group;       ///< operators of a layer that may run side by side share it: "qkv"
+  std::string name;         ///< module path, "model.layers.0.self_attn.q_proj"
+  std::int64_t layer = -1;  ///< decoder block, -1 outside of blocks
+  std::string group;        ///< operators of a layer that may run side by side share it: "qkv"
   std::int64_t m = 0;
   std::int64_t n = 0;
-  std::int64_t k = 0;      ///< 0 for operators without a contraction
+  std::int64_t k = 0;  ///< 0 for operators without a contraction
   std::int64_t count = 1;
   double weight_bytes = 0;      ///< of one operator, parameters read
   double activation_bytes = 0;  ///< of one operator, inputs and outputs (KV cache included)
@@ -43,19 +46,32 @@ struct Operator {
 /// The operators of a model for one context and batch: all the estimator sees of a model.
 struct Workload {
   static constexpr std::int64_t kRevision = 1;
-  std::string model;              ///< name for tables
-  std::int64_t batch = 1;
-  std::int64_t context = 0;       ///< prompt tokens; a decode step reads this many cached tokens
+  std::string model;         ///< name for tables
+  std::int64_t batch = 1;    ///< sequences
+  std::int64_t context = 0;  ///< prompt tokens; a decode step reads this many cached tokens
   std::int64_t num_params = 0;
   std::int64_t num_layers = 0;
   double weight_bits = 32;        ///< of a stored parameter
   std::vector<Operator> prefill;  ///< empty if not exported
   std::vector<Operator> decode;   ///< of one token
+
+  const std::vector<Operator>& operators(Phase phase) const {
+    return phase == Phase::kPrefill ? prefill : decode;
+  }
+  /// Tokens that one run of the phase takes in: prompts, or one per sequence.
+  std::int64_t tokens(Phase phase) const {
+    return phase == Phase::kPrefill ? batch * context : batch;
+  }
 };
 
-/// Errors: IoError for a missing or corrupt file; ConfigError for a newer revision or absurd
-/// shapes (negative, products beyond 2^63), naming the operator and key.
+/// Largest m, n, k, count, batch or context that is taken for a real size.
+inline constexpr std::int64_t kMaxDimension = std::int64_t{1} << 40;
+
+/// Errors: IoError for a missing or corrupt file (naming operator and key); ConfigError for a newer
+/// revision, an unknown key or absurd shapes (negative, products beyond 2^63).
 Workload read_workload(const std::string& path);
+/// read_workload over a text; `source` names it in errors.
+Workload workload_from_json(const std::string& text, const std::string& source);
 std::string workload_to_json(const Workload& workload);
 
 }  // namespace lowbank

@@ -1,0 +1,256 @@
+#include "bench/bench_stage.h"
+
+#include <algorithm>
+#include <chrono>
+#include <functional>
+
+#include <ATen/ops/empty.h>
+#include <ATen/ops/matmul.h>
+#include <ATen/ops/normal.h>
+#include <ATen/ops/ones.h>
+#include <ATen/ops/randint.h>
+#include <ATen/ops/randn.h>
+#include <c10/core/InferenceMode.h>
+#include <fmt/format.h>
+
+#include "core/error.h"
+#include "core/log.h"
+#include "core/philox.h"
+#include "core/progress.h"
+#include "core/suggest.h"
+#include "kernels/normal_fill.h"
+#include "kernels/runtime.h"
+#include "models/factory.h"
+#include "models/language_model.h"
+#include "nn/dense_linear.h"
+#include "nn/svd_linear.h"
+
+namespace lowbank {
+namespace {
+
+using Work = std::function<void()>;
+
+/// What a case times, how much it does, and what it is held against.
+struct Case {
+  std::string name;
+  std::string unit;   ///< of `amount` per second, scaled by `scale`
+  double amount = 0;  ///< per call of `work`: flops, bytes, tokens, ...
+  double scale = 1;
+  Work work;
+  std::string roof = {};                                        ///< the roof that bounds it
+  double roof_amount = 0;                                       ///< flops or bytes of one call
+  std::vector<std::pair<std::string, Work>> alternatives = {};  ///< same amount, another way
+};
+
+double seconds_of(const Work& work) {
+  const auto start = std::chrono::steady_clock::now();
+  work();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+double median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  const std::size_t middle = values.size() / 2;
+  return values.size() % 2 == 1 ? values[middle] : 0.5 * (values[middle - 1] + values[middle]);
+}
+
+constexpr std::int64_t kGemmSize = 1024;
+constexpr std::int64_t kReadBytes = std::int64_t{1} << 30;
+
+Case gemm_roof() {
+  const auto a = at::randn({kGemmSize, kGemmSize});
+  const auto b = at::randn({kGemmSize, kGemmSize});
+  return {.name = "roof_gemm",
+          .unit = "GFLOP/s",
+          .amount = 2.0 * kGemmSize * kGemmSize * kGemmSize,
+          .scale = 1e-9,
+          .work = [a, b] { at::matmul(a, b); }};
+}
+
+Case read_roof() {
+  const auto data = at::ones({kReadBytes / 4});
+  return {.name = "roof_read",
+          .unit = "GB/s",
+          .amount = static_cast<double>(kReadBytes),
+          .scale = 1e-9,
+          .work = [data] { data.sum(); }};
+}
+
+// A factored layer at half the break-even rank against the dense layer it stands for, and against
+// building the dense weight in every call (what the reference implementation does).
+Case svd_linear_case() {
+  constexpr std::int64_t kTokens = 512;
+  constexpr std::int64_t kFeatures = 1024;
+  constexpr std::int64_t kRank = 256;
+  const auto svd = std::make_shared<SvdLinear>(at::randn({kFeatures, kRank}), at::ones({kRank}),
+                                               at::randn({kRank, kFeatures}), torch::Tensor());
+  const auto dense = std::make_shared<DenseLinear>(svd->dense_weight(), torch::Tensor());
+  const auto x_TI = at::randn({kTokens, kFeatures});
+  return {
+      .name = "svd_linear_512x1024_r256",
+      .unit = "Mtok/s",
+      .amount = kTokens,
+      .scale = 1e-6,
+      .work = [svd, x_TI] { svd->forward(x_TI); },
+      .roof = "roof_gemm",
+      .roof_amount = 4.0 * kTokens * kFeatures * kRank,
+      .alternatives = {{"dense", [dense, x_TI] { dense->forward(x_TI); }},
+                       {"rebuilt", [svd, x_TI] { at::matmul(x_TI, svd->dense_weight().t()); }}}};
+}
+
+Case normal_fill_case() {
+  constexpr std::int64_t kCount = std::int64_t{1} << 22;
+  auto out = at::empty({kCount});
+  auto other = at::empty({kCount});
+  return {.name = "normal_fill_4m",
+          .unit = "Mnormals/s",
+          .amount = static_cast<double>(kCount),
+          .scale = 1e-6,
+          .work = [out]() mutable { normal_fill_(out, RandomKey(0).derive("bench")); },
+          .alternatives = {{"at::normal_", [other]() mutable { other.normal_(); }}}};
+}
+
+// FLOPs of the matrix products of one forward pass, and bytes of their weights.
+double linear_flops(LanguageModel& model, std::int64_t tokens) {
+  double flops = 0;
+  for (const auto& op : model.operators(Phase::kPrefill, 1, tokens)) {
+    if (op.kind == OperatorKind::kLinear) flops += 2.0 * static_cast<double>(op.macs());
+  }
+  return flops;
+}
+
+double linear_bytes(LanguageModel& model) {
+  double bytes = 0;
+  for (const auto& op : model.operators(Phase::kDecode, 1, 1)) {
+    if (op.kind == OperatorKind::kLinear) bytes += op.weight_bytes * static_cast<double>(op.count);
+  }
+  return bytes;
+}
+
+Case model_forward_case(const std::shared_ptr<LanguageModel>& model) {
+  constexpr std::int64_t kTokens = 128;
+  const auto ids_BT = at::randint(0, model->vocab_size(), {1, kTokens}, at::kLong);
+  return {.name = "model_forward_1x128",
+          .unit = "tok/s",
+          .amount = kTokens,
+          .work = [model, ids_BT] { model->forward(ids_BT); },
+          .roof = "roof_gemm",
+          .roof_amount = linear_flops(*model, kTokens)};
+}
+
+// A 32-token prompt and 64 new tokens, prompt included in the time.
+Case model_decode_case(const std::shared_ptr<LanguageModel>& model) {
+  constexpr std::int64_t kPrompt = 32;
+  constexpr std::int64_t kNew = 64;
+  const auto ids_BT = at::randint(0, model->vocab_size(), {1, kPrompt}, at::kLong);
+  return {.name = "model_decode_b1",
+          .unit = "tok/s",
+          .amount = kNew,
+          .work =
+              [model, ids_BT] {
+                const auto state = model->make_state(1, kPrompt + kNew);
+                auto logits = model->forward(ids_BT, state.get());
+                for (std::int64_t i = 0; i < kNew; ++i) {
+                  const auto next = logits.select(1, logits.size(1) - 1).argmax(-1, true);
+                  logits = model->forward(next, state.get());
+                }
+              },
+          .roof = "roof_read",
+          .roof_amount = kNew * linear_bytes(*model)};
+}
+
+const std::vector<std::string> kCaseNames = {
+    "roof_gemm",      "roof_read",           "svd_linear_512x1024_r256",
+    "normal_fill_4m", "model_forward_1x128", "model_decode_b1"};
+
+bool needs_model(const std::string& name) { return name.starts_with("model_"); }
+
+Case make_case(const std::string& name, const std::shared_ptr<LanguageModel>& model) {
+  if (name == "svd_linear_512x1024_r256") return svd_linear_case();
+  if (name == "normal_fill_4m") return normal_fill_case();
+  if (name == "model_forward_1x128") return model_forward_case(model);
+  return model_decode_case(model);
+}
+
+}  // namespace
+
+void bench_stage(const BenchConfig& config, RunDir*, Metrics& metrics) {
+  apply_runtime(config.common);
+  std::vector<std::string> names = config.cases;
+  for (const auto& name : names) {
+    if (std::find(kCaseNames.begin(), kCaseNames.end(), name) == kCaseNames.end()) {
+      throw ConfigError(fmt::format("case: unknown '{}', one of {}{}", name,
+                                    fmt::join(kCaseNames, ", "), did_you_mean(name, kCaseNames)));
+    }
+    if (needs_model(name) && config.model.empty()) {
+      throw ConfigError(fmt::format("case {}: needs --model CKPT", name));
+    }
+  }
+  if (names.empty()) {
+    for (const auto& name : kCaseNames) {
+      if (!needs_model(name) || !config.model.empty()) names.push_back(name);
+    }
+  }
+  std::shared_ptr<LanguageModel> model;
+  if (!config.model.empty()) model = load_model(config.model).model;
+
+  const c10::InferenceMode guard;
+  std::vector<Case> cases = {gemm_roof(), read_roof()};
+  for (const auto& name : names) {
+    if (!name.starts_with("roof_")) cases.push_back(make_case(name, model));
+  }
+  // One round times every case once, so that a slow minute of the machine hits all of them.
+  std::vector<std::vector<std::vector<double>>> seconds(cases.size());
+  ProgressBar bar("bench", config.runs + 1, "round");
+  for (std::int64_t round = 0; round <= config.runs; ++round) {
+    for (std::size_t c = 0; c < cases.size(); ++c) {
+      seconds[c].resize(1 + cases[c].alternatives.size());
+      for (std::size_t a = 0; a < seconds[c].size(); ++a) {
+        const double s = seconds_of(a == 0 ? cases[c].work : cases[c].alternatives[a - 1].second);
+        if (round > 0) seconds[c][a].push_back(s);  // the first round warms up
+      }
+    }
+    bar.update(round + 1);
+  }
+
+  const double gemm_flops_per_s =
+      cases[0].amount / *std::min_element(seconds[0][0].begin(), seconds[0][0].end());
+  const double read_bytes_per_s =
+      cases[1].amount / *std::min_element(seconds[1][0].begin(), seconds[1][0].end());
+  metrics["device"] = cpu_name();
+  metrics["roof_gemm_gflops"] = gemm_flops_per_s * 1e-9;
+  metrics["roof_read_gbs"] = read_bytes_per_s * 1e-9;
+  metrics["results"] = Metrics::array();
+  for (std::size_t c = 0; c < cases.size(); ++c) {
+    const Case& item = cases[c];
+    if (std::find(names.begin(), names.end(), item.name) == names.end()) continue;
+    const auto& own = seconds[c][0];
+    const double middle = median(own);
+    const auto [fastest, slowest] = std::minmax_element(own.begin(), own.end());
+    Metrics row = {{"case", item.name},
+                   {"median", item.amount / middle * item.scale},
+                   {"spread", (*slowest - *fastest) / middle},
+                   {"unit", item.unit},
+                   {"runs", config.runs}};
+    std::string line =
+        fmt::format("{:<26} {:>12.4g} {:<11} spread {:4.0f} %", item.name,
+                    row["median"].get<double>(), item.unit, 100 * row["spread"].get<double>());
+    if (!item.roof.empty()) {
+      const double roof = item.roof == "roof_gemm" ? gemm_flops_per_s : read_bytes_per_s;
+      row["ratio_to_roof"] = item.roof_amount / middle / roof;
+      row["roof"] = item.roof;
+      line += fmt::format("   {:.2f} of {}", row["ratio_to_roof"].get<double>(), item.roof);
+    }
+    for (std::size_t a = 0; a < item.alternatives.size(); ++a) {
+      const double ratio = median(seconds[c][a + 1]) / middle;
+      row["speedup_over"][item.alternatives[a].first] = ratio;
+      line += fmt::format("   {:.2f} x {}", ratio, item.alternatives[a].first);
+    }
+    metrics["results"].push_back(row);
+    print_line(line);
+  }
+  lowbank::print("roofs of this run: {:.1f} GFLOP/s fp32 matrix product, {:.1f} GB/s read",
+        gemm_flops_per_s * 1e-9, read_bytes_per_s * 1e-9);
+}
+
+}  // namespace lowbank

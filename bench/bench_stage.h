@@ -1,0 +1,13 @@
+#pragma once
+
+#include "config/run_stage.h"
+#include "config/stage_configs.h"
+
+namespace lowbank {
+
+/// Times the hot paths in alternation with the machine's own limits and with what a user would
+/// otherwise run, so that every figure is a ratio from one and the same run.
+/// Errors: ConfigError for an unknown case, or one that needs --model without it.
+void bench_stage(const BenchConfig& config, RunDir* out, Metrics& metrics);
+
+}  // namespace lowbank

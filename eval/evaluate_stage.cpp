@@ -1,0 +1,39 @@
+#include "eval/evaluate_stage.h"
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "core/error.h"
+#include "core/log.h"
+#include "core/text.h"
+#include "eval/generate.h"
+#include "eval/perplexity.h"
+#include "kernels/runtime.h"
+#include "models/factory.h"
+#include "models/language_model.h"
+
+namespace lowbank {
+
+void evaluate_stage(const EvaluateConfig& config, RunDir* out, Metrics& metrics) {
+  const auto device = apply_runtime(config.common);
+  const auto loaded = load_model(config.checkpoint, device, compute_type(config.common));
+  const auto tokenizer = open_tokenizer(loaded.folder);
+  check_vocabulary(*tokenizer, *loaded.model, loaded.folder);
+  const auto text =
+      open_perplexity_text(config.perplexity, *tokenizer, loaded.model->max_context());
+  if (out != nullptr) out->begin();
+
+  const auto result =
+      score_text(*loaded.model, text, config.perplexity.batch_size, /*show_progress=*/true);
+  metrics["task"] = config.task;
+  report_perplexity(result, text, config.perplexity, metrics);
+  lowbank::print("perplexity {:.4f} per token over {} predicted tokens ({} chunks of context {})",
+                 metrics["perplexity"].get<double>(), group_digits(result.num_predicted),
+                 group_digits(static_cast<std::int64_t>(text.windows.size())),
+                 config.perplexity.context);
+  lowbank::print("{:.4f} bits per byte, perplexity {:.4f} per word; {:.0f} tokens/s",
+                 metrics["bits_per_byte"].get<double>(), metrics["word_perplexity"].get<double>(),
+                 metrics["tokens_per_second"].get<double>());
+}
+
+}  // namespace lowbank

@@ -1,0 +1,11 @@
+#pragma once
+
+#include "config/run_stage.h"
+#include "config/stage_configs.h"
+
+namespace lowbank {
+
+/// Work of `lowbank evaluate`.
+void evaluate_stage(const EvaluateConfig& config, RunDir* out, Metrics& metrics);
+
+}  // namespace lowbank

@@ -1,0 +1,12 @@
+#pragma once
+
+#include "config/run_stage.h"
+#include "config/stage_configs.h"
+
+namespace lowbank {
+
+/// `lowbank noisy-infer`: perplexity of a factored model in noisy memory cells, against the share
+/// of ranks that error-free cells keep, for several ways to choose them (docs/noisy-infer.md).
+void noisy_infer_stage(const NoisyInferConfig& config, RunDir* out, Metrics& metrics);
+
+}  // namespace lowbank

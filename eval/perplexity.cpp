@@ -1,0 +1,182 @@
+#include "eval/perplexity.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <numbers>
+#include <optional>
+
+#include <ATen/ops/stack.h>
+#include <ATen/ops/tensor.h>
+#include <ATen/ops/zeros.h>
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+#include <torch/utils.h>
+
+#include "core/error.h"
+#include "core/interrupt.h"
+#include "core/progress.h"
+#include "core/text.h"
+#include "models/language_model.h"
+
+namespace lowbank {
+namespace {
+
+using Window = PerplexityText::Window;
+
+std::vector<Window> cut_windows(std::int64_t num_tokens, const PerplexityConfig& config) {
+  const std::int64_t stride = config.stride > 0 ? config.stride : config.context;
+  std::vector<Window> windows;
+  std::int64_t scored_end = 0;  // tokens before it were predicted, or begin a chunk
+  for (std::int64_t begin = 0; begin < num_tokens; begin += stride) {
+    const bool enough =
+        config.max_chunks > 0 && static_cast<std::int64_t>(windows.size()) == config.max_chunks;
+    const std::int64_t end = std::min(begin + config.context, num_tokens);
+    const bool incomplete = end - begin < config.context;
+    if (enough || (incomplete && !config.keep_last)) break;
+    // The first token of a window has no context to be predicted from.
+    const std::int64_t num_scored = end - std::max(scored_end, begin + 1);
+    if (num_scored < 1) break;
+    windows.push_back({.begin = begin, .length = end - begin, .num_scored = num_scored});
+    scored_end = end;
+  }
+  return windows;
+}
+
+// Words and bytes of the text under the scored tokens; runs of scored tokens that touch are one.
+void count_covered(std::string_view text, const std::vector<std::int64_t>& ends,
+                   PerplexityText& out) {
+  const auto offset_of = [&](std::int64_t token) {
+    return token == 0 ? 0 : ends[static_cast<std::size_t>(token - 1)];
+  };
+  for (std::size_t i = 0; i < out.windows.size();) {
+    const auto& first = out.windows[i];
+    const std::int64_t begin = first.begin + first.length - first.num_scored;
+    std::int64_t end = first.begin + first.length;
+    for (++i; i < out.windows.size(); ++i) {
+      const auto& next = out.windows[i];
+      if (next.begin + next.length - next.num_scored != end) break;
+      end = next.begin + next.length;
+    }
+    const auto from = static_cast<std::size_t>(offset_of(begin));
+    const auto to = static_cast<std::size_t>(offset_of(end));
+    out.num_bytes += static_cast<std::int64_t>(to - from);
+    out.num_words += count_words(text.substr(from, to - from));
+  }
+}
+
+// Negative log-likelihoods of the last `num_scored` tokens of each row, zero before them; as a sum
+// in double. Works inside the logits' own memory: at a large vocabulary they are most of what the
+// process holds.
+torch::Tensor sum_nll(torch::Tensor logits_BTV, const torch::Tensor& ids_BT,
+                      const std::vector<std::int64_t>& num_scored) {
+  const std::int64_t length = ids_BT.size(1);
+  const std::int64_t widest = *std::max_element(num_scored.begin(), num_scored.end());
+  auto scores_BSV = logits_BTV.narrow(1, length - 1 - widest, widest);
+  if (scores_BSV.scalar_type() != at::kFloat) scores_BSV = scores_BSV.to(at::kFloat);
+  logits_BTV.reset();
+  const auto targets_BS1 = ids_BT.narrow(1, length - widest, widest).unsqueeze(-1);
+  const auto max_BS1 = scores_BSV.amax(-1, /*keepdim=*/true);
+  const auto target_BS1 = scores_BSV.gather(-1, targets_BS1) - max_BS1;
+  scores_BSV.sub_(max_BS1).exp_();
+  const auto nll_BS =
+      (scores_BSV.sum(-1, /*keepdim=*/true).log_() - target_BS1).squeeze(-1).to(at::kDouble);
+  auto total = at::zeros({}, nll_BS.options());
+  for (std::size_t b = 0; b < num_scored.size(); ++b) {
+    total +=
+        nll_BS[static_cast<std::int64_t>(b)].narrow(0, widest - num_scored[b], num_scored[b]).sum();
+  }
+  return total;
+}
+
+}  // namespace
+
+PerplexityText open_perplexity_text(const PerplexityConfig& config, const Tokenizer& tokenizer,
+                                    std::int64_t max_context) {
+  if (max_context > 0 && config.context > max_context) {
+    throw ConfigError(fmt::format("context: must be <= {} (the model's longest); got {}",
+                                  max_context, config.context));
+  }
+  const std::string file = read_text(config.data);
+  const std::string_view text =
+      config.max_chars > 0 ? truncate_code_points(file, config.max_chars) : file;
+  const Encoding encoding = tokenizer.encode_with_offsets(text, config.special);
+
+  PerplexityText out;
+  const auto num_tokens = static_cast<std::int64_t>(encoding.ids.size());
+  out.ids_T = at::tensor(encoding.ids, at::kLong);
+  out.windows = cut_windows(num_tokens, config);
+  if (out.windows.empty()) {
+    throw ConfigError(
+        fmt::format("{}: {} tokens are less than one chunk of context {}; {}", config.data,
+                    num_tokens, config.context,
+                    num_tokens >= 2 ? "shorten the context, or score what there is with --keep-last"
+                                    : "two tokens are the least"));
+  }
+  count_covered(text, encoding.ends, out);
+  return out;
+}
+
+PerplexityResult score_text(LanguageModel& model, const PerplexityText& text,
+                            std::int64_t batch_size, bool show_progress, bool require_finite) {
+  // Not InferenceMode: training validates with this, and what a layer might cache must stay usable.
+  const torch::NoGradGuard no_grad;
+  const auto start = std::chrono::steady_clock::now();
+  const auto device = model.parameters().front().device();
+  const auto num_windows = static_cast<std::int64_t>(text.windows.size());
+  auto total = at::zeros({}, at::TensorOptions(at::kDouble).device(device));
+  PerplexityResult result;
+  std::optional<ProgressBar> bar;
+  if (show_progress) bar.emplace("scoring", num_windows, "chunk");
+  for (std::int64_t first = 0; first < num_windows;) {
+    if (interrupt_requested()) {
+      throw Interrupted("stopped; nothing was saved, start the same command again");
+    }
+    std::vector<torch::Tensor> rows;
+    std::vector<std::int64_t> num_scored;
+    const std::int64_t length = text.windows[static_cast<std::size_t>(first)].length;
+    for (; first < num_windows && static_cast<std::int64_t>(rows.size()) < batch_size; ++first) {
+      const auto& window = text.windows[static_cast<std::size_t>(first)];
+      if (window.length != length) break;  // an incomplete last chunk runs by itself
+      rows.push_back(text.ids_T.narrow(0, window.begin, window.length));
+      num_scored.push_back(window.num_scored);
+      result.num_predicted += window.num_scored;
+    }
+    const auto ids_BT = at::stack(rows).to(device);
+    total += sum_nll(model.forward(ids_BT), ids_BT, num_scored);
+    if (bar) bar->update(first);
+  }
+  result.nll_sum = total.item<double>();
+  result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  if (require_finite && !std::isfinite(result.nll_sum)) {
+    throw ResourceError(
+        "the model's predictions are not finite (NaN or infinite logits); its "
+        "weights are damaged, or the dtype is too small for them");
+  }
+  return result;
+}
+
+void report_perplexity(const PerplexityResult& result, const PerplexityText& text,
+                       const PerplexityConfig& config, Metrics& metrics) {
+  const auto num_words = static_cast<double>(text.num_words);
+  const auto num_bytes = static_cast<double>(text.num_bytes);
+  metrics["nll_sum"] = result.nll_sum;
+  metrics["num_predicted"] = result.num_predicted;
+  metrics["perplexity"] = std::exp(result.mean_nll());
+  metrics["word_perplexity"] = std::exp(result.nll_sum / num_words);
+  metrics["byte_perplexity"] = std::exp(result.nll_sum / num_bytes);
+  metrics["bits_per_byte"] = result.nll_sum / num_bytes / std::numbers::ln2;
+  metrics["tokens_per_second"] = static_cast<double>(result.num_predicted) / result.seconds;
+  metrics["context"] = config.context;
+  metrics["stride"] = config.stride > 0 ? config.stride : config.context;
+  metrics["keep_last"] = config.keep_last;
+  metrics["special"] = config.special;
+  metrics["max_chars"] = config.max_chars;
+  metrics["max_chunks"] = config.max_chunks;
+  metrics["num_chunks"] = text.windows.size();
+  metrics["num_tokens"] = text.ids_T.numel();
+  metrics["num_words"] = text.num_words;
+  metrics["num_bytes"] = text.num_bytes;
+}
+
+}  // namespace lowbank

@@ -1,0 +1,113 @@
+#include "models/factory.h"
+
+#include <filesystem>
+#include <map>
+#include <utility>
+#include <vector>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "core/atomic_file.h"
+#include "core/error.h"
+#include "core/json.h"
+#include "core/memory.h"
+#include "io/checkpoint_folder.h"
+#include "models/config_reader.h"
+#include "models/language_model.h"
+#include "models/llama.h"
+#include "models/weights.h"
+#include "nn/tensor_file.h"
+
+namespace lowbank {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::ordered_json;
+
+std::shared_ptr<LanguageModel> build_model(const Json& config, const std::string& source,
+                                           Weights& weights) {
+  const ConfigReader reader(config, source);
+  const std::string type = reader.text("model_type", "");
+  if (type == "llama") {
+    return std::make_shared<LlamaModel>(read_llama_config(config, source), config, weights);
+  }
+  reader.refuse("model_type", "llama");
+}
+
+constexpr std::pair<c10::ScalarType, const char*> kTypeNames[] = {
+    {c10::kFloat, "float32"}, {c10::kBFloat16, "bfloat16"}, {c10::kHalf, "float16"}};
+
+// transformers 5 writes `dtype`, version 4 `torch_dtype`.
+std::string type_key(const Json& config) {
+  return config.contains("dtype") ? "dtype" : "torch_dtype";
+}
+
+// config.json as transformers reads it: the type of the stored values and the class to load.
+Json config_to_write(const LanguageModel& model) {
+  Json config = model.config();
+  const auto stored = model.parameters().front().scalar_type();
+  for (const auto& [type, name] : kTypeNames) {
+    if (type == stored) config[type_key(config)] = name;
+  }
+  return config;
+}
+
+}  // namespace
+
+LoadedModel load_model(const std::string& path, c10::Device device, c10::ScalarType type) {
+  LoadedModel loaded;
+  loaded.folder = resolve_checkpoint(path);
+  const std::string config_path = (fs::path(loaded.folder) / "config.json").string();
+  const Json config = read_json(config_path);
+  loaded.meta = read_checkpoint_meta(loaded.folder);
+  FileWeights weights(loaded.folder, loaded.meta, device, type);
+  if (device.is_cpu()) require_memory(weights.loaded_bytes(), "loading " + loaded.folder);
+  loaded.model = build_model(config, config_path, weights);
+  weights.finish();
+  loaded.model->eval();
+  return loaded;
+}
+
+c10::ScalarType stored_type(const std::string& path) {
+  const std::string config_path = (fs::path(resolve_checkpoint(path)) / "config.json").string();
+  const Json config = read_json(config_path);
+  const ConfigReader reader(config, config_path);
+  const std::string stored = reader.text(type_key(config), "float32");
+  for (const auto& [type, name] : kTypeNames) {
+    if (name == stored) return type;
+  }
+  reader.refuse(type_key(config), "float32, bfloat16, float16");
+}
+
+std::shared_ptr<LanguageModel> make_random_model(const Json& config, const RandomKey& key,
+                                                 c10::Device device, c10::ScalarType type) {
+  const double deviation = ConfigReader(config, "config").positive("initializer_range", 0.02);
+  RandomWeights weights(key, deviation, device, type);
+  return build_model(config, "config", weights);
+}
+
+void save_model(const std::string& folder, const LoadedModel& loaded, const HistoryEntry& entry) {
+  std::map<std::string, torch::Tensor> tensors;
+  for (const auto& parameter : loaded.model->named_parameters()) {
+    tensors.emplace(parameter.key(), parameter.value());
+  }
+  CheckpointMeta meta = loaded.meta;
+  meta.linears.clear();
+  loaded.model->visit_linears([&](const std::string& path, LinearSlot& slot) {
+    const Linear& linear = slot.get();
+    if (linear.kind() == "dense") return;
+    meta.linears.push_back(
+        {.path = path, .kind = std::string(linear.kind()), .rank = linear.rank()});
+  });
+  meta.history.push_back(entry);
+
+  CheckpointWriter writer(folder);
+  write_tensors(writer.staging_path("model.safetensors"), tensors);
+  write_checkpoint_meta(writer.staging_folder(), meta);
+  write_file(writer.staging_path("config.json"), dump_json(config_to_write(*loaded.model)));
+  if (!loaded.folder.empty()) copy_side_files(loaded.folder, writer.staging_folder());
+  writer.publish();
+}
+
+}  // namespace lowbank

@@ -1,0 +1,138 @@
+#include "models/layers.h"
+
+#include <bit>
+#include <cmath>
+#include <utility>
+#include <vector>
+
+#include <ATen/ops/addcmul.h>
+#include <ATen/ops/arange.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/embedding.h>
+#include <ATen/ops/ones.h>
+#include <ATen/ops/outer.h>
+#include <ATen/ops/scaled_dot_product_attention.h>
+#include <ATen/ops/tensor.h>
+#include <c10/core/InferenceMode.h>
+
+namespace lowbank {
+
+RmsNorm::RmsNorm(Weights& weights, const std::string& path, std::int64_t features, double eps)
+    : eps_(eps) {
+  weight = register_parameter("weight", weights.take(path + ".weight", {features}));
+}
+
+torch::Tensor RmsNorm::forward(const torch::Tensor& x_D) const {
+  const auto wide_D = x_D.to(c10::kFloat);
+  const auto scale = wide_D.square().mean(-1, /*keepdim=*/true).add_(eps_).rsqrt_();
+  return (wide_D * scale).to(x_D.scalar_type()) * weight;
+}
+
+Embedding::Embedding(Weights& weights, const std::string& path, std::int64_t rows,
+                     std::int64_t features) {
+  weight = register_parameter("weight", weights.take(path + ".weight", {rows, features}));
+}
+
+torch::Tensor Embedding::forward(const torch::Tensor& ids_BT) const {
+  return at::embedding(weight, ids_BT);
+}
+
+RotaryOptions read_rotary_options(const ConfigReader& config) {
+  constexpr std::int64_t kMaxPositions = std::int64_t{1} << 31;
+  RotaryOptions options;
+  options.theta = config.positive("rope_theta", options.theta);
+  const std::string key = config.has("rope_parameters") ? "rope_parameters" : "rope_scaling";
+  const ConfigReader rope = config.group(key);
+  options.theta = rope.positive("rope_theta", options.theta);
+  for (const ConfigReader& place : {config, rope}) {
+    if (place.positive("partial_rotary_factor", 1.0) != 1.0) {
+      place.refuse("partial_rotary_factor", "1");
+    }
+  }
+  const std::string type_key = rope.has("rope_type") ? "rope_type" : "type";
+  const std::string type = rope.text(type_key, "default");
+  if (type == "default") return options;
+  if (type != "llama3") rope.refuse(type_key, "default, llama3");
+  for (const char* needed :
+       {"factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings"}) {
+    if (!rope.has(needed)) rope.refuse(needed, "a number > 0");
+  }
+  options.is_llama3 = true;
+  options.factor = rope.positive("factor", 1.0);
+  options.low_freq_factor = rope.positive("low_freq_factor", 1.0);
+  options.high_freq_factor = rope.positive("high_freq_factor", 1.0);
+  options.original_max_positions =
+      rope.integer("original_max_position_embeddings", 1, 1, kMaxPositions);
+  if (options.high_freq_factor <= options.low_freq_factor) {
+    rope.refuse("high_freq_factor", "more than low_freq_factor");
+  }
+  return options;
+}
+
+RotaryEmbedding::RotaryEmbedding(const RotaryOptions& options, std::int64_t head_dim) {
+  std::vector<float> frequencies;
+  const double original = static_cast<double>(options.original_max_positions);
+  for (std::int64_t i = 0; i < head_dim; i += 2) {
+    double frequency =
+        1.0 / std::pow(options.theta, static_cast<double>(i) / static_cast<double>(head_dim));
+    if (options.is_llama3) {
+      const double wavelength = 2.0 * M_PI / frequency;
+      if (wavelength > original / options.low_freq_factor) {
+        frequency /= options.factor;
+      } else if (wavelength >= original / options.high_freq_factor) {
+        const double smooth = (original / wavelength - options.low_freq_factor) /
+                              (options.high_freq_factor - options.low_freq_factor);
+        frequency = (1.0 - smooth) * frequency / options.factor + smooth * frequency;
+      }
+    }
+    frequencies.push_back(static_cast<float>(frequency));
+  }
+  inverse_frequency_ = at::tensor(frequencies, at::TensorOptions(c10::kFloat));
+}
+
+RotaryEmbedding::Tables RotaryEmbedding::tables(std::int64_t begin, std::int64_t length,
+                                                const torch::TensorOptions& options) {
+  const std::int64_t needed = begin + length;
+  if (!cache_.cos_T1E.defined() || cache_.cos_T1E.size(0) < needed ||
+      cache_.cos_T1E.device() != options.device() || cache_.cos_T1E.dtype() != options.dtype()) {
+    // A table made while evaluating must still serve training, which saves it for its backward.
+    const c10::InferenceMode normal_tensors(false);
+    const auto size = static_cast<std::int64_t>(
+        std::bit_ceil(static_cast<std::uint64_t>(std::max<std::int64_t>(needed, 64))));
+    const auto angle_TE =
+        at::outer(at::arange(size, inverse_frequency_.options()), inverse_frequency_);
+    const auto cos_TE = angle_TE.cos(), sin_TE = angle_TE.sin();
+    const auto finish = [&](const torch::Tensor& first, const torch::Tensor& second) {
+      return at::cat({first, second}, -1).unsqueeze(1).to(options);
+    };
+    cache_ = {.cos_T1E = finish(cos_TE, cos_TE), .sin_T1E = finish(-sin_TE, sin_TE)};
+  }
+  return {.cos_T1E = cache_.cos_T1E.narrow(0, begin, length),
+          .sin_T1E = cache_.sin_T1E.narrow(0, begin, length)};
+}
+
+torch::Tensor apply_rotary(const torch::Tensor& x_BTHE, const RotaryEmbedding::Tables& tables) {
+  const auto swapped_BTHE = x_BTHE.roll(x_BTHE.size(-1) / 2, -1);
+  return at::addcmul(x_BTHE * tables.cos_T1E, swapped_BTHE, tables.sin_T1E);
+}
+
+torch::Tensor causal_attention(const torch::Tensor& q_BHTE, const torch::Tensor& k_BKSE,
+                               const torch::Tensor& v_BKSE) {
+  const std::int64_t num_queries = q_BHTE.size(2);
+  const std::int64_t num_past = k_BKSE.size(2) - num_queries;
+  const std::int64_t group = q_BHTE.size(1) / k_BKSE.size(1);
+  if (num_queries == 1 || num_past == 0) {
+    // The causal flag aligns queries with the first keys: right only where both begin together.
+    return at::scaled_dot_product_attention(q_BHTE, k_BKSE, v_BKSE, /*attn_mask=*/{},
+                                            /*dropout_p=*/0.0, /*is_causal=*/num_queries > 1,
+                                            /*scale=*/std::nullopt, /*enable_gqa=*/group > 1);
+  }
+  const auto mask_TS =
+      at::ones({num_queries, num_past + num_queries}, q_BHTE.options().dtype(c10::kBool))
+          .tril(num_past);
+  // With a mask, grouped heads may fall back to the unfused kernel; repeated keys do not.
+  return at::scaled_dot_product_attention(q_BHTE, k_BKSE.repeat_interleave(group, 1),
+                                          v_BKSE.repeat_interleave(group, 1), mask_TS);
+}
+
+}  // namespace lowbank

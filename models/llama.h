@@ -1,0 +1,73 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+#include <torch/types.h>
+
+#include "models/language_model.h"
+#include "models/layers.h"
+#include "models/weights.h"
+#include "nn/linear.h"
+
+namespace lowbank {
+
+/// What config.json says about a Llama. Defaults are transformers' LlamaConfig.
+struct LlamaConfig {
+  std::int64_t vocab_size = 32000;
+  std::int64_t hidden_size = 4096;
+  std::int64_t intermediate_size = 11008;
+  std::int64_t num_layers = 32;
+  std::int64_t num_heads = 32;
+  std::int64_t num_kv_heads = 32;
+  std::int64_t head_dim = 128;
+  std::int64_t max_positions = 2048;
+  double rms_norm_eps = 1e-6;
+  bool tie_word_embeddings = false;
+  bool attention_bias = false;
+  bool mlp_bias = false;
+  RotaryOptions rotary;
+};
+
+/// Reads and checks config.json of `model_type` llama; `source` names it in errors.
+///
+/// Errors: ConfigError for values out of range, sizes that do not fit together, and settings that
+/// change the result and are not supported.
+LlamaConfig read_llama_config(const nlohmann::ordered_json& config, const std::string& source);
+
+class LlamaLayer;
+class LlamaState;
+
+/// Llama: pre-norm decoder with rotary grouped-query attention and a gated MLP.
+///
+/// Source:  Touvron et al. 2023; parameter names, casts and layouts as in transformers 4.57
+///          (modeling_llama.py).
+/// Differs: none (checked against transformers' logits: tests/parity).
+class LlamaModel : public LanguageModel {
+ public:
+  LlamaModel(const LlamaConfig& config, nlohmann::ordered_json json, Weights& weights);
+
+  torch::Tensor forward(const torch::Tensor& ids_BT, DecodeState* state = nullptr) override;
+  std::unique_ptr<DecodeState> make_state(std::int64_t batch, std::int64_t max_length) override;
+  void visit_linears(const SlotVisitor& visit) override;
+  std::vector<Operator> operators(Phase phase, std::int64_t batch, std::int64_t context) override;
+  std::int64_t vocab_size() const override { return config_.vocab_size; }
+  std::int64_t max_context() const override { return config_.max_positions; }
+  const nlohmann::ordered_json& config() const override { return json_; }
+
+ private:
+  torch::Tensor run(const torch::Tensor& ids_BT, LlamaState* state);
+
+  LlamaConfig config_;
+  nlohmann::ordered_json json_;
+  std::shared_ptr<Embedding> embed_tokens_;
+  std::vector<std::shared_ptr<LlamaLayer>> layers_;
+  std::shared_ptr<RmsNorm> norm_;
+  LinearSlot lm_head_;  // unused where the head is tied to the embedding
+  RotaryEmbedding rotary_;
+};
+
+}  // namespace lowbank

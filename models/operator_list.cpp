@@ -1,0 +1,95 @@
+#include "models/operator_list.h"
+
+#include <utility>
+
+namespace lowbank {
+namespace {
+
+double product(std::int64_t a, std::int64_t b) {
+  return static_cast<double>(a) * static_cast<double>(b);
+}
+
+}  // namespace
+
+Operator& OperatorList::add(OperatorKind kind, const std::string& name, std::int64_t m,
+                            std::int64_t n, std::int64_t k) {
+  Operator op;
+  op.kind = kind;
+  op.name = name;
+  op.layer = layer_;
+  op.m = m;
+  op.n = n;
+  op.k = k;
+  return operators_.emplace_back(std::move(op));
+}
+
+void OperatorList::add_embedding(const std::string& name, std::int64_t features) {
+  auto& op = add(OperatorKind::kEmbedding, name, num_tokens_, features, 0);
+  op.weight_bytes = product(num_tokens_, features) * element_bytes_;
+  op.activation_bytes = op.weight_bytes;
+}
+
+void OperatorList::add_norm(const std::string& name, std::int64_t features) {
+  auto& op = add(OperatorKind::kNorm, name, num_tokens_, features, 0);
+  op.weight_bytes = static_cast<double>(features) * element_bytes_;
+  op.activation_bytes = 2 * product(num_tokens_, features) * element_bytes_;
+}
+
+void OperatorList::add_activation(const std::string& name, std::int64_t features,
+                                  std::int64_t num_inputs) {
+  auto& op = add(OperatorKind::kActivation, name, num_tokens_, features, 0);
+  op.activation_bytes =
+      static_cast<double>(num_inputs + 1) * product(num_tokens_, features) * element_bytes_;
+}
+
+void OperatorList::add_linear(const std::string& name, const Linear& linear,
+                              std::string_view group) {
+  const auto stages = linear.stages();
+  std::int64_t num_matrix_values = 0;
+  const std::size_t first = operators_.size();
+  for (const auto& stage : stages) {
+    add_product(name, stage.in_features, stage.out_features);
+    num_matrix_values += stage.in_features * stage.out_features;
+    auto& op = operators_.back();
+    op.group = group;
+    if (stages.size() > 1) {
+      op.factored_as = linear.kind();
+      op.stage = static_cast<std::int64_t>(operators_.size() - 1 - first);
+      op.rank = linear.rank();
+    }
+  }
+  // What is no matrix (bias, singular values) is read with the last product.
+  std::int64_t num_values = 0;
+  for (const auto& parameter : linear.parameters()) num_values += parameter.numel();
+  operators_.back().weight_bytes +=
+      static_cast<double>(num_values - num_matrix_values) * element_bytes_;
+}
+
+void OperatorList::add_product(const std::string& name, std::int64_t in_features,
+                               std::int64_t out_features) {
+  auto& op = add(OperatorKind::kLinear, name, num_tokens_, out_features, in_features);
+  op.weight_bytes = product(in_features, out_features) * element_bytes_;
+  op.activation_bytes = product(num_tokens_, in_features + out_features) * element_bytes_;
+}
+
+void OperatorList::add_attention(const std::string& path, std::int64_t num_queries,
+                                 std::int64_t num_keys, std::int64_t head_dim, std::int64_t runs,
+                                 double group) {
+  const double cache_bytes = product(num_keys, head_dim) * element_bytes_ / group;
+  const double query_bytes = product(num_queries, head_dim) * element_bytes_;
+  const double score_bytes = product(num_queries, num_keys) * element_bytes_;
+
+  auto& score = add(OperatorKind::kScore, path + ".score", num_queries, num_keys, head_dim);
+  score.count = runs;
+  score.activation_bytes = query_bytes + cache_bytes + score_bytes;
+
+  auto& softmax = add(OperatorKind::kSoftmax, path + ".softmax", num_queries, num_keys, 0);
+  softmax.count = runs;
+  softmax.activation_bytes = 2 * score_bytes;
+
+  auto& attend = add(OperatorKind::kAttend, path + ".attend", num_queries, head_dim, num_keys);
+  attend.count = runs;
+  attend.activation_bytes = score_bytes + cache_bytes + query_bytes;
+}
+
+}  // namespace lowbank

@@ -1,0 +1,96 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <torch/types.h>
+
+#include "core/philox.h"
+#include "io/checkpoint_meta.h"
+#include "io/safetensors.h"
+#include "nn/linear.h"
+
+namespace lowbank {
+
+/// Where a model's parameters come from while it is built: each module asks for its own by name.
+class Weights {
+ public:
+  virtual ~Weights() = default;
+  /// Parameter `name` of exactly this shape, of the wanted device and type, free to be written to.
+  virtual torch::Tensor take(const std::string& name, const std::vector<std::int64_t>& shape) = 0;
+  /// Rank of the factored layer at this module path, 0 for a dense one.
+  virtual std::int64_t factored_rank(const std::string& path, std::int64_t max_rank) = 0;
+  /// The model uses `original` in place of `name` (a tied head), which a file may hold all the
+  /// same.
+  virtual void tie(const std::string& name, const std::string& original) = 0;
+};
+
+/// The projection at `path`, dense or factored as the weights say.
+std::shared_ptr<Linear> make_linear(Weights& weights, const std::string& path,
+                                    std::int64_t in_features, std::int64_t out_features,
+                                    bool has_bias);
+
+/// Parameters of a checkpoint folder: model.safetensors, or the shards that
+/// model.safetensors.index.json lists.
+///
+/// What does not fit is collected, so that one error names all of it; a place in the model that got
+/// no tensor holds a shape without values until `finish` throws.
+class FileWeights : public Weights {
+ public:
+  /// Errors: IoError for missing or corrupt files.
+  FileWeights(const std::string& folder, const CheckpointMeta& meta, c10::Device device,
+              c10::ScalarType type);
+
+  torch::Tensor take(const std::string& name, const std::vector<std::int64_t>& shape) override;
+  std::int64_t factored_rank(const std::string& path, std::int64_t max_rank) override;
+
+  /// A stored copy is dropped; one that differs is a problem.
+  void tie(const std::string& name, const std::string& original) override;
+  /// Every tensor not yet asked for is a problem, except buffers of old files that models compute
+  /// themselves; so is a factored layer of lowbank.json that the model has no place for.
+  /// Errors: IoError with at most 20 problems.
+  void finish();
+
+  /// Bytes that the tensors take once loaded.
+  std::uint64_t loaded_bytes() const;
+
+ private:
+  struct Source {
+    std::shared_ptr<const SafetensorsFile> file;
+    const TensorEntry* entry = nullptr;
+    bool taken = false;
+  };
+  void open_file(const std::string& path, const std::vector<std::string>* names);
+  void add_problem(std::string text);
+  [[noreturn]] void throw_problems() const;
+
+  std::string folder_;
+  c10::Device device_;
+  c10::ScalarType type_;
+  std::map<std::string, Source> sources_;
+  std::map<std::string, std::int64_t> ranks_;  // of factored layers still to be asked for
+  std::vector<std::string> problems_;
+};
+
+/// Parameters drawn from a key, for tests, benchmarks and training from scratch: matrices normal
+/// with the given deviation, norms one, biases zero. The same name gets the same values whatever
+/// else is drawn.
+class RandomWeights : public Weights {
+ public:
+  RandomWeights(const RandomKey& key, double deviation, c10::Device device, c10::ScalarType type)
+      : key_(key), deviation_(deviation), device_(device), type_(type) {}
+  torch::Tensor take(const std::string& name, const std::vector<std::int64_t>& shape) override;
+  std::int64_t factored_rank(const std::string&, std::int64_t) override { return 0; }
+  void tie(const std::string&, const std::string&) override {}
+
+ private:
+  RandomKey key_;
+  double deviation_;
+  c10::Device device_;
+  c10::ScalarType type_;
+};
+
+}  // namespace lowbank

@@ -1,0 +1,50 @@
+#include "core/resources.h"
+
+#include <cstdlib>
+#include <filesystem>
+
+#include <fmt/format.h>
+
+#include "core/error.h"
+
+namespace lowbank {
+namespace fs = std::filesystem;
+
+std::string executable_folder() {
+  std::error_code error;
+  const fs::path executable = fs::read_symlink("/proc/self/exe", error);
+  if (error) throw IoError("/proc/self/exe: cannot read the link: " + error.message());
+  return executable.parent_path().string();
+}
+
+std::string find_resource(const std::string& relative) {
+  std::error_code error;
+  std::string looked;
+  if (const char* const home = std::getenv("LOWBANK_HOME"); home != nullptr && *home != '\0') {
+    const fs::path path = fs::path(home) / relative;
+    if (fs::exists(path, error)) return path.string();
+    looked = fmt::format("{} (LOWBANK_HOME), ", home);
+  }
+  const fs::path start = executable_folder();
+  for (fs::path folder = start;; folder = folder.parent_path()) {
+    if (fs::exists(folder / relative, error)) return (folder / relative).string();
+    if (folder == folder.root_path()) break;
+  }
+  const fs::path share = start.parent_path() / "share" / "lowbank";
+  if (fs::exists(share / relative, error)) return (share / relative).string();
+  throw IoError(fmt::format(
+      "{}: not found in {}{} and the folders above it, {}; set LOWBANK_HOME to Lowbank's folder",
+      relative, looked, start.string(), share.string()));
+}
+
+std::string find_input(const std::string& path) {
+  std::error_code error;
+  if (path.empty() || fs::path(path).is_absolute() || fs::exists(path, error)) return path;
+  try {
+    return find_resource(path);
+  } catch (const IoError&) {
+    return path;
+  }
+}
+
+}  // namespace lowbank

@@ -1,0 +1,21 @@
+#pragma once
+
+#include <string>
+
+namespace lowbank {
+
+/// Path of a file that ships with Lowbank, "configs/pim/gpu-a100.json".
+///
+/// Looks in $LOWBANK_HOME, then in every folder from the executable's up to the root (a source
+/// tree), then in ../share/lowbank of the executable's folder (an installation).
+/// Errors: IoError naming the places looked at.
+std::string find_resource(const std::string& relative);
+
+/// `path` itself where it exists; else, for a relative path, the file of that name that ships with
+/// Lowbank (so that recipes work from any folder); else `path`, for the reader to complain about.
+std::string find_input(const std::string& path);
+
+/// Folder of the running executable.
+std::string executable_folder();
+
+}  // namespace lowbank

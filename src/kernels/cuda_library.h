@@ -1,0 +1,22 @@
+#pragma once
+
+#include <string>
+
+#include "kernels/cuda/cuda_api.h"
+
+namespace lowbank {
+
+/// The functions of liblowbank_cuda.so.
+struct CudaLibrary {
+  decltype(&lowbank_cuda_normal_fill) normal_fill = nullptr;
+  decltype(&lowbank_cuda_error_text) error_text = nullptr;
+};
+
+/// The library beside this program's executable, or nullptr when it was not built or does not load
+/// (`cuda_library_problem` says why). Opened once.
+const CudaLibrary* cuda_library();
+
+/// "" when cuda_library() works, else one line: what is missing and how to get it.
+const std::string& cuda_library_problem();
+
+}  // namespace lowbank

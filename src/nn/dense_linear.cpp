@@ -1,0 +1,27 @@
+#include "nn/dense_linear.h"
+
+#include <utility>
+
+#include <ATen/ops/linear.h>
+#include <c10/util/Exception.h>
+
+namespace lowbank {
+
+DenseLinear::DenseLinear(torch::Tensor weight_OI, torch::Tensor bias_O) {
+  TORCH_CHECK(weight_OI.dim() == 2, "DenseLinear: weight must be [O, I], got ", weight_OI.sizes());
+  TORCH_CHECK(!bias_O.defined() || bias_O.sizes() == weight_OI.sizes().slice(0, 1),
+              "DenseLinear: bias ", bias_O.sizes(), " does not fit weight ", weight_OI.sizes());
+  // Row-major as in a file: another layout gives other last bits, and a saved model must not.
+  weight = register_parameter("weight", weight_OI.contiguous());
+  if (bias_O.defined()) bias = register_parameter("bias", std::move(bias_O));
+}
+
+torch::Tensor DenseLinear::forward(const torch::Tensor& x_I) {
+  return at::linear(x_I, weight, bias);
+}
+
+std::vector<LinearStage> DenseLinear::stages() const {
+  return {{.in_features = in_features(), .out_features = out_features()}};
+}
+
+}  // namespace lowbank

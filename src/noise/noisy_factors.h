@@ -1,0 +1,71 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <torch/types.h>
+
+#include "config/stage_configs.h"
+#include "core/philox.h"
+#include "nn/linear.h"
+#include "nn/svd_linear.h"
+#include "noise/cell_coding.h"
+
+namespace lowbank {
+
+/// A model whose factored layers sit in memory cells: while this object lives, their slots hold
+/// layers made of the int8 codes of u and diag(s) vh (s becomes 1) plus noise; afterwards the
+/// former layers again. The slots must outlive it.
+///
+/// Source:  HyFlexPIM (Song et al., ISCA 2025), hybrid SLC-MLC cells; its simulator.
+/// Differs: every factored layer gets noise; the protected axis is the rank axis by construction
+///          (column r of u, row r of diag(s) vh); a cell's draw does not depend on what is
+///          protected, so that curves share their noise and differ by the selection alone.
+class NoisyFactors {
+ public:
+  /// Quantises; until draw() and protect() the layers hold the codes without noise.
+  NoisyFactors(const SlotWalk& walk, const NoiseConfig& noise);
+  ~NoisyFactors();
+  NoisyFactors(const NoisyFactors&) = delete;
+  NoisyFactors& operator=(const NoisyFactors&) = delete;
+
+  std::size_t num_layers() const { return layers_.size(); }
+  const std::string& path(std::size_t layer) const { return layers_[layer].path; }
+  std::int64_t rank(std::size_t layer) const { return layers_[layer].noisy->rank(); }
+  /// Weights in cells: the elements of u and vh.
+  std::int64_t num_weights(std::size_t layer) const;
+  const CellCoding& coding() const { return coding_; }
+  /// Power of the codes over the expected power of their noise, over all layers, nothing protected.
+  double signal_to_noise_db() const;
+
+  /// Draws the noise of every cell; `key` names the trial.
+  void draw(const RandomKey& key);
+  /// Puts the last draw into the layers but for the ranks that are true in protected_R[layer]
+  /// (bool [R]), which are exact.
+  void protect(const std::vector<torch::Tensor>& protected_R);
+
+ private:
+  struct Factor {
+    torch::Tensor codes;  // int8, on the CPU
+    float scale = 1;
+    torch::Tensor clean;  // scale * code, on the model's device
+    torch::Tensor noisy;  // scale * (code + noise)
+  };
+  struct Layer {
+    std::string path;
+    LinearSlot* slot = nullptr;
+    std::shared_ptr<Linear> former;
+    std::shared_ptr<SvdLinear> noisy;
+    Factor u, vh;
+  };
+  Factor make_factor(const torch::Tensor& weight) const;
+  void draw_factor(Factor& factor, const RandomKey& key) const;
+
+  NoiseConfig noise_;
+  CellCoding coding_;
+  std::vector<Layer> layers_;
+};
+
+}  // namespace lowbank

@@ -1,0 +1,69 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace lowbank {
+
+/// How constants are applied: `kReference` reproduces the published simulators, quirks included;
+/// `kPhysical` corrects what is known to be wrong (docs/estimate.md lists each difference).
+enum class EstimateMode { kPhysical, kReference };
+
+/// A figure split into named parts, in the order in which they were first added.
+class Breakdown {
+ public:
+  void add(std::string_view name, double value) {
+    for (auto& [known, sum] : parts_) {
+      if (known == name) {
+        sum += value;
+        return;
+      }
+    }
+    parts_.emplace_back(name, value);
+  }
+  void add(const Breakdown& other) {
+    for (const auto& [name, value] : other.parts_) add(name, value);
+  }
+  void scale(double factor) {
+    for (auto& part : parts_) part.second *= factor;
+  }
+  double total() const {
+    double sum = 0;
+    for (const auto& part : parts_) sum += part.second;
+    return sum;
+  }
+  double part(std::string_view name) const {
+    for (const auto& [known, value] : parts_) {
+      if (known == name) return value;
+    }
+    return 0;
+  }
+  const std::vector<std::pair<std::string, double>>& parts() const { return parts_; }
+
+ private:
+  std::vector<std::pair<std::string, double>> parts_;
+};
+
+/// Time and energy of one operator (all of its `count`).
+struct OperatorCost {
+  double latency_ns = 0;
+  Breakdown energy_pj;  ///< by component
+};
+
+/// What one run of a phase costs on a system: a whole prompt, or one token of every sequence.
+struct PhaseCost {
+  double latency_ns = 0;
+  Breakdown time_ns;        ///< by category: gemm, attention, others, transfer; sums to latency_ns
+  Breakdown energy_pj;      ///< by component
+  double weight_bytes = 0;  ///< of the parameters read, in the system's own format
+  std::int64_t num_chips = 1;
+  std::optional<double> area_mm2;            ///< of whole chips; not known of GPUs
+  std::optional<double> pipeline_period_ns;  ///< one token a period once the pipeline is full
+  std::vector<std::string> notes;            ///< what a reader of the figures must know
+};
+
+}  // namespace lowbank

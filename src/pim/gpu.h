@@ -1,0 +1,67 @@
+#pragma once
+
+#include <cstdint>
+
+#include "pim/cost.h"
+#include "pim/preset.h"
+#include "pim/workload.h"
+
+namespace lowbank {
+
+/// count products [m, k] x [k, n] of elements of `element_bytes` bytes.
+struct MatrixShape {
+  std::int64_t m = 0;
+  std::int64_t n = 0;
+  std::int64_t k = 0;
+  std::int64_t count = 1;
+  std::int64_t element_bytes = 2;
+};
+
+/// What decides the time and energy of matrix products on a GPU.
+struct MatrixTiling {
+  std::int64_t tile_m = 0;  ///< output tile of one core
+  std::int64_t tile_n = 0;
+  double utilisation = 0;  ///< of the cores, over all waves; in (0, 1]
+  double l2_bytes = 0;     ///< read and written at the L2 by the cores' tiles
+  double dram_bytes = 0;   ///< read and written off chip by the L2's tiles
+};
+
+/// Roofline of a GPU with tiles chosen for its caches.
+///
+/// Source:  Pimba simulator (MICRO 2025), as described in docs/estimate.md.
+/// Differs: the reference searches all L2 tiles; this looks only at those that need fewer passes
+///          than the one before, with the same result. Physical mode: launch time of matrix
+///          products, batched products tile like single ones, elementwise kernels use all cores,
+///          register energy counts every operator and the elements' bytes.
+class GpuModel {
+ public:
+  /// Errors: ConfigError for constants that do not work together.
+  GpuModel(const SystemPreset& preset, EstimateMode mode);
+
+  /// count linears that run one after the other; weights in the GPU's own format.
+  OperatorCost linear(std::int64_t m, std::int64_t n, std::int64_t k, std::int64_t count) const;
+  /// A batch of products that run side by side in one kernel: attention, state updates.
+  OperatorCost batched(const MatrixShape& shape) const;
+  /// `kind` is kSoftmax (count side by side), kNorm, kActivation or kEmbedding (count in turn).
+  OperatorCost elementwise(OperatorKind kind, std::int64_t m, std::int64_t n,
+                           std::int64_t count) const;
+
+  MatrixTiling tile(const MatrixShape& shape, bool is_linear) const;
+  std::int64_t element_bytes() const { return element_bytes_; }
+
+ private:
+  OperatorCost matrix(const MatrixShape& shape, bool is_linear) const;
+  double wave_utilisation(double blocks) const;
+  double best_dram_bytes(const MatrixShape& shape, std::int64_t tile_m, std::int64_t tile_n) const;
+
+  SystemPreset preset_;
+  EstimateMode mode_;
+  std::int64_t element_bytes_ = 2;
+  double num_cores_ = 0;
+  double l1_bytes_ = 0;
+  double l2_bytes_ = 0;
+  double flops_per_s_ = 0;  ///< reachable
+  double bytes_per_s_ = 0;  ///< reachable
+};
+
+}  // namespace lowbank

@@ -1,0 +1,286 @@
+#include "pim/preset.h"
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <span>
+#include <stdexcept>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "core/error.h"
+#include "core/json.h"
+#include "core/resources.h"
+#include "core/suggest.h"
+#include "core/text.h"
+
+namespace lowbank {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::ordered_json;
+
+enum class Range { kPositive, kNotNegative, kFraction, kCount };
+
+struct ConstantRule {
+  const char* key;
+  const char* unit;
+  Range range = Range::kPositive;
+};
+
+constexpr ConstantRule kGpuRules[] = {
+    {"num_cores", "cores", Range::kCount},
+    {"l1_bytes", "B"},
+    {"l2_bytes", "B"},
+    {"peak_flops_per_s", "FLOP/s"},
+    {"memory_bytes_per_s", "B/s"},
+    {"compute_frac", "1", Range::kFraction},
+    {"memory_frac", "1", Range::kFraction},
+    {"element_bytes", "B", Range::kCount},
+    {"gemm_launch_us", "us", Range::kNotNegative},
+    {"elementwise_base_bytes_per_s", "B/s"},
+    {"softmax_us_per_byte", "us/B"},
+    {"softmax_launch_us", "us", Range::kNotNegative},
+    {"norm_us_per_byte", "us/B"},
+    {"norm_launch_us", "us", Range::kNotNegative},
+    {"activation_us_per_byte", "us/B"},
+    {"activation_launch_us", "us", Range::kNotNegative},
+    {"dram_pj_per_byte", "pJ/B"},
+    {"l2_pj_per_byte", "pJ/B"},
+    {"l1_pj_per_byte", "pJ/B"},
+    {"register_pj_per_byte", "pJ/B"},
+    {"alu_pj_per_mac", "pJ/MAC"},
+};
+
+constexpr ConstantRule kHbmPimRules[] = {
+    {"num_channels", "channels", Range::kCount},
+    {"pseudo_channels_per_channel", "pseudo-channels", Range::kCount},
+    {"bank_groups", "bank groups", Range::kCount},
+    {"banks_per_group", "banks", Range::kCount},
+    {"atom_bytes", "B", Range::kCount},
+    {"chunk_columns", "columns", Range::kCount},
+    {"kv_element_bytes", "B", Range::kCount},
+    {"attention_comps_per_row", "commands", Range::kCount},
+    {"attend_results_per_row", "commands", Range::kCount},
+    {"score_results_per_row_and_byte", "commands", Range::kCount},
+    {"clock_mhz", "MHz"},
+    {"timing_clock_mhz", "MHz"},
+    {"nBL", "cycles", Range::kCount},
+    {"nCCDL", "cycles", Range::kCount},
+    {"nRCDRD", "cycles", Range::kCount},
+    {"nRCDWR", "cycles", Range::kCount},
+    {"nRP", "cycles", Range::kCount},
+    {"nRAS", "cycles", Range::kCount},
+    {"nWR", "cycles", Range::kCount},
+    {"nRTPL", "cycles", Range::kCount},
+    {"nRRDS", "cycles", Range::kCount},
+    {"nFAW", "cycles", Range::kCount},
+    {"nRFC", "cycles", Range::kCount},
+    {"nREFI", "cycles", Range::kCount},
+    {"activate_pj", "pJ"},
+    {"compute_pj", "pJ"},
+    {"transfer_pj", "pJ"},
+};
+
+constexpr ConstantRule kRramRules[] = {
+    {"pus_per_chip", "PUs", Range::kCount},
+    {"analog_modules_per_pu", "modules", Range::kCount},
+    {"arrays_per_module", "arrays", Range::kCount},
+    {"array_rows", "rows", Range::kCount},
+    {"array_columns", "columns", Range::kCount},
+    {"digital_modules_per_pu", "modules", Range::kCount},
+    {"analog_cycle_ns", "ns"},
+    {"activation_bits", "bits", Range::kCount},
+    {"weight_bits", "bits", Range::kCount},
+    {"slc_bits", "bits", Range::kCount},
+    {"mlc_bits", "bits", Range::kCount},
+    {"digital_clock_mhz", "MHz"},
+    {"digital_macs_per_cycle", "MAC/cycle"},
+    {"special_inputs_per_cycle", "inputs/cycle"},
+    {"attend_cost_factor", "1"},
+    {"layer_transfer_cycles", "cycles", Range::kNotNegative},
+    {"chip_link_bytes_per_s", "B/s"},
+    {"activation_bytes", "B", Range::kCount},
+    {"analog_power_w_per_pu", "W"},
+    {"digital_power_w_per_pu", "W"},
+    {"array_power_mw_per_module", "mW"},
+    {"driver_power_mw_per_module", "mW"},
+    {"adcs_per_module", "ADCs", Range::kCount},
+    {"mlc_adc_pj", "pJ"},
+    {"slc_adc_pj", "pJ"},
+    {"adc_conversion_ns", "ns"},
+    {"analog_area_mm2_per_pu", "mm2"},
+    {"digital_area_mm2_per_pu", "mm2"},
+};
+
+struct KindEntry {
+  SystemKind kind;
+  const char* name;
+  std::span<const ConstantRule> rules;
+};
+
+const KindEntry kKinds[] = {{SystemKind::kGpu, "gpu", kGpuRules},
+                            {SystemKind::kHbmPim, "hbm-pim", kHbmPimRules},
+                            {SystemKind::kRram, "rram", kRramRules}};
+
+std::string text_of(const Json& object, const std::string& key, const std::string& where) {
+  const auto it = object.find(key);
+  if (it == object.end()) throw ConfigError(fmt::format("{}: key '{}' is missing", where, key));
+  if (!it->is_string() || it->get<std::string>().empty()) {
+    throw ConfigError(fmt::format("{}: {}: must be a text that is not empty", where, key));
+  }
+  return it->get<std::string>();
+}
+
+void refuse_unknown(const Json& object, const std::vector<std::string>& known,
+                    const std::string& where) {
+  for (const auto& [key, value] : object.items()) {
+    if (std::find(known.begin(), known.end(), key) == known.end()) {
+      throw ConfigError(
+          fmt::format("{}: unknown key '{}'{}", where, key, did_you_mean(key, known)));
+    }
+  }
+}
+
+bool is_in_range(double value, Range range) {
+  if (!std::isfinite(value)) return false;
+  switch (range) {
+    case Range::kPositive:
+      return value > 0;
+    case Range::kNotNegative:
+      return value >= 0;
+    case Range::kFraction:
+      return value > 0 && value <= 1;
+    case Range::kCount:
+      return value >= 1 && value <= 1e6 && value == std::floor(value);
+  }
+  return false;
+}
+
+std::string range_name(Range range) {
+  switch (range) {
+    case Range::kPositive:
+      return "> 0";
+    case Range::kNotNegative:
+      return ">= 0";
+    case Range::kFraction:
+      return "in (0, 1]";
+    case Range::kCount:
+      return "a whole number in [1, 1000000]";
+  }
+  return "";
+}
+
+Constant constant_from_json(const Json& object, const ConstantRule& rule,
+                            const std::string& where) {
+  if (!object.is_object()) {
+    throw ConfigError(where + ": must be an object with value, unit and source");
+  }
+  refuse_unknown(object, {"value", "unit", "source", "uncertain"}, where);
+  Constant constant;
+  constant.key = rule.key;
+  const auto value = object.find("value");
+  if (value == object.end() || !value->is_number()) {
+    throw ConfigError(where + ": value: must be a number");
+  }
+  constant.value = value->get<double>();
+  if (!is_in_range(constant.value, rule.range)) {
+    throw ConfigError(
+        fmt::format("{}: value: must be {}; got {}", where, range_name(rule.range), value->dump()));
+  }
+  constant.unit = text_of(object, "unit", where);
+  if (constant.unit != rule.unit) {
+    throw ConfigError(
+        fmt::format("{}: unit: must be '{}'; got '{}'", where, rule.unit, constant.unit));
+  }
+  constant.source = text_of(object, "source", where);
+  if (object.contains("uncertain")) constant.uncertain = text_of(object, "uncertain", where);
+  return constant;
+}
+
+std::string preset_folder() { return find_resource("configs/pim"); }
+
+}  // namespace
+
+double SystemPreset::value(std::string_view key) const {
+  for (const auto& constant : constants) {
+    if (constant.key == key) return constant.value;
+  }
+  throw std::logic_error(fmt::format("preset {} has no constant '{}'", name, key));
+}
+
+std::string system_kind_name(SystemKind kind) {
+  for (const auto& entry : kKinds) {
+    if (entry.kind == kind) return entry.name;
+  }
+  return "";
+}
+
+SystemPreset preset_from_json(const std::string& text, const std::string& name,
+                              const std::string& source) {
+  const Json document = parse_json(text, source, /*allow_comments=*/true);
+  if (!document.is_object()) throw ConfigError(source + ": must be a JSON object");
+  SystemPreset preset;
+  preset.name = name;
+  preset.file = source;
+
+  const std::string kind = text_of(document, "kind", source);
+  const auto entry = std::find_if(std::begin(kKinds), std::end(kKinds),
+                                  [&](const KindEntry& e) { return kind == e.name; });
+  if (entry == std::end(kKinds)) {
+    std::vector<std::string> names;
+    for (const auto& e : kKinds) names.emplace_back(e.name);
+    throw ConfigError(fmt::format("{}: kind: must be one of {}; got '{}'{}", source,
+                                  fmt::join(names, ", "), kind, did_you_mean(kind, names)));
+  }
+  preset.kind = entry->kind;
+  preset.about = text_of(document, "about", source);
+  std::vector<std::string> known = {"kind", "about", "constants"};
+  if (preset.kind == SystemKind::kHbmPim) {
+    known.emplace_back("gpu");
+    preset.gpu = text_of(document, "gpu", source);
+  }
+  refuse_unknown(document, known, source);
+
+  const auto constants = document.find("constants");
+  if (constants == document.end() || !constants->is_object()) {
+    throw ConfigError(source + ": constants: must be an object");
+  }
+  std::vector<std::string> keys;
+  for (const auto& rule : entry->rules) keys.emplace_back(rule.key);
+  refuse_unknown(*constants, keys, source + ": constants");
+  for (const auto& rule : entry->rules) {
+    const std::string where = fmt::format("{}: constants.{}", source, rule.key);
+    const auto it = constants->find(rule.key);
+    if (it == constants->end()) throw ConfigError(where + ": is missing");
+    preset.constants.push_back(constant_from_json(*it, rule, where));
+  }
+  return preset;
+}
+
+std::vector<std::string> preset_names() {
+  std::vector<std::string> names;
+  for (const auto& entry : fs::directory_iterator(preset_folder())) {
+    if (entry.path().extension() == ".json") names.push_back(entry.path().stem().string());
+  }
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+SystemPreset load_preset(const std::string& name_or_path) {
+  if (name_or_path.ends_with(".json")) {
+    return preset_from_json(read_text(name_or_path), fs::path(name_or_path).stem().string(),
+                            name_or_path);
+  }
+  const std::vector<std::string> names = preset_names();
+  if (std::find(names.begin(), names.end(), name_or_path) == names.end()) {
+    throw ConfigError(
+        fmt::format("system: unknown system '{}'{}; there are {}, or give a .json file",
+                    name_or_path, did_you_mean(name_or_path, names), fmt::join(names, ", ")));
+  }
+  const std::string relative = fmt::format("configs/pim/{}.json", name_or_path);
+  return preset_from_json(read_text(find_resource(relative)), name_or_path, relative);
+}
+
+}  // namespace lowbank

@@ -1,0 +1,49 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace lowbank {
+
+/// A figure of a machine, with where it comes from.
+struct Constant {
+  std::string key;
+  double value = 0;
+  std::string unit;
+  std::string source;
+  std::string uncertain;  ///< what is not sure about it; "" = nothing known
+};
+
+/// The kinds of machine the estimator knows.
+enum class SystemKind { kGpu, kHbmPim, kRram };
+
+/// One machine: configs/pim/<name>.json (docs/estimate.md lists the keys and units of each kind).
+struct SystemPreset {
+  std::string name;
+  SystemKind kind = SystemKind::kGpu;
+  std::string about;
+  std::string file;                 ///< as the user can find it: "configs/pim/gpu-a100.json"
+  std::string gpu;                  ///< kHbmPim: the preset of the GPU beside the memory; else ""
+  std::vector<Constant> constants;  ///< exactly the keys of its kind
+
+  /// Value of a key of the kind's list. Errors: std::logic_error for any other key (our bug).
+  double value(std::string_view key) const;
+};
+
+/// "gpu", "hbm-pim" or "rram".
+std::string system_kind_name(SystemKind kind);
+
+/// A preset by its name in configs/pim, or by the path of a file of that form (ends in .json).
+/// Errors: ConfigError for an unknown name (with the presets there are), an unknown or missing key,
+/// a constant without a source or with another unit; IoError for an unreadable file.
+SystemPreset load_preset(const std::string& name_or_path);
+
+/// load_preset over a text; `source` names it in errors.
+SystemPreset preset_from_json(const std::string& text, const std::string& name,
+                              const std::string& source);
+
+/// Names of the presets in configs/pim, sorted.
+std::vector<std::string> preset_names();
+
+}  // namespace lowbank

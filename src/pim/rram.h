@@ -1,0 +1,60 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "pim/cost.h"
+#include "pim/preset.h"
+#include "pim/workload.h"
+
+namespace lowbank {
+
+/// How the weights of a stage of the pipeline (a decoder block, or a run of operators outside of
+/// blocks) lie in processing units.
+struct RramStage {
+  std::int64_t first_operator = 0;
+  std::int64_t num_operators = 0;
+  std::int64_t num_pus = 0;  ///< whose modules it uses; own ones if it holds weights
+  bool holds_weights = false;
+};
+
+/// Weight-stationary matrix products in analog RRAM arrays, the rest on digital modules.
+///
+/// Source:  HyFlexPIM (ISCA 2025), the closed forms listed in docs/estimate.md.
+/// Differs: physical mode counts an SLC share of the *weights* (the paper's formula is exact only
+///          for a share of the cells) and prices SLC columns with the 6-bit ADC. A stage of the
+///          pipeline is a whole decoder block, since its linears share the block's modules.
+class RramModel {
+ public:
+  /// `slc_frac`: part of the ranks (of a dense layer: of the weights) in SLC cells; in [0, 1].
+  RramModel(const SystemPreset& preset, EstimateMode mode, double slc_frac);
+
+  /// Bits of a weight that an average cell holds, in [slc_bits, mlc_bits].
+  double effective_cell_bits() const;
+  /// 64-row arrays that hold one weight matrix.
+  double array_tasks(std::int64_t in_features, std::int64_t out_features) const;
+  /// Time of one vector through a matrix on `num_modules` modules (may be a part of one).
+  double product_ns(std::int64_t in_features, std::int64_t out_features, double num_modules) const;
+
+  std::vector<RramStage> plan(const std::vector<Operator>& operators,
+                              std::int64_t num_layers) const;
+  PhaseCost price(const Workload& workload, Phase phase) const;
+
+ private:
+  struct StageCost;
+  void add_linears(const Operator* first, const Operator* last, double num_modules,
+                   StageCost& stage) const;
+  void add_digital(const Operator& op, double num_pus, double num_tokens, StageCost& stage) const;
+  StageCost price_stage(const std::vector<Operator>& operators, const RramStage& plan,
+                        double num_tokens) const;
+  double slc_column_frac() const;
+  double adc_w_per_module() const;
+  double other_w_per_module() const;  ///< what the listed components leave of a module's power
+
+  SystemPreset preset_;
+  EstimateMode mode_;
+  double slc_frac_;
+};
+
+}  // namespace lowbank

@@ -1,0 +1,15 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace lowbank {
+
+/// Text for the content or a quoted attribute of HTML and XML: & < > " ' become entities; what XML
+/// 1.0 forbids (control characters, broken UTF-8) becomes '?'.
+std::string escape_markup(std::string_view text);
+
+/// The same text with every byte that is not UTF-8 as '?'.
+std::string repair_utf8(std::string_view text);
+
+}  // namespace lowbank

@@ -1,0 +1,15 @@
+#pragma once
+
+#include "config/run_stage.h"
+#include "config/stage_configs.h"
+
+namespace lowbank {
+
+/// Writes tables, figures and the page of `lowbank report`.
+///
+/// Metrics: page, num_runs, summary (lines), figures, tables (file names), headlines (values with
+/// their provenance).
+/// Errors: IoError for a folder that is no finished run.
+void report_stage(const ReportConfig& config, RunDir* out, Metrics& metrics);
+
+}  // namespace lowbank

@@ -1,0 +1,143 @@
+#include "config/command_line.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "core/error.h"
+#include "error_text.h"
+#include "sample_config.h"
+#include "temp_folder.h"
+
+namespace lowbank {
+namespace {
+
+using ::testing::ElementsAre;
+using testing::error_text;
+using ::testing::HasSubstr;
+using testing::SampleConfig;
+using testing::TempFolder;
+
+class CommandLineTest : public ::testing::Test {
+ protected:
+  ParseOutcome parse(const std::vector<std::string>& words) {
+    config = SampleConfig();
+    return parse_command_line(words, config);
+  }
+  std::string parse_error(const std::vector<std::string>& words) {
+    return error_text<ConfigError>([&] { parse(words); });
+  }
+  SampleConfig config;
+  TempFolder folder;
+};
+
+TEST_F(CommandLineTest, WordsFillThePositionsAndFlagsTheKeys) {
+  EXPECT_EQ(parse({"in.txt", "--learning-rate", "0.25", "dir", "--greedy", "--steps=3"}),
+            ParseOutcome::kRun);
+  EXPECT_EQ(config.input, "in.txt");
+  EXPECT_EQ(config.common.out, "dir");
+  EXPECT_EQ(config.learning_rate, 0.25);
+  EXPECT_EQ(config.steps, 3);
+  EXPECT_TRUE(config.greedy);
+  EXPECT_EQ(config.recipe_name, "default");
+}
+
+TEST_F(CommandLineTest, AFlagForManyTakesEveryWordUpToTheNextFlag) {
+  parse({"in", "--files", "a,1", "b", "--names", "x,y", "--steps", "3"});
+  EXPECT_THAT(config.files, ElementsAre("a,1", "b"));
+  EXPECT_THAT(config.names, ElementsAre("x", "y"));
+  parse({"in", "--files", "a,1"});
+  EXPECT_THAT(config.files, ElementsAre("a,1")) << "a path may hold a comma";
+  EXPECT_EQ(parse_error({"in", "--files", "--steps", "3"}), "--files wants at least one value");
+}
+
+TEST_F(CommandLineTest, FlagsAndSetComeBeforeTheRecipeAndALaterWordWins) {
+  const std::string recipe =
+      folder.file("tiny.json", R"({"name": "n", "input": "r", "steps": 5, "seed": 9, // comment
+                                   "noise": {"sigma": 0.2}})");
+  parse({recipe});
+  EXPECT_EQ(config.input, "r");
+  EXPECT_EQ(config.steps, 5);
+  EXPECT_EQ(config.recipe_name, "n");
+  parse({recipe, "cli", "--steps", "6", "--set", "steps=7", "--set", "noise.sigma=0.3"});
+  EXPECT_EQ(config.input, "cli");
+  EXPECT_EQ(config.steps, 7);
+  EXPECT_EQ(config.sigma, 0.3);
+  EXPECT_EQ(config.common.seed, 9);
+  parse({"--set", "steps=7", "--steps", "6", recipe});
+  EXPECT_EQ(config.steps, 6);
+}
+
+TEST_F(CommandLineTest, TheRecipesFileNameIsItsNameUnlessItHasOne) {
+  parse({folder.file("small.json", R"({"input": "r"})")});
+  EXPECT_EQ(config.recipe_name, "small");
+}
+
+TEST_F(CommandLineTest, AnUnknownOptionIsNamedWithASuggestion) {
+  EXPECT_EQ(parse_error({"in", "--lerning-rate", "1"}),
+            "unknown option '--lerning-rate'; did you mean '--learning-rate'? (see lowbank sample "
+            "--help)");
+  EXPECT_THAT(parse_error({"in", "-x"}), HasSubstr("unknown option '-x'"));
+  EXPECT_THAT(parse_error({"in", "--noise.sigma", "1"}), HasSubstr("unknown option"));
+}
+
+TEST_F(CommandLineTest, AMissingValueIsNamed) {
+  EXPECT_EQ(parse_error({"in", "--steps"}), "--steps wants a value");
+  EXPECT_EQ(parse_error({"in", "--steps", "--greedy"}), "--steps wants a value");
+  EXPECT_EQ(parse_error({"in", "--set"}), "--set wants a value");
+  EXPECT_EQ(parse_error({"in", "--set", "steps"}), "--set wants key=value; got 'steps'");
+}
+
+TEST_F(CommandLineTest, AValueMayBeginWithADashOrHoldAnEqualsSign) {
+  EXPECT_THAT(parse_error({"in", "--steps", "-1"}), HasSubstr("in [1, 100] steps; got -1"));
+  parse({"--input=--greedy"});
+  EXPECT_EQ(config.input, "--greedy");
+  parse({"--set", "input=a=b"});
+  EXPECT_EQ(config.input, "a=b");
+  parse({"-"});
+  EXPECT_EQ(config.input, "-");
+}
+
+TEST_F(CommandLineTest, AMissingRequiredKeyAndAWordTooManyAreNamed) {
+  EXPECT_EQ(parse_error({}), "input is missing: what is read");
+  EXPECT_THAT(parse_error({"in", "out", "more"}), HasSubstr("unexpected argument 'more'"));
+}
+
+TEST_F(CommandLineTest, TheDeviceHasOneOfThreeForms) {
+  for (const std::string device : {"cpu", "cuda", "cuda:0", "cuda:12"}) {
+    EXPECT_EQ(parse_error({"in", "--device", device}), "no error");
+  }
+  for (const std::string device : {"gpu", "", "cuda:", "cuda:x", "cuda:-1", "cpu:0"}) {
+    EXPECT_EQ(parse_error({"in", "--device=" + device}),
+              "device: wants cpu, cuda or cuda:i; got '" + device + "'");
+  }
+}
+
+TEST_F(CommandLineTest, ARecipeThatIsNotForThisStageIsRefused) {
+  EXPECT_THAT(parse_error({folder.file("a.json", "[1]")}), HasSubstr("a recipe is a JSON object"));
+  EXPECT_THAT(parse_error({folder.file("b.json", R"({"stages": []})")}),
+              HasSubstr("start it with `lowbank run"));
+  EXPECT_THAT(parse_error({folder.file("c.json", R"({"stage": "other", "input": "x"})")}),
+              HasSubstr("is a recipe for stage \"other\", not for 'sample'"));
+  EXPECT_THAT(parse_error({folder.file("d.json", R"({"name": 3, "input": "x"})")}),
+              HasSubstr("name wants a string"));
+  EXPECT_THAT(error_text<IoError>([&] { parse({folder.path("none.json")}); }),
+              HasSubstr("none.json: cannot open"));
+}
+
+TEST_F(CommandLineTest, HelpNamesEveryKeyWithItsRangeAndDefault) {
+  const std::string text = help_text(config);
+  for (const auto& key : field_keys(config.fields())) {
+    std::string flag = key;
+    if (key.find('.') == std::string::npos) {
+      flag = "--" + key;
+      std::replace(flag.begin(), flag.end(), '_', '-');
+    }
+    EXPECT_THAT(text, HasSubstr(flag));
+  }
+  EXPECT_THAT(text, HasSubstr("how many [default 10; in [1, 100] steps]"));
+  EXPECT_THAT(text, HasSubstr("usage: lowbank sample INPUT OUT [options]"));
+  EXPECT_THAT(text, HasSubstr("example:\n  lowbank sample in.txt"));
+}
+
+}  // namespace
+}  // namespace lowbank

@@ -1,0 +1,101 @@
+#include "config/fingerprint.h"
+
+#include <filesystem>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include "core/error.h"
+#include "sample_config.h"
+#include "temp_folder.h"
+
+namespace lowbank {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::ordered_json;
+using testing::SampleConfig;
+using testing::TempFolder;
+
+class FingerprintTest : public ::testing::Test {
+ protected:
+  FingerprintTest() {
+    fs::create_directories(folder.path("run/state"));
+    folder.file("run/metrics.json", "{}");
+    config.input = folder.path("run");
+  }
+  Json take(const Json& known = Json::object()) { return stage_fingerprint(config, known); }
+  bool unchanged() { return same_fingerprint(first, take(first)); }
+  TempFolder folder;
+  SampleConfig config;
+  Json first;
+};
+
+TEST_F(FingerprintTest, ChangesWithSettingsThatMatterOnly) {
+  first = take();
+  EXPECT_TRUE(unchanged());
+  config.common.threads = 3;
+  config.common.quiet = true;
+  config.common.out = "elsewhere";
+  config.resume = true;
+  EXPECT_TRUE(unchanged());
+  config.sigma = 0.2;
+  EXPECT_FALSE(unchanged());
+  config.sigma = 0.1;
+  config.common.seed = 1;
+  EXPECT_FALSE(unchanged());
+}
+
+TEST_F(FingerprintTest, ChangesWithTheContentOfInputs) {
+  const std::string file = folder.file("run/weights", "one");
+  first = take();
+  folder.file("run/weights", "two");
+  fs::last_write_time(file, fs::last_write_time(file) + std::chrono::seconds(2));
+  EXPECT_FALSE(unchanged());
+  folder.file("run/weights", "one");
+  fs::last_write_time(file, fs::last_write_time(file) + std::chrono::seconds(5));
+  EXPECT_TRUE(unchanged()) << "a new time with the old content is no change";
+  folder.file("run/more", "");
+  EXPECT_FALSE(unchanged());
+}
+
+TEST_F(FingerprintTest, ARecordOfARunIsNoContent) {
+  first = take();
+  for (const auto* name : {"run.json", "started.json", "log.txt", "f.1.tmp", "state/optimizer"}) {
+    folder.file(std::string("run/") + name, "x");
+    EXPECT_TRUE(unchanged()) << name;
+  }
+}
+
+TEST_F(FingerprintTest, AKnownFileIsNotReadAgain) {
+  first = take();
+  Json known = first;
+  known["inputs"][folder.path("run/metrics.json")]["hash"] = "remembered";
+  EXPECT_EQ(take(known)["inputs"][folder.path("run/metrics.json")]["hash"], "remembered");
+}
+
+TEST_F(FingerprintTest, AMissingInputIsAnIoError) {
+  config.files = {folder.path("none")};
+  EXPECT_THROW(take(), IoError);
+}
+
+TEST_F(FingerprintTest, ADamagedRecordIsNeverTheSame) {
+  EXPECT_FALSE(same_fingerprint(Json(), take()));
+  EXPECT_FALSE(same_fingerprint(Json::object(), take()));
+}
+
+TEST_F(FingerprintTest, OutputsMustLieThereInTheirSize) {
+  folder.file("run/weights", "one");
+  const Json outputs = describe_outputs(folder.path("run"));
+  EXPECT_EQ(outputs, (Json{{"metrics.json", 2}, {"weights", 3}}));
+  EXPECT_TRUE(has_outputs(folder.path("run"), outputs));
+  folder.file("run/weights", "four");
+  EXPECT_FALSE(has_outputs(folder.path("run"), outputs));
+  fs::remove(folder.path("run/weights"));
+  EXPECT_FALSE(has_outputs(folder.path("run"), outputs));
+  EXPECT_FALSE(has_outputs(folder.path("run"), Json()));
+}
+
+}  // namespace
+}  // namespace lowbank

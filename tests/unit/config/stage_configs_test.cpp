@@ -1,0 +1,124 @@
+#include "config/stage_configs.h"
+
+#include <algorithm>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include "config/command_line.h"
+#include "core/error.h"
+#include "error_text.h"
+
+namespace lowbank {
+namespace {
+
+using testing::error_text;
+using ::testing::HasSubstr;
+
+template <class Config>
+std::string check_error(const Config& config) {
+  return error_text<ConfigError>([&] { config.validate(); });
+}
+
+TEST(StageConfigsTest, EveryStageIsMadeByItsNameAndCanWriteAndReadItsDefaults) {
+  for (const auto& name : stage_names()) {
+    const auto config = make_stage_config(name);
+    ASSERT_NE(config, nullptr);
+    EXPECT_EQ(config->info().name, name);
+    Fields fields = config->fields();
+    const auto defaults = to_json(fields);
+    EXPECT_NO_THROW(apply_json(fields, defaults, name)) << "a default must lie in its own range";
+    EXPECT_EQ(to_json(fields), defaults);
+  }
+  EXPECT_EQ(make_stage_config("no-such-stage"), nullptr);
+}
+
+TEST(StageConfigsTest, KeysOfAStageAreUniqueAndPositionsAreKeys) {
+  for (const auto& name : stage_names()) {
+    const auto config = make_stage_config(name);
+    Fields fields = config->fields();
+    auto keys = field_keys(fields);
+    std::sort(keys.begin(), keys.end());
+    EXPECT_EQ(std::adjacent_find(keys.begin(), keys.end()), keys.end()) << name;
+    for (const auto& key : config->info().positionals) {
+      EXPECT_NE(find_field(fields, key), nullptr) << name << " " << key;
+    }
+    EXPECT_THAT(config->info().example, HasSubstr("lowbank " + name));
+    EXPECT_THAT(help_text(*config), HasSubstr(config->info().purpose));
+  }
+}
+
+TEST(StageConfigsTest, WarmUpIsNotLongerThanTheTraining) {
+  TrainConfig train;
+  train.steps = 5;
+  train.warmup_steps = 6;
+  EXPECT_EQ(check_error(train), "train.warmup_steps: must be <= train.steps (5); got 6");
+  train.warmup_steps = 5;
+  EXPECT_EQ(check_error(train), "no error");
+}
+
+TEST(StageConfigsTest, TextsThatAStageNeedsMustBeNamed) {
+  EXPECT_THAT(check_error(FinetuneConfig()), HasSubstr("data.train is missing"));
+  EXPECT_THAT(check_error(RedistributeConfig()), HasSubstr("data.train is missing"));
+  EXPECT_THAT(check_error(EvaluateConfig()), HasSubstr("data is missing"));
+}
+
+TEST(StageConfigsTest, TheStrideIsNotLongerThanTheContext) {
+  PerplexityConfig perplexity;
+  perplexity.data = "x";
+  perplexity.stride = perplexity.context + 1;
+  EXPECT_THAT(check_error(perplexity), HasSubstr("stride: must be <= context (512)"));
+}
+
+TEST(StageConfigsTest, CellsMustHoldWholeCodes) {
+  NoiseConfig noise;
+  noise.cell_bits = 3;
+  EXPECT_EQ(check_error(noise), "noise.cell_bits: must divide noise.weight_bits (8); got 3");
+}
+
+TEST(StageConfigsTest, NoisyInferNeedsAPointAndASelection) {
+  NoisyInferConfig config;
+  config.perplexity.data = "x";
+  EXPECT_EQ(check_error(config), "no error");
+  config.slc_frac.clear();
+  EXPECT_THAT(check_error(config), HasSubstr("slc_frac"));
+  config.slc_frac = {0};
+  config.importance.clear();
+  EXPECT_THAT(check_error(config), HasSubstr("importance"));
+}
+
+TEST(StageConfigsTest, APromptAndIdsExcludeEachOther) {
+  GenerateConfig config;
+  config.prompt = "a";
+  config.ids = "b";
+  EXPECT_THAT(check_error(config), HasSubstr("prompt and ids"));
+}
+
+TEST(StageConfigsTest, RunFoldersFollowFromRecipeStageAndOut) {
+  EvaluateConfig evaluate;
+  EXPECT_EQ(evaluate.run_folder(), "runs/default/evaluate");
+  evaluate.recipe_name = "demo";
+  EXPECT_EQ(evaluate.run_folder(), "runs/demo/evaluate");
+  evaluate.common.out = "here";
+  EXPECT_EQ(evaluate.run_folder(), "here");
+
+  WorkloadConfig workload;
+  workload.common.out = "w.json";
+  EXPECT_EQ(workload.run_folder(), "") << "a single file has no run folder";
+  workload.common.out = "w";
+  EXPECT_EQ(workload.run_folder(), "w");
+
+  ReportConfig report;
+  report.recipe_name = "demo";
+  EXPECT_EQ(report.page(), "runs/demo/report.html");
+  EXPECT_EQ(report.run_folder(), "runs/demo/report");
+  report.common.out = "x/page.html";
+  EXPECT_EQ(report.run_folder(), "x/page");
+
+  EXPECT_EQ(InspectConfig().run_folder(), "");
+  EXPECT_EQ(GenerateConfig().run_folder(), "");
+}
+
+}  // namespace
+}  // namespace lowbank

@@ -1,0 +1,26 @@
+#include "core/suggest.h"
+
+#include <vector>
+
+#include <gtest/gtest.h>
+
+namespace lowbank {
+namespace {
+
+const std::vector<std::string> kWords = {"learning_rate", "steps", "seed", "out"};
+
+TEST(SuggestTest, TheNearestWordIsSuggested) {
+  EXPECT_EQ(did_you_mean("lerning_rate", kWords), "; did you mean 'learning_rate'?");
+  EXPECT_EQ(did_you_mean("step", kWords), "; did you mean 'steps'?");
+  EXPECT_EQ(did_you_mean("sede", kWords), "; did you mean 'seed'?");
+}
+
+TEST(SuggestTest, NothingIsSuggestedForAWordThatIsNearNone) {
+  EXPECT_EQ(did_you_mean("momentum", kWords), "");
+  EXPECT_EQ(did_you_mean("xyz", kWords), "");  // three wrong letters of three
+  EXPECT_EQ(did_you_mean("", kWords), "");
+  EXPECT_EQ(did_you_mean("steps", std::vector<std::string>{}), "");
+}
+
+}  // namespace
+}  // namespace lowbank

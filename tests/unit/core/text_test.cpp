@@ -1,0 +1,102 @@
+#include "core/text.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "core/error.h"
+#include "core/hash.h"
+#include "error_text.h"
+#include "temp_folder.h"
+
+namespace lowbank {
+namespace {
+
+using ::testing::ElementsAre;
+using testing::error_text;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using testing::TempFolder;
+
+TEST(TextTest, AByteOrderMarkIsDroppedAndOnlyAtTheStart) {
+  const TempFolder folder;
+  const std::string bom = "\xEF\xBB\xBF";
+  EXPECT_EQ(read_text(folder.file("a", bom + "x" + bom)), "x" + bom);
+  EXPECT_EQ(read_text(folder.file("b", bom)), "");
+}
+
+TEST(TextTest, EveryKindOfLineEndIsReadAsLf) {
+  const TempFolder folder;
+  EXPECT_EQ(read_text(folder.file("a", "1\r\n2\r3\n4\r\r\n5\r")), "1\n2\n3\n4\n\n5\n");
+}
+
+TEST(TextTest, InvalidUtf8IsNamedWithItsByteOffset) {
+  const TempFolder folder;
+  EXPECT_THAT(error_text<IoError>([&] { read_text(folder.file("latin1", "ab\xE4 c")); }),
+              ::testing::AllOf(HasSubstr("latin1"), HasSubstr("not UTF-8 at byte 2")));
+}
+
+TEST(TextTest, FindsEveryClassOfMalformedUtf8) {
+  const auto npos = std::string_view::npos;
+  EXPECT_EQ(find_invalid_utf8("plain \xC3\xA4 \xE2\x82\xAC \xF0\x9F\x98\x80"), npos);
+  EXPECT_EQ(find_invalid_utf8("\xF4\x8F\xBF\xBF"), npos);  // U+10FFFF, the last one
+  EXPECT_EQ(find_invalid_utf8("\x80"), 0u);                // continuation alone
+  EXPECT_EQ(find_invalid_utf8("a\xC0\xAF"), 1u);           // overlong '/'
+  EXPECT_EQ(find_invalid_utf8("\xE0\x80\xAF"), 0u);        // overlong, three bytes
+  EXPECT_EQ(find_invalid_utf8("\xF0\x80\x80\xAF"), 0u);    // overlong, four bytes
+  EXPECT_EQ(find_invalid_utf8("\xED\xA0\x80"), 0u);        // surrogate
+  EXPECT_EQ(find_invalid_utf8("\xF4\x90\x80\x80"), 0u);    // beyond U+10FFFF
+  EXPECT_EQ(find_invalid_utf8("ab\xE2\x82"), 2u);          // cut off
+  EXPECT_EQ(find_invalid_utf8("\xFF"), 0u);
+}
+
+TEST(TextTest, AMissingFileAndAFolderAreNamed) {
+  const TempFolder folder;
+  EXPECT_THAT(error_text<IoError>([&] { read_text(folder.path("none")); }),
+              HasSubstr("/none: cannot open"));
+  EXPECT_THAT(error_text<IoError>([&] { read_bytes(folder.path()); }), HasSubstr("is a folder"));
+}
+
+TEST(TextTest, LinesEndWithLfAndALastOneWithoutItCounts) {
+  EXPECT_THAT(split_lines("a\n\nb\n"), ElementsAre("a", "", "b"));
+  EXPECT_THAT(split_lines("a\nb"), ElementsAre("a", "b"));
+  EXPECT_THAT(split_lines(""), IsEmpty());
+}
+
+TEST(TextTest, CodePointsAreCountedAndCutWhole) {
+  const std::string text = "a\xC3\xA4\xE2\x82\xAC\xF0\x9F\x98\x80";
+  EXPECT_EQ(count_code_points(text), 4);
+  EXPECT_EQ(truncate_code_points(text, 0), "");
+  EXPECT_EQ(truncate_code_points(text, 2), "a\xC3\xA4");
+  EXPECT_EQ(truncate_code_points(text, 4), text);
+  EXPECT_EQ(truncate_code_points(text, 99), text);
+}
+
+TEST(TextTest, WordsAreSplitByAsciiWhiteSpace) {
+  EXPECT_EQ(count_words("  to be,\tor\n\nnot\r\f\vto be "), 6);
+  EXPECT_EQ(count_words(" \n"), 0);
+}
+
+TEST(TextTest, NumbersAreGroupedForReading) {
+  EXPECT_EQ(group_digits(0), "0");
+  EXPECT_EQ(group_digits(999), "999");
+  EXPECT_EQ(group_digits(1000), "1,000");
+  EXPECT_EQ(group_digits(-1234567), "-1,234,567");
+  EXPECT_EQ(format_bytes(1023), "1023 B");
+  EXPECT_EQ(format_bytes(1610612736), "1.50 GiB");
+}
+
+// xxHash's own sanity checks: XXH3_128bits of no bytes with seed 0.
+TEST(HashTest, IsXxh3With128Bits) { EXPECT_EQ(hash_bytes(""), "99aa06d3014798d86001c324468d497f"); }
+
+TEST(HashTest, AFileHashesLikeItsBytes) {
+  const TempFolder folder;
+  std::string bytes(3'000'001, 'x');
+  bytes[1 << 20] = 'y';
+  EXPECT_EQ(hash_file(folder.file("big", bytes)), hash_bytes(bytes));
+  EXPECT_NE(hash_bytes(bytes), hash_bytes(std::string(3'000'001, 'x')));
+  EXPECT_THAT(error_text<IoError>([&] { hash_file(folder.path("none")); }), HasSubstr("none"));
+  EXPECT_THAT(error_text<IoError>([&] { hash_file(folder.path()); }), HasSubstr("cannot read"));
+}
+
+}  // namespace
+}  // namespace lowbank

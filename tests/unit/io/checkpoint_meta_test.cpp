@@ -1,0 +1,111 @@
+#include "io/checkpoint_meta.h"
+
+#include <filesystem>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "core/error.h"
+#include "core/text.h"
+#include "error_text.h"
+#include "temp_folder.h"
+
+namespace lowbank {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::AllOf;
+using testing::error_text;
+using ::testing::HasSubstr;
+using testing::TempFolder;
+
+TEST(CheckpointMetaTest, WhatIsWrittenReadsBack) {
+  const TempFolder folder;
+  CheckpointMeta meta;
+  meta.base_model = "stories260K";
+  meta.linears = {{.path = "model.layers.0.self_attn.q_proj", .kind = "svd", .rank = 32}};
+  meta.history = {{.stage = "convert", .settings_hash = "ab", .version = "0.1.0"},
+                  {.stage = "compress", .settings_hash = "cd", .version = "0.1.0"}};
+  write_checkpoint_meta(folder.path(), meta);
+  const CheckpointMeta back = read_checkpoint_meta(folder.path());
+  EXPECT_EQ(back.base_model, "stories260K");
+  ASSERT_EQ(back.linears.size(), 1u);
+  EXPECT_EQ(back.linears[0].path, "model.layers.0.self_attn.q_proj");
+  EXPECT_EQ(back.linears[0].kind, "svd");
+  EXPECT_EQ(back.linears[0].rank, 32);
+  ASSERT_EQ(back.history.size(), 2u);
+  EXPECT_EQ(back.history[1].stage, "compress");
+  EXPECT_EQ(back.history[1].settings_hash, "cd");
+  EXPECT_EQ(back.history[1].version, "0.1.0");
+}
+
+TEST(CheckpointMetaTest, APlainHuggingFaceFolderHasAnEmptyRecord) {
+  const TempFolder folder;
+  const CheckpointMeta meta = read_checkpoint_meta(folder.path());
+  EXPECT_TRUE(meta.base_model.empty());
+  EXPECT_TRUE(meta.linears.empty());
+  EXPECT_TRUE(meta.history.empty());
+}
+
+TEST(CheckpointMetaTest, ACorruptRecordIsNamedWithThePlace) {
+  const TempFolder folder;
+  const auto read_error = [&](const std::string& text) {
+    folder.file("lowbank.json", text);
+    return error_text<IoError>([&] { read_checkpoint_meta(folder.path()); });
+  };
+  EXPECT_EQ(read_error(R"({"revision": 1, "base_model": "m"})"), "no error");
+  EXPECT_THAT(read_error("{"), HasSubstr("lowbank.json: parse error"));
+  EXPECT_THAT(read_error("[]"), HasSubstr("wants an object"));
+  EXPECT_THAT(read_error(R"({"base_model": "m"})"), HasSubstr("'revision' wants a whole number"));
+  EXPECT_THAT(read_error(R"({"revision": 1})"), HasSubstr("'base_model' wants a string"));
+  EXPECT_THAT(read_error(R"({"revision": 1, "base_model": "m", "linears": 3})"),
+              HasSubstr("'linears' wants a list"));
+  EXPECT_THAT(read_error(R"({"revision": 1, "base_model": "m",
+                     "linears": [{"path": "p", "kind": "svd", "rank": -1}]})"),
+              HasSubstr("linears[0]: key 'rank' wants a whole number"));
+  EXPECT_THAT(read_error(R"({"revision": 1, "base_model": "m", "history": [3]})"),
+              HasSubstr("history[0]: wants an object"));
+}
+
+TEST(CheckpointMetaTest, ANewerRevisionIsRefused) {
+  const TempFolder folder;
+  folder.file("lowbank.json", R"({"revision": 2, "base_model": "m"})");
+  EXPECT_THAT(error_text<IoError>([&] { read_checkpoint_meta(folder.path()); }),
+              AllOf(HasSubstr("revision 2"), HasSubstr("reads up to 1")));
+}
+
+TEST(CheckpointMetaTest, ACheckpointIsAFolderWithAConfigOrARunThatHoldsOne) {
+  const TempFolder folder;
+  fs::create_directories(folder.path("run/checkpoint"));
+  folder.file("run/checkpoint/config.json", "{}");
+  EXPECT_EQ(resolve_checkpoint(folder.path("run/checkpoint")), folder.path("run/checkpoint"));
+  EXPECT_EQ(resolve_checkpoint(folder.path("run")), folder.path("run/checkpoint"));
+  const auto resolve_error = [&](const std::string& path) {
+    return error_text<IoError>([&] { resolve_checkpoint(path); });
+  };
+  EXPECT_THAT(resolve_error(folder.path("none")), HasSubstr("there is no such folder"));
+  EXPECT_THAT(resolve_error(folder.path("run/checkpoint/config.json")), HasSubstr("is a file"));
+  EXPECT_THAT(resolve_error(folder.path()), HasSubstr("is no checkpoint"));
+}
+
+TEST(CheckpointMetaTest, SideFilesAreCopiedAndNothingElse) {
+  const TempFolder from;
+  const TempFolder to;
+  for (const auto* name : {"tokenizer.model", "tokenizer.json", "generation_config.json", "LICENSE",
+                           "LICENSE.txt", "NOTICE.md"}) {
+    from.file(name, name);
+  }
+  for (const auto* name : {"config.json", "model.safetensors", "lowbank.json", "README.md"}) {
+    from.file(name, name);
+  }
+  fs::create_directory(from.path("LICENSES"));
+  copy_side_files(from.path(), to.path());
+  EXPECT_EQ(read_bytes(to.path("tokenizer.model")), "tokenizer.model");
+  EXPECT_EQ(read_bytes(to.path("LICENSE.txt")), "LICENSE.txt");
+  EXPECT_EQ(std::distance(fs::directory_iterator(to.path()), fs::directory_iterator()), 6);
+  EXPECT_NO_THROW(copy_side_files(from.path(), from.path() + "/."));
+  EXPECT_THROW(copy_side_files(from.path("none"), to.path()), IoError);
+}
+
+}  // namespace
+}  // namespace lowbank

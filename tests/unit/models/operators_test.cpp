@@ -1,0 +1,155 @@
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <ATen/record_function.h>
+#include <gmock/gmock.h>
+
+#include "core/error.h"
+#include "models/factory.h"
+#include "models/workload_stage.h"
+#include "tiny_llama.h"
+#include "torch_support.h"
+
+namespace lowbank {
+namespace {
+
+using testing::biased_config;
+using testing::factorize;
+using testing::random_ids;
+using testing::tiny_config;
+using testing::tiny_llama;
+
+std::int64_t counted_macs = 0;
+
+/// Multiply-adds of the matrix products that LibTorch really runs while the object lives, from the
+/// shapes that its operators get.
+class MacCounter {
+ public:
+  MacCounter() {
+    counted_macs = 0;
+    handle_ = at::addThreadLocalCallback(
+        at::RecordFunctionCallback(
+            [](const at::RecordFunction& call) -> std::unique_ptr<at::ObserverContext> {
+              const std::string name = call.name();
+              const auto inputs = call.inputs();
+              if (name == "aten::linear") {
+                counted_macs += inputs[0].toTensor().numel() * inputs[1].toTensor().size(0);
+              } else if (name == "aten::scaled_dot_product_attention") {
+                const auto q = inputs[0].toTensor(), k = inputs[1].toTensor();
+                counted_macs += 2 * q.numel() * k.size(2);
+              }
+              return nullptr;
+            })
+            .needsInputs(true)
+            .scopes({at::RecordScope::FUNCTION}));
+  }
+  ~MacCounter() { at::removeCallback(handle_); }
+  std::int64_t count() const { return counted_macs; }
+
+ private:
+  at::CallbackHandle handle_;
+};
+
+std::int64_t total_macs(const std::vector<Operator>& operators) {
+  std::int64_t total = 0;
+  for (const auto& op : operators) total += op.macs();
+  return total;
+}
+
+class OperatorsTest : public testing::SeededTest {};
+
+TEST_F(OperatorsTest, MacsAreThoseOfTheForwardPass) {
+  for (const auto& config : {tiny_config(), biased_config()}) {
+    for (const bool factored : {false, true}) {
+      const auto model = tiny_llama(config);
+      if (factored) factorize(*model, 5);
+      const torch::NoGradGuard no_grad;
+      {
+        const MacCounter counter;
+        model->forward(random_ids(3, 7));
+        EXPECT_EQ(total_macs(model->operators(Phase::kPrefill, 3, 7)), counter.count());
+      }
+      const auto state = model->make_state(3, 7);
+      model->forward(random_ids(3, 6), state.get());
+      const MacCounter counter;
+      model->forward(random_ids(3, 1), state.get());
+      EXPECT_EQ(total_macs(model->operators(Phase::kDecode, 3, 7)), counter.count());
+    }
+  }
+}
+
+TEST_F(OperatorsTest, AtDecodeEveryWeightIsReadOnce) {
+  for (const bool factored : {false, true}) {
+    const auto model = tiny_llama(biased_config());
+    if (factored) factorize(*model, 5);
+    double bytes = 0;
+    for (const auto& op : model->operators(Phase::kDecode, 1, 4)) {
+      if (op.kind != OperatorKind::kEmbedding) bytes += op.weight_bytes;
+    }
+    // The embedding table is not read whole, the head is a matrix of its own.
+    EXPECT_EQ(bytes, 4.0 * static_cast<double>(count_parameters(*model) - testing::kVocab * 32));
+  }
+}
+
+TEST_F(OperatorsTest, SharedKeysAreReadOncePerGroup) {
+  // Cache bytes of a layer: keys and values of kv_heads x context x head_dim.
+  const auto ops = tiny_llama()->operators(Phase::kDecode, 2, 11);
+  double cache = 0;
+  for (const auto& op : ops) {
+    if (op.layer != 0 || (op.kind != OperatorKind::kScore && op.kind != OperatorKind::kAttend)) {
+      continue;
+    }
+    const double rest = 4.0 * (8 + 11);  // one query or output row, one row of scores
+    cache += (op.activation_bytes - rest) * static_cast<double>(op.count);
+  }
+  EXPECT_DOUBLE_EQ(cache, 2 /*batch*/ * 2 /*k, v*/ * 2 /*heads*/ * 11.0 * 8.0 * 4.0);
+}
+
+TEST_F(OperatorsTest, FactorsStandAsTwoProductsOfTheirRank) {
+  const auto model = tiny_llama();
+  factorize(*model, 5);
+  int found = 0;
+  for (const auto& op : model->operators(Phase::kPrefill, 1, 4)) {
+    if (op.name != "model.layers.1.mlp.up_proj") continue;
+    EXPECT_EQ(op.factored_as, "svd");
+    EXPECT_EQ(op.rank, 5);
+    EXPECT_EQ(op.group, "gate_up");
+    EXPECT_EQ(op.layer, 1);
+    EXPECT_EQ(op.stage, found);
+    EXPECT_EQ(op.stage == 0 ? op.n : op.k, 5);
+    EXPECT_EQ(op.stage == 0 ? op.k : op.n, op.stage == 0 ? 32 : 40);
+    ++found;
+  }
+  EXPECT_EQ(found, 2);
+}
+
+TEST_F(OperatorsTest, AWorkloadSurvivesItsFile) {
+  LoadedModel loaded{.model = tiny_llama(), .folder = "somewhere/tiny", .meta = {}};
+  factorize(*loaded.model, 5);
+  WorkloadConfig config;
+  config.context = 16;
+  config.batch = 2;
+  const auto workload = make_workload(loaded, config);
+  EXPECT_EQ(workload.model, "tiny");
+  EXPECT_EQ(workload.num_layers, 2);
+  EXPECT_EQ(workload.num_params, count_parameters(*loaded.model));
+  EXPECT_EQ(workload.weight_bits, 32);
+  EXPECT_EQ(total_macs(workload.prefill),
+            total_macs(loaded.model->operators(Phase::kPrefill, 2, 16)));
+  config.phase = "decode";
+  EXPECT_TRUE(make_workload(loaded, config).prefill.empty());
+}
+
+TEST_F(OperatorsTest, SizesBeyond63BitsAreRefused) {
+  const LoadedModel loaded{.model = tiny_llama(), .folder = "tiny", .meta = {}};
+  WorkloadConfig config;
+  for (const std::int64_t context : {std::int64_t{1} << 62, std::int64_t{1} << 39}) {
+    config.context = context;
+    config.batch = 4;
+    EXPECT_THROW(make_workload(loaded, config), ConfigError);
+  }
+}
+
+}  // namespace
+}  // namespace lowbank

@@ -1,0 +1,66 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include <ATen/ops/linalg_svd.h>
+#include <ATen/ops/randint.h>
+#include <nlohmann/json.hpp>
+#include <torch/types.h>
+
+#include "core/philox.h"
+#include "models/factory.h"
+#include "models/language_model.h"
+#include "nn/dense_linear.h"
+#include "nn/svd_linear.h"
+
+namespace lowbank::testing {
+
+constexpr std::int64_t kVocab = 48;
+
+/// Grouped heads, tied head; weights wide enough that a wrong position or mask shows.
+inline nlohmann::ordered_json tiny_config() {
+  return {{"model_type", "llama"},         {"architectures", {"LlamaForCausalLM"}},
+          {"vocab_size", kVocab},          {"hidden_size", 32},
+          {"intermediate_size", 40},       {"num_hidden_layers", 2},
+          {"num_attention_heads", 4},      {"num_key_value_heads", 2},
+          {"max_position_embeddings", 64}, {"rms_norm_eps", 1e-5},
+          {"initializer_range", 0.2},      {"tie_word_embeddings", true},
+          {"torch_dtype", "float32"}};
+}
+
+/// Biases everywhere, own head, head size that hidden / heads does not give.
+inline nlohmann::ordered_json biased_config() {
+  auto config = tiny_config();
+  config["tie_word_embeddings"] = false;
+  config["attention_bias"] = true;
+  config["mlp_bias"] = true;
+  config["head_dim"] = 6;
+  return config;
+}
+
+inline std::shared_ptr<LanguageModel> tiny_llama(
+    const nlohmann::ordered_json& config = tiny_config()) {
+  auto model = make_random_model(config, RandomKey(1));
+  model->eval();
+  return model;
+}
+
+inline torch::Tensor random_ids(std::int64_t batch, std::int64_t num_tokens) {
+  return at::randint(kVocab, {batch, num_tokens}, at::TensorOptions(c10::kLong));
+}
+
+/// Every linear inside the blocks becomes its SVD at `rank`.
+inline void factorize(LanguageModel& model, std::int64_t rank) {
+  model.visit_linears([&](const std::string&, LinearSlot& slot) {
+    if (slot.role() == LinearRole::kHead) return;
+    const auto& dense = dynamic_cast<const DenseLinear&>(slot.get());
+    const auto [u, s, vh] = at::linalg_svd(dense.weight.detach(), /*full_matrices=*/false);
+    slot.replace(std::make_shared<SvdLinear>(
+        u.narrow(1, 0, rank).clone(), s.narrow(0, 0, rank).clone(), vh.narrow(0, 0, rank).clone(),
+        dense.bias.defined() ? dense.bias.detach().clone() : torch::Tensor()));
+  });
+}
+
+}  // namespace lowbank::testing

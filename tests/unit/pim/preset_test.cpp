@@ -1,0 +1,102 @@
+#include "pim/preset.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include "core/error.h"
+#include "core/json.h"
+#include "temp_folder.h"
+
+namespace lowbank {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using Json = nlohmann::ordered_json;
+
+Json preset_json(const std::string& name) {
+  return read_json(std::string(LOWBANK_SOURCE_DIR) + "/configs/pim/" + name + ".json");
+}
+
+std::string preset_error(const Json& document) {
+  try {
+    preset_from_json(document.dump(), "test", "p.json");
+    return "";
+  } catch (const ConfigError& e) {
+    return e.what();
+  }
+}
+
+TEST(PresetTest, EveryShippedPresetLoadsWithASourceForEachConstant) {
+  EXPECT_THAT(preset_names(), ::testing::IsSupersetOf({"gpu-a100", "gpu-h100", "hbm-pim-a100",
+                                                       "pimba-a100", "rram-hyflexpim"}));
+  for (const auto& name : preset_names()) {
+    const SystemPreset preset = load_preset(name);
+    EXPECT_FALSE(preset.about.empty()) << name;
+    for (const auto& constant : preset.constants) {
+      EXPECT_FALSE(constant.source.empty()) << name << " " << constant.key;
+    }
+  }
+  EXPECT_EQ(load_preset("gpu-a100").value("memory_bytes_per_s"), 1.935e12);
+}
+
+TEST(PresetTest, AFileOfThatFormIsASystemToo) {
+  const testing::TempFolder folder;
+  Json document = preset_json("gpu-a100");
+  document["constants"]["num_cores"]["value"] = 7;
+  const SystemPreset preset = load_preset(folder.file("mine.json", document.dump()));
+  EXPECT_EQ(preset.name, "mine");
+  EXPECT_EQ(preset.value("num_cores"), 7);
+}
+
+TEST(PresetTest, AnUnknownSystemIsAnsweredWithTheNearestAndAllNames) {
+  try {
+    load_preset("gpu-a10");
+    FAIL();
+  } catch (const ConfigError& e) {
+    EXPECT_THAT(e.what(), AllOf(HasSubstr("did you mean 'gpu-a100'"), HasSubstr("rram-hyflexpim")));
+  }
+  EXPECT_THROW(load_preset("/nonexistent/mine.json"), IoError);
+}
+
+TEST(PresetTest, AConstantWithoutASourceIsRefused) {
+  Json document = preset_json("gpu-a100");
+  document["constants"]["l2_bytes"].erase("source");
+  EXPECT_THAT(preset_error(document),
+              AllOf(HasSubstr("constants.l2_bytes"), HasSubstr("'source'")));
+  document["constants"]["l2_bytes"]["source"] = "";
+  EXPECT_THAT(preset_error(document), AllOf(HasSubstr("constants.l2_bytes"), HasSubstr("source")));
+}
+
+TEST(PresetTest, UnknownAndMissingKeysAreRefusedByName) {
+  Json document = preset_json("gpu-a100");
+  document["constants"]["l2_byte"] = document["constants"]["l2_bytes"];
+  EXPECT_THAT(preset_error(document), HasSubstr("did you mean 'l2_bytes'"));
+  document = preset_json("gpu-a100");
+  document["constants"].erase("l2_bytes");
+  EXPECT_THAT(preset_error(document), HasSubstr("constants.l2_bytes: is missing"));
+  document = preset_json("gpu-a100");
+  document["constants"]["l2_bytes"]["sorce"] = "x";
+  EXPECT_THAT(preset_error(document), HasSubstr("did you mean 'source'"));
+  document = preset_json("gpu-a100");
+  document["kind"] = "gpus";
+  EXPECT_THAT(preset_error(document), HasSubstr("did you mean 'gpu'"));
+}
+
+TEST(PresetTest, AnotherUnitOrAValueOutOfRangeIsRefused) {
+  Json document = preset_json("gpu-a100");
+  document["constants"]["memory_bytes_per_s"]["unit"] = "GB/s";
+  EXPECT_THAT(preset_error(document), HasSubstr("unit: must be 'B/s'; got 'GB/s'"));
+  document = preset_json("gpu-a100");
+  document["constants"]["memory_frac"]["value"] = 1.5;
+  EXPECT_THAT(preset_error(document), HasSubstr("in (0, 1]; got 1.5"));
+  document = preset_json("gpu-a100");
+  document["constants"]["num_cores"]["value"] = 0;
+  EXPECT_THAT(preset_error(document), HasSubstr("num_cores"));
+  document["constants"]["num_cores"]["value"] = "many";
+  EXPECT_THAT(preset_error(document), HasSubstr("must be a number"));
+}
+
+}  // namespace
+}  // namespace lowbank

@@ -1,0 +1,342 @@
+#include "report/report_stage.h"
+
+#include <filesystem>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include "core/json.h"
+#include "core/text.h"
+#include "markup_checker.h"
+#include "report/noise_comparison.h"
+#include "temp_folder.h"
+
+namespace lowbank {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::ordered_json;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+// A folder of made-up runs, as the stages write them.
+class ReportStageTest : public ::testing::Test {
+ protected:
+  std::string run(const std::string& name, const std::string& stage, Json resolved, Json metrics,
+                  const std::string& lines = "") {
+    const std::string path = folder_.path(name);
+    fs::create_directories(path);
+    Json all = {{"stage", stage}, {"name", "demo"}};
+    all.update(resolved);
+    folder_.file(name + "/resolved.json", all.dump());
+    folder_.file(name + "/metrics.json", metrics.dump());
+    folder_.file(name + "/run.json",
+                 Json({{"stage", stage},
+                       {"provenance", stage == "estimate" ? "modelled" : "measured"},
+                       {"date", "2026-01-31T10:00:0" + std::to_string(num_runs_++) + "Z"},
+                       {"device", "Xeon <2 GHz>"},
+                       {"seconds", 1.5}})
+                     .dump());
+    if (!lines.empty()) folder_.file(name + "/metrics.jsonl", lines);
+    return path;
+  }
+
+  // A line of models: convert, fine-tune, factor, redistribute, two encodings, and their price.
+  std::vector<std::string> whole_line() {
+    std::vector<std::string> runs;
+    runs.push_back(run("convert", "convert", {{"src", "tiny & small.bin"}},
+                       {{"num_params", 260032}, {"num_bytes", 1040128}}));
+    runs.push_back(run("evaluate", "evaluate",
+                       {{"checkpoint", runs[0]}, {"data", "valid.txt"}, {"context", 128}},
+                       {{"perplexity", 153.2}, {"num_predicted", 4000}, {"context", 128}}));
+    runs.push_back(
+        run("finetune", "finetune", {{"checkpoint", runs[0]}},
+            {{"start_valid_perplexity", 153.2}, {"valid_perplexity", 14.4}, {"steps", 2}},
+            "{\"step\":0,\"valid_loss\":5.0}\n{\"step\":1,\"loss\":4.0}\n"
+            "{\"step\":2,\"loss\":3.0}\n{\"step\":2,\"valid_loss\":2.7}\n"));
+    runs.push_back(run("factored", "compress", {{"checkpoint", runs[2] + "/checkpoint"}},
+                       {{"method", "svd"},
+                        {"rank_policy", "break_even"},
+                        {"params_before", 1000},
+                        {"params_after", 990},
+                        {"linears",
+                         {{{"path", "model.layers.0.mlp.up_proj"},
+                           {"out", 10},
+                           {"in", 20},
+                           {"rank", 6},
+                           {"relative_error", 0.2}}}}}));
+    const Json shares = {{"top_05_share", 0.1}, {"top_10_share", 0.2}, {"top_20_share", 0.4}};
+    runs.push_back(
+        run("redistribute", "redistribute", {{"checkpoint", runs[3]}},
+            {{"start_valid_perplexity", 20.0},
+             {"valid_perplexity", 15.0},
+             {"importance_measure", "abs_grad"},
+             {"concentration", {{"before", shares}, {"after", shares}}},
+             {"concentration_curve",
+              {{"rank_frac", {0, 0.5, 1}}, {"before", {0, 0.6, 1}}, {"after", {0, 0.8, 1}}}}}));
+    runs.push_back(noisy("noisy_a", runs[4], "twos_complement", 40));
+    runs.push_back(noisy("noisy_b", runs[4], "sign_magnitude", 20));
+    runs.push_back(run("estimate", "estimate", {{"mode", "physical"}}, Json::object()));
+    folder_.file("estimate/estimate.json", estimate().dump());
+    return runs;
+  }
+
+  std::string noisy(const std::string& name, const std::string& checkpoint,
+                    const std::string& encoding, double at_none) {
+    Json curves = Json::array();
+    for (const auto& [importance, worse] :
+         {std::pair{"abs_grad", 0.0}, {"rank_order", 0.1}, {"random", 9.0}}) {
+      Json points = Json::array();
+      for (const double slc_frac : {0.0, 0.1, 1.0}) {
+        const double mean = slc_frac == 0.0   ? at_none
+                            : slc_frac == 1.0 ? 15.0
+                                              : at_none / 2 + 8 + worse;
+        points.push_back({{"slc_frac", slc_frac},
+                          {"num_trials", 8},
+                          {"mean", mean},
+                          {"ci95_low", mean - 0.5},
+                          {"ci95_high", mean + 0.5}});
+      }
+      curves.push_back({{"importance", importance}, {"points", points}});
+    }
+    return run(name, "noisy-infer", {{"checkpoint", checkpoint}, {"data", "valid.txt"}},
+               {{"clean_perplexity", 14.9},
+                {"quantised_perplexity", 15.0},
+                {"noise", {{"model", "multiplicative"}, {"sigma", 0.1}, {"encoding", encoding}}},
+                {"curves", curves}});
+  }
+
+  // At break-even the GPU takes as long and the memory half as long.
+  static Json estimate() {
+    Json rows = Json::array();
+    for (const auto& [system, dense_ns, factored_ns] :
+         {std::tuple{"gpu", 1000.0, 1001.0}, {"rram", 100.0, 50.0}}) {
+      for (const auto& [workload, latency_ns] :
+           {std::pair{"finetune", dense_ns}, {"redistribute", factored_ns}}) {
+        rows.push_back({{"workload", workload},
+                        {"system", system},
+                        {"phase", "decode"},
+                        {"mode", "physical"},
+                        {"tokens", 1},
+                        {"latency_ns", latency_ns},
+                        {"energy_per_token_pj", latency_ns * 10},
+                        {"energy_by_component_pj", {{"dram", 7.0}, {"alu", 3.0}}},
+                        {"area_mm2", nullptr}});
+      }
+    }
+    return {
+        {"mode", "physical"},
+        {"workloads",
+         {{{"name", "finetune"}, {"num_factored_linears", 0}},
+          {{"name", "redistribute"}, {"num_factored_linears", 36}, {"factored_size_frac", 0.49}}}},
+        {"systems",
+         {{{"name", "gpu"},
+           {"file", "configs/pim/gpu.json"},
+           {"notes", {"dynamic energy only"}},
+           {"constants",
+            {{{"key", "peak"}, {"value", 3e14}, {"unit", "FLOP/s"}, {"source", "a book"}}}}}}},
+        {"rows", rows}};
+  }
+
+  int report(std::vector<std::string> words, const std::string& out = "report.html") {
+    words.insert(words.begin(), "lowbank-report");
+    words.insert(words.end(), {"--out", folder_.path(out), "--title", "T <1>"});
+    std::vector<char*> argv;
+    for (std::string& word : words) argv.push_back(word.data());
+    ::testing::internal::CaptureStderr();
+    ::testing::internal::CaptureStdout();
+    const int code =
+        run_stage<ReportConfig>(static_cast<int>(argv.size()), argv.data(), report_stage);
+    std::fflush(stdout);
+    output_ = ::testing::internal::GetCapturedStdout();
+    errors_ = ::testing::internal::GetCapturedStderr();
+    return code;
+  }
+
+  void expect_refused(const std::vector<std::string>& words, const std::string& reason) {
+    EXPECT_EQ(report(words), 3);
+    EXPECT_THAT(errors_, HasSubstr(reason));
+    EXPECT_EQ(std::count(errors_.begin(), errors_.end(), '\n'), 1) << errors_;
+    EXPECT_FALSE(fs::exists(folder_.path("report")));
+    EXPECT_FALSE(fs::exists(folder_.path("report.html")));
+  }
+
+  std::string text(const std::string& name) const { return read_text(folder_.path(name)); }
+
+  lowbank::testing::TempFolder folder_;
+  int num_runs_ = 0;
+  std::string output_;
+  std::string errors_;
+};
+
+TEST_F(ReportStageTest, MakesOnePageThatNeedsNothingElse) {
+  ASSERT_EQ(report(whole_line()), 0) << errors_;
+  std::string page = text("report.html");
+  EXPECT_EQ(lowbank::testing::markup_fault(page), "");
+  for (std::size_t at = 0; (at = page.find("xmlns=\"http://www.w3.org/2000/svg\"")) != page.npos;) {
+    page.erase(at, 34);
+  }
+  for (const char* outside : {"http:", "https:", "src=", "@import", "url(", "<link", "<script"}) {
+    EXPECT_THAT(page, Not(HasSubstr(outside)));
+  }
+  for (const char* section :
+       {"perplexity", "training", "compression", "importance", "noise", "costs", "runs"}) {
+    EXPECT_THAT(page, HasSubstr(std::string("<section id=\"") + section + "\">"));
+  }
+  EXPECT_THAT(page, HasSubstr("T &lt;1&gt;"));
+  EXPECT_THAT(page, HasSubstr("<li>gpu: dynamic energy only</li>"));
+  EXPECT_THAT(text("report/table_constants.csv"),
+              HasSubstr("gpu,peak,300000000000000,FLOP/s,a book,,modelled,"));
+}
+
+TEST_F(ReportStageTest, WritesDataAndScriptBesideEachFigureAndOneCsvPerTable) {
+  ASSERT_EQ(report(whole_line()), 0) << errors_;
+  const Json metrics = read_json(folder_.path("report/metrics.json"));
+  EXPECT_GE(metrics["figures"].size(), 6u);
+  for (const std::string id : metrics["figures"]) {
+    EXPECT_EQ(lowbank::testing::markup_fault(text("report/" + id + ".svg")), "") << id;
+    EXPECT_GE(split_lines(text("report/" + id + ".csv")).size(), 2u) << id;
+    EXPECT_THAT(text("report/" + id + ".py"), HasSubstr("matplotlib"));
+  }
+  for (const std::string id : metrics["tables"]) {
+    const std::string csv = text("report/" + id + ".csv");
+    EXPECT_THAT(csv.substr(0, csv.find('\n')), HasSubstr("provenance,provenance_detail")) << id;
+  }
+  for (const Json& headline : metrics["headlines"]) {
+    EXPECT_FALSE(headline["provenance_detail"].get<std::string>().empty());
+  }
+}
+
+TEST_F(ReportStageTest, SummaryFollowsFromTheNumbers) {
+  ASSERT_EQ(report(whole_line()), 0) << errors_;
+  const std::string summary = text("report/summary.txt");
+  for (const char* sentence :
+       {"Model: tiny & small, 260,032 parameters", "held-out perplexity fell from 153.2 to 14.40",
+        "Factored at break-even rank: 99.0 % of the parameters left (from 1,000 to 990); "
+        "perplexity 20.00, and 15.00 after training the factors",
+        "sign-magnitude cells, gradient selection): perplexity 20.00 at 0 % SLC, 18.00 at 10 % "
+        "SLC, 15.00 at 100 % SLC; 15.00 without noise",
+        "sign-magnitude 18.00 [17.50, 18.50] against two's complement 28.00 [27.50, 28.50]: the "
+        "former is better",
+        "gradient against rank order: no significant difference at any of 2 points",
+        "gradient against random: better at 2 of 2 points",
+        "On gpu (modelled, decode), against dense: 49 % of dense size is as fast with as much "
+        "energy, so it saves nothing",
+        "On rram (modelled, decode), against dense: 49 % of dense size is 2.00x faster with "
+        "2.00x less energy."}) {
+    EXPECT_THAT(summary, HasSubstr(sentence));
+  }
+  EXPECT_THAT(output_, HasSubstr("report.html"));
+}
+
+TEST_F(ReportStageTest, NamesWorkloadsAfterTheModelThatTheyCameFrom) {
+  auto runs = whole_line();
+  const std::string factored =
+      run("workload_full", "workload", {{"checkpoint", runs[4]}}, Json::object());
+  Json costs = estimate();
+  costs["workloads"][1]["file"] = factored + "/workload.json";
+  folder_.file("estimate/estimate.json", costs.dump());
+  runs.push_back(factored);
+  ASSERT_EQ(report(runs), 0) << errors_;
+  EXPECT_THAT(text("report/summary.txt"),
+              HasSubstr("On rram (modelled, decode), against dense: break-even rank is 2.00x"));
+}
+
+TEST_F(ReportStageTest, DropsSentencesAndSectionsWithoutData) {
+  const auto runs = whole_line();
+  ASSERT_EQ(report({runs[1]}), 0) << errors_;
+  EXPECT_EQ(split_lines(text("report/summary.txt")).size(), 3u);
+  EXPECT_THAT(text("report.html"), Not(HasSubstr("<section id=\"noise\">")));
+}
+
+TEST_F(ReportStageTest, GivesTheSameBytesForTheSameRunsAndRemovesStaleFigures) {
+  const auto runs = whole_line();
+  ASSERT_EQ(report(runs), 0) << errors_;
+  const std::string first = text("report.html");
+  const std::string figure = text("report/fig_noise.svg");
+  ASSERT_EQ(report(runs), 0) << errors_;
+  EXPECT_EQ(text("report.html"), first);
+  EXPECT_EQ(text("report/fig_noise.svg"), figure);
+  ASSERT_EQ(report({runs[1]}), 0) << errors_;
+  EXPECT_FALSE(fs::exists(folder_.path("report/fig_noise.svg")));
+}
+
+TEST_F(ReportStageTest, ReadsAFolderOfRunsAndLeavesEarlierReportsOut) {
+  const auto runs = whole_line();
+  ASSERT_EQ(report(runs), 0) << errors_;
+  const std::string summary = text("report/summary.txt");
+  ASSERT_EQ(report({folder_.path()}), 0) << errors_;
+  EXPECT_EQ(text("report/summary.txt"), summary);
+}
+
+TEST_F(ReportStageTest, KeepsFileNamesInsideItsFolder) {
+  auto runs = whole_line();
+  Json costs = estimate();
+  for (Json& row : costs["rows"]) row["phase"] = "../../x";
+  folder_.file("estimate/estimate.json", costs.dump());
+  ASSERT_EQ(report(runs), 0) << errors_;
+  EXPECT_TRUE(fs::exists(folder_.path("report/fig_cost_.._.._x.svg")));
+}
+
+TEST_F(ReportStageTest, RefusesInOneLineWhatIsNoFinishedRun) {
+  const std::string run_folder = whole_line()[1];
+  expect_refused({folder_.path("nowhere")}, "no such run folder");
+  fs::create_directories(folder_.path("empty"));
+  expect_refused({folder_.path("empty")}, "is no run folder");
+  fs::remove(run_folder + "/run.json");
+  expect_refused({run_folder}, "has not finished");
+}
+
+TEST_F(ReportStageTest, RefusesInOneLineAFileThatHoldsSomethingElse) {
+  const auto runs = whole_line();
+  folder_.file("evaluate/metrics.json", "{\"perplexity\": ");
+  expect_refused({runs[1]}, "evaluate/metrics.json");
+  folder_.file("evaluate/metrics.json", "{\"perplexity\": \"low\"}");
+  expect_refused({runs[1]}, "key 'perplexity' must hold a number");
+  folder_.file("evaluate/metrics.json", "{}");
+  expect_refused({runs[1]}, "key 'perplexity' is missing");
+  folder_.file("evaluate/metrics.json", "[1]");
+  expect_refused({runs[1]}, "must be a JSON object");
+  folder_.file("finetune/metrics.jsonl", "{\"step\":1,\"loss\":4.0}\n{\"step\":");
+  expect_refused({runs[2]}, "metrics.jsonl:2");
+  folder_.file("redistribute/metrics.json",
+               "{\"importance_measure\":\"abs_grad\",\"concentration_curve\":"
+               "{\"rank_frac\":[0,1],\"before\":[0],\"after\":[0,1]}}");
+  expect_refused({runs[4]}, "must be equally long");
+  fs::remove(folder_.path("estimate/estimate.json"));
+  expect_refused({runs[7]}, "estimate.json");
+}
+
+TEST(NoiseComparisonTest, CallsIntervalsThatTouchNoSignificantDifference) {
+  const NoisePoint low = {.mean = 10, .ci95_low = 9, .ci95_high = 11};
+  const NoisePoint touching = {.mean = 12, .ci95_low = 11, .ci95_high = 13};
+  const NoisePoint high = {.mean = 20, .ci95_low = 19, .ci95_high = 21};
+  EXPECT_EQ(compare_points(low, high), Verdict::kBetter);
+  EXPECT_EQ(compare_points(high, low), Verdict::kWorse);
+  EXPECT_EQ(compare_points(low, touching), Verdict::kNoDifference);
+  EXPECT_EQ(compare_points(low, {.mean = 99}), Verdict::kNoDifference);
+  NoisePoint diverged = low;
+  diverged.num_diverged = 1;
+  EXPECT_EQ(compare_points(diverged, high), Verdict::kNoDifference);
+  EXPECT_EQ(compare_points(high, diverged), Verdict::kNoDifference);
+}
+
+TEST(NoiseComparisonTest, ComparesOnlyWhereSelectionsProtectDifferentRanks) {
+  const auto curve = [](double shift) {
+    NoiseCurve out{.importance = "x"};
+    for (const double slc_frac : {0.0, 0.1, 0.5, 1.0}) {
+      const double mean = 10 + shift;
+      out.points.push_back(
+          {.slc_frac = slc_frac, .mean = mean, .ci95_low = mean - 1, .ci95_high = mean + 1});
+    }
+    return out;
+  };
+  const CurveComparison result = compare_curves(curve(0), curve(5));
+  EXPECT_EQ(result.num_better, 2);
+  EXPECT_EQ(result.num_points(), 2);
+  EXPECT_EQ(result.text(), "better at 2 of 2 points");
+}
+
+}  // namespace
+}  // namespace lowbank

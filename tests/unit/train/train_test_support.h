@@ -1,0 +1,98 @@
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include <ATen/ops/randn.h>
+#include <nlohmann/json.hpp>
+
+#include "config/run_dir.h"
+#include "config/stage_configs.h"
+#include "data/text_dataset.h"
+#include "data/tokenizer.h"
+#include "models/factory.h"
+#include "models/language_model.h"
+#include "nn/svd_linear.h"
+#include "temp_folder.h"
+#include "torch_support.h"
+#include "train/trainer.h"
+
+namespace lowbank::testing {
+
+/// A byte's low six bits are its id.
+class ByteTokenizer : public Tokenizer {
+ public:
+  std::vector<std::int64_t> encode(std::string_view text, bool = false) const override {
+    std::vector<std::int64_t> ids;
+    for (const char c : text) ids.push_back(c & 63);
+    return ids;
+  }
+  Encoding encode_with_offsets(std::string_view, bool = false) const override { return {}; }
+  std::string decode(std::span<const std::int64_t>) const override { return {}; }
+  std::string decode_piece(std::int64_t, std::int64_t) const override { return {}; }
+  std::int64_t vocab_size() const override { return 64; }
+  std::optional<std::int64_t> bos_id() const override { return std::nullopt; }
+  std::optional<std::int64_t> eos_id() const override { return std::nullopt; }
+};
+
+/// Llama of two small layers, with a tied head.
+inline std::shared_ptr<LanguageModel> tiny_model(std::uint64_t seed = 3) {
+  const nlohmann::ordered_json config = {{"model_type", "llama"},       {"vocab_size", 64},
+                                         {"hidden_size", 16},           {"intermediate_size", 24},
+                                         {"num_hidden_layers", 2},      {"num_attention_heads", 2},
+                                         {"num_key_value_heads", 1},    {"max_position_embeddings", 64},
+                                         {"tie_word_embeddings", true}, {"initializer_range", 0.1}};
+  return make_random_model(config, RandomKey(seed));
+}
+
+/// tiny_model with random rank-5 factors in every slot.
+inline std::shared_ptr<LanguageModel> factored_tiny_model() {
+  auto model = tiny_model();
+  torch::manual_seed(0);
+  model->visit_linears([](const std::string&, LinearSlot& slot) {
+    const auto in = slot.get().in_features(), out = slot.get().out_features();
+    slot.replace(std::make_shared<SvdLinear>(0.3 * at::randn({out, 5}), at::randn({5}).abs() + 0.1,
+                                             0.3 * at::randn({5, in}), torch::Tensor()));
+  });
+  return model;
+}
+
+inline std::string toy_text(int num_lines) {
+  std::string text;
+  for (int i = 0; i < num_lines; ++i) {
+    text += "the quick brown fox " + std::to_string(i * 37 % 101) + " jumps over the lazy dog\n";
+  }
+  return text;
+}
+
+/// A dataset of toy text cut into examples of 16 tokens.
+inline TextDataset toy_dataset(const TempFolder& folder, int num_lines = 40) {
+  return TextDataset(folder.file("toy.txt", toy_text(num_lines)), ByteTokenizer(), 16);
+}
+
+inline std::map<std::string, torch::Tensor> copy_parameters(const LanguageModel& model) {
+  std::map<std::string, torch::Tensor> copies;
+  for (const auto& item : model.named_parameters()) {
+    copies.emplace(item.key(), item.value().detach().clone());
+  }
+  return copies;
+}
+
+/// fit() in a run folder of its own.
+inline TrainResult fit_in(const std::string& folder, LanguageModel& model, const TextDataset& train,
+                          const TrainConfig& train_config, std::uint64_t seed = 0,
+                          const TextDataset* valid = nullptr, bool resume = false,
+                          const TrainHooks& hooks = {}) {
+  FinetuneConfig config;
+  config.train = train_config;
+  config.resume = resume;
+  RunDir out(folder, config);
+  const ResumePoint point(folder, config, resume);
+  out.begin();
+  out.keep();
+  return fit(model, train, valid, train_config, RandomKey(seed), out, point, hooks);
+}
+
+}  // namespace lowbank::testing

@@ -1,0 +1,102 @@
+#include "tools/front.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <unistd.h>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "config/fingerprint.h"
+#include "config/run_stage.h"
+#include "config/stage_configs.h"
+#include "core/error.h"
+#include "core/log.h"
+#include "core/resources.h"
+#include "core/suggest.h"
+#include "tools/run_recipe.h"
+
+namespace lowbank {
+namespace {
+
+std::string front_help() {
+  std::string text =
+      "Lowbank: compress a language model, harden it against hardware noise, evaluate it, and\n"
+      "price it on processing-in-memory hardware.\n"
+      "\n"
+      "usage: lowbank <command> [options]\n"
+      "\n"
+      "start here:\n"
+      "  lowbank run configs/recipes/demo.json   all of it, on a small model, in a few minutes\n"
+      "  lowbank <command> --help                options of a command, and an example\n"
+      "\n"
+      "commands:\n";
+  text += fmt::format("  {:<14}{}\n", "run", "Run a recipe of several stages; skip what is done.");
+  for (const auto& name : stage_names()) {
+    text += fmt::format("  {:<14}{}\n", name, make_stage_config(name)->info().purpose);
+  }
+  return text + "\ndocs/commands.md tells more.";
+}
+
+int run_main(std::span<const std::string> arguments) {
+  return guarded_main("run", [&] {
+    const auto has = [&](const char* flag) {
+      return std::find(arguments.begin(), arguments.end(), flag) != arguments.end();
+    };
+    if (has("--help") || has("-h")) {
+      print_text(run_help());
+      return kExitOk;
+    }
+    if (has("--version")) {
+      print("lowbank {}", version());
+      return kExitOk;
+    }
+    return run_recipe(parse_run_options(arguments), executable_folder());
+  });
+}
+
+int start_command(const std::string& command, std::span<const std::string> arguments) {
+  const std::string executable = executable_folder() + "/lowbank-" + command;
+  std::vector<std::string> words = {"lowbank-" + command};
+  words.insert(words.end(), arguments.begin(), arguments.end());
+  std::vector<char*> argv;
+  for (auto& word : words) argv.push_back(word.data());
+  argv.push_back(nullptr);
+  execv(executable.c_str(), argv.data());
+  throw IoError(
+      errno_message(executable, "cannot start (scripts/build.sh builds every command)", errno));
+}
+
+}  // namespace
+
+int front_main(std::span<const std::string> arguments) {
+  if (arguments.empty()) {
+    error_line(front_help());
+    return kExitUsage;
+  }
+  const std::string& command = arguments.front();
+  const auto rest = arguments.subspan(1);
+  if (command == "--help" || command == "-h" || (command == "help" && rest.empty())) {
+    print_line(front_help());
+    return kExitOk;
+  }
+  if (command == "--version") {
+    print("lowbank {}", version());
+    return kExitOk;
+  }
+  if (command == "help") {
+    const std::vector<std::string> swapped = {rest.front(), "--help"};
+    return front_main(swapped);
+  }
+  if (command == "run") return run_main(rest);
+  std::vector<std::string> known = stage_names();
+  if (std::find(known.begin(), known.end(), command) != known.end()) {
+    return start_command(command, rest);
+  }
+  known.push_back("run");
+  throw ConfigError(fmt::format("unknown {} '{}'{} (see lowbank --help)",
+                                command.starts_with('-') ? "option" : "command", command,
+                                did_you_mean(command, known)));
+}
+
+}  // namespace lowbank

@@ -1,0 +1,35 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "config/run_stage.h"
+#include "config/stage_configs.h"
+#include "io/safetensors.h"
+
+namespace lowbank {
+
+/// One linear layer as its tensors show it.
+struct LinearSummary {
+  std::string path;  ///< "model.layers.0.self_attn.q_proj"
+  std::string kind;  ///< dense | svd
+  std::int64_t out_features = 0;
+  std::int64_t in_features = 0;
+  std::int64_t rank = 0;  ///< min(out, in) for a dense layer
+  std::int64_t num_params = 0;
+  std::int64_t size_bytes = 0;
+};
+
+/// The linear layers among the tensors of a checkpoint, in the order of the names (numbers by
+/// value): `<path>.u`, `.s`, `.vh` of a factored one, a `<path>.weight` matrix that is no embedding
+/// of a dense one; `<path>.bias` counts to its layer.
+std::vector<LinearSummary> find_linears(
+    std::span<const std::shared_ptr<const SafetensorsFile>> files);
+
+/// The command `inspect`: metrics model_type, num_params, num_bytes, linears.
+void inspect_stage(const InspectConfig& config, RunDir* out, Metrics& metrics);
+
+}  // namespace lowbank

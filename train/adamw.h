@@ -1,0 +1,57 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <torch/nn/module.h>
+#include <torch/types.h>
+
+namespace lowbank {
+
+using NamedTensors = std::vector<std::pair<std::string, torch::Tensor>>;
+
+/// Parameters of a model that ask for a gradient; tied ones once, under their first name.
+NamedTensors trainable_parameters(const torch::nn::Module& model);
+
+struct AdamWOptions {
+  double beta1 = 0.9;
+  double beta2 = 0.999;
+  double eps = 1e-8;
+  double weight_decay = 0.01;  ///< on tensors of two and more dimensions only
+};
+
+/// AdamW whose state is known by parameter name, so that it can be saved and put back.
+///
+/// Source:  Loshchilov and Hutter 2019, Algorithm 2, as LibTorch's fused kernel computes it.
+/// Differs: torch::optim::AdamW decays every tensor; here norms, biases and s are left alone.
+class AdamW {
+ public:
+  AdamW(NamedTensors parameters, const AdamWOptions& options);
+
+  /// One update from the gradients; a parameter without a gradient stays as it is.
+  void step(double learning_rate);
+  void zero_grad();
+  std::int64_t num_steps() const { return num_steps_; }
+  const NamedTensors& parameters() const { return parameters_; }
+
+  /// `<name>.exp_avg` and `<name>.exp_avg_sq` of every parameter: the tensors themselves.
+  std::map<std::string, torch::Tensor> state() const;
+  /// For writing into the tensors of `state()`: the number of steps they come from.
+  void set_num_steps(std::int64_t num_steps) { num_steps_ = num_steps; }
+
+ private:
+  NamedTensors parameters_;
+  AdamWOptions options_;
+  std::vector<torch::Tensor> exp_avgs_, exp_avg_sqs_;
+  std::int64_t num_steps_ = 0;
+};
+
+/// 2-norm of all gradients together; scales them so that it is at most `max_norm` (0: leaves them).
+///
+/// Source:  Pascanu et al. 2013; the same 1e-6 beside the norm as torch's clip_grad_norm_.
+double clip_grad_norm_(const NamedTensors& parameters, double max_norm);
+
+}  // namespace lowbank

@@ -1,0 +1,11 @@
+#pragma once
+
+#include "config/run_stage.h"
+#include "config/stage_configs.h"
+
+namespace lowbank {
+
+/// Trains a checkpoint on text and saves it as `checkpoint` of the run folder (docs/finetune.md).
+void finetune_stage(const FinetuneConfig& config, RunDir* out, Metrics& metrics);
+
+}  // namespace lowbank

@@ -1,0 +1,158 @@
+#include "train/importance.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <utility>
+
+#include <ATen/ops/arange.h>
+#include <ATen/ops/zeros.h>
+
+#include "core/error.h"
+#include "core/interrupt.h"
+#include "core/progress.h"
+#include "train/trainer.h"
+
+namespace lowbank {
+namespace {
+
+struct GradientSums {
+  torch::Tensor abs_R, square_R, signed_R;  // double
+};
+
+// Only the scales ask for gradients while this lives: gradients of the large factors are not
+// needed. Hooks, flags and gradients are put back at the end, also on an exception.
+class ScaleGradients {
+ public:
+  ScaleGradients(LanguageModel& model, const std::vector<FactoredLinear>& linears)
+      : linears_(linears) {
+    for (auto& parameter : model.parameters()) {
+      saved_.push_back({parameter, parameter.requires_grad()});
+      parameter.set_requires_grad(false);
+    }
+    for (const auto& [path, linear] : linears_) {
+      grads_.push_back(linear->s.grad());
+      linear->s.set_requires_grad(true);
+      const auto zeros_R = at::zeros({linear->rank()}, linear->s.options()
+                                                           .dtype(at::kDouble)
+                                                           .requires_grad(false));
+      sums_.push_back({zeros_R, zeros_R.clone(), zeros_R.clone()});
+    }
+    for (std::size_t i = 0; i < linears_.size(); ++i) {
+      linears_[i].linear->on_scaled = [this, i](const torch::Tensor& h_BTR,
+                                                const torch::Tensor& scaled_BTR) {
+        scaled_BTR.register_hook([this, i, h_BTR = h_BTR.detach()](const torch::Tensor& grad_BTR) {
+          add(sums_[i], h_BTR, grad_BTR);
+        });
+      };
+    }
+  }
+  ~ScaleGradients() {
+    for (std::size_t i = 0; i < linears_.size(); ++i) {
+      linears_[i].linear->on_scaled = nullptr;
+      linears_[i].linear->s.mutable_grad() = grads_[i];
+    }
+    for (auto& [parameter, requires_grad] : saved_) parameter.set_requires_grad(requires_grad);
+  }
+  ScaleGradients(const ScaleGradients&) = delete;
+  ScaleGradients& operator=(const ScaleGradients&) = delete;
+
+  const std::vector<GradientSums>& sums() const { return sums_; }
+
+ private:
+  static void add(GradientSums& sums, const torch::Tensor& h_BTR, const torch::Tensor& grad_BTR) {
+    const at::NoGradGuard no_grad;
+    const auto g_BR = (h_BTR.to(at::kFloat) * grad_BTR.to(at::kFloat)).sum(1).to(at::kDouble);
+    sums.abs_R.add_(g_BR.abs().sum(0));
+    sums.square_R.add_(g_BR.square().sum(0));
+    sums.signed_R.add_(g_BR.sum(0));
+  }
+
+  const std::vector<FactoredLinear>& linears_;
+  std::vector<std::pair<torch::Tensor, bool>> saved_;
+  std::vector<torch::Tensor> grads_;
+  std::vector<GradientSums> sums_;
+};
+
+}  // namespace
+
+std::vector<FactoredLinear> factored_linears(LanguageModel& model) {
+  std::vector<FactoredLinear> linears;
+  model.visit_linears([&](const std::string& path, LinearSlot& slot) {
+    if (auto* const linear = dynamic_cast<SvdLinear*>(&slot.get())) {
+      linears.push_back({.path = path, .linear = linear});
+    }
+  });
+  return linears;
+}
+
+RankImportance collect_importance(LanguageModel& model, const TextDataset& dataset,
+                                  std::int64_t max_examples, std::int64_t batch_size) {
+  const auto linears = factored_linears(model);
+  TORCH_CHECK(!linears.empty(), "collect_importance: the model has no factored linear");
+  const auto device = linears.front().linear->s.device();
+  const std::int64_t num_examples =
+      max_examples == 0 ? dataset.size() : std::min(max_examples, dataset.size());
+  ScaleGradients gradients(model, linears);
+  ProgressBar bar("importance", num_examples, "example");
+  std::vector<std::int64_t> indices;
+  for (std::int64_t begin = 0; begin < num_examples; begin += batch_size) {
+    if (interrupt_requested()) {
+      throw Interrupted("stopped while collecting importance; the same command with --resume goes "
+                        "on from the last saved step");
+    }
+    indices.resize(static_cast<std::size_t>(std::min(batch_size, num_examples - begin)));
+    std::iota(indices.begin(), indices.end(), begin);
+    const auto ids_BT = dataset.batch(indices).to(device);
+    // The sum of the examples' losses: each one's gradient is that of its own loss.
+    (sum_nll(model, ids_BT) / static_cast<double>(ids_BT.size(1) - 1)).backward();
+    bar.update(begin + ids_BT.size(0));
+  }
+
+  RankImportance importance;
+  importance.num_examples = num_examples;
+  const auto count = static_cast<double>(num_examples);
+  for (std::size_t i = 0; i < linears.size(); ++i) {
+    const auto& sums = gradients.sums()[i];
+    const std::int64_t rank = linears[i].linear->rank();
+    const auto finish = [](const torch::Tensor& value_R) {
+      return value_R.detach().to(at::kCPU, at::kFloat).contiguous();
+    };
+    importance.layers[linears[i].path] = {
+        {"abs_grad", finish(sums.abs_R / count)},
+        {"fisher", finish(sums.square_R / count)},
+        {"signed", finish((sums.signed_R / count).abs())},
+        {"magnitude", finish(linears[i].linear->s.abs())},
+        {"rank_order", at::arange(rank, 0, -1, at::TensorOptions(at::kFloat))}};
+  }
+  return importance;
+}
+
+double top_share(const torch::Tensor& importance_R, double rank_frac) {
+  TORCH_CHECK(importance_R.dim() == 1 && importance_R.numel() > 0 && rank_frac >= 0 &&
+                  rank_frac <= 1,
+              "top_share: importance [R] and rank_frac in [0, 1], got ", importance_R.sizes(),
+              " and ", rank_frac);
+  const auto sorted_R =
+      std::get<0>(importance_R.to(at::kCPU, at::kDouble).sort(/*dim=*/0, /*descending=*/true));
+  const double total = sorted_R.sum().item<double>();
+  if (total == 0) return rank_frac;
+  const double position = rank_frac * static_cast<double>(sorted_R.numel());
+  const auto whole = static_cast<std::int64_t>(std::floor(position));
+  double held = sorted_R.narrow(0, 0, whole).sum().item<double>();
+  if (whole < sorted_R.numel()) {
+    held += (position - static_cast<double>(whole)) * sorted_R[whole].item<double>();
+  }
+  return held / total;
+}
+
+double mean_top_share(const RankImportance& importance, const std::string& measure,
+                      double rank_frac) {
+  double sum = 0;
+  for (const auto& [path, measures] : importance.layers) {
+    sum += top_share(measures.at(measure), rank_frac);
+  }
+  return sum / static_cast<double>(importance.layers.size());
+}
+
+}  // namespace lowbank
