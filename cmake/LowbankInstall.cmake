@@ -11,7 +11,8 @@ foreach(folder models data eval train)
   install(DIRECTORY ${folder} DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/lowbank
           FILES_MATCHING PATTERN "*.h")
 endforeach()
-install(DIRECTORY configs data/samples DESTINATION ${CMAKE_INSTALL_DATADIR}/lowbank)
+install(DIRECTORY configs DESTINATION ${CMAKE_INSTALL_DATADIR}/lowbank)
+install(DIRECTORY data/samples DESTINATION ${CMAKE_INSTALL_DATADIR}/lowbank/data)
 configure_package_config_file(cmake/LowbankConfig.cmake.in ${PROJECT_BINARY_DIR}/LowbankConfig.cmake
                               INSTALL_DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/Lowbank)
 write_basic_package_version_file(${PROJECT_BINARY_DIR}/LowbankConfigVersion.cmake

@@ -9,6 +9,7 @@
 #include <c10/core/InferenceMode.h>
 #include <c10/util/Exception.h>
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 #include "core/error.h"
 #include "models/operator_list.h"
@@ -188,8 +189,11 @@ LlamaConfig read_llama_config(const nlohmann::ordered_json& json, const std::str
   return c;
 }
 
-LlamaModel::LlamaModel(const LlamaConfig& config, nlohmann::ordered_json json, Weights& weights)
-    : config_(config), json_(std::move(json)), rotary_(config.rotary, config.head_dim) {
+LlamaModel::LlamaModel(const LlamaConfig& config, const nlohmann::ordered_json& json,
+                       Weights& weights)
+    : config_(config),
+      json_(std::make_shared<nlohmann::ordered_json>(json)),
+      rotary_(config.rotary, config.head_dim) {
   // Modules without a forward of their own, so that paths are model.layers.N...
   const auto decoder = register_module("model", std::make_shared<torch::nn::Module>());
   embed_tokens_ = decoder->register_module(

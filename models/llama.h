@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include <nlohmann/json.hpp>
+#include <nlohmann/json_fwd.hpp>
 #include <torch/types.h>
 
 #include "models/language_model.h"
@@ -48,7 +48,7 @@ class LlamaState;
 /// Differs: none (checked against transformers' logits: tests/parity).
 class LlamaModel : public LanguageModel {
  public:
-  LlamaModel(const LlamaConfig& config, nlohmann::ordered_json json, Weights& weights);
+  LlamaModel(const LlamaConfig& config, const nlohmann::ordered_json& json, Weights& weights);
 
   torch::Tensor forward(const torch::Tensor& ids_BT, DecodeState* state = nullptr) override;
   std::unique_ptr<DecodeState> make_state(std::int64_t batch, std::int64_t max_length) override;
@@ -56,13 +56,13 @@ class LlamaModel : public LanguageModel {
   std::vector<Operator> operators(Phase phase, std::int64_t batch, std::int64_t context) override;
   std::int64_t vocab_size() const override { return config_.vocab_size; }
   std::int64_t max_context() const override { return config_.max_positions; }
-  const nlohmann::ordered_json& config() const override { return json_; }
+  const nlohmann::ordered_json& config() const override { return *json_; }
 
  private:
   torch::Tensor run(const torch::Tensor& ids_BT, LlamaState* state);
 
   LlamaConfig config_;
-  nlohmann::ordered_json json_;
+  std::shared_ptr<const nlohmann::ordered_json> json_;
   std::shared_ptr<Embedding> embed_tokens_;
   std::vector<std::shared_ptr<LlamaLayer>> layers_;
   std::shared_ptr<RmsNorm> norm_;

@@ -153,27 +153,12 @@ void convert_llama2c(const ConvertConfig& config, RunDir& out, Metrics& metrics)
          num_params * static_cast<std::int64_t>(sizeof(float)), out, metrics);
 }
 
-// The type that the weights are stored in, so that conversion keeps it.
-c10::ScalarType stored_type(const std::string& folder) {
-  const std::string path = (fs::path(folder) / "config.json").string();
-  const Json config = read_json(path);
-  for (const auto* key : {"dtype", "torch_dtype"}) {
-    const auto found = config.find(key);
-    if (found == config.end() || found->is_null()) continue;
-    if (*found == "float32") return c10::kFloat;
-    if (*found == "bfloat16") return c10::kBFloat16;
-    if (*found == "float16") return c10::kHalf;
-    throw ConfigError(fmt::format("{}: {} must be one of float32, bfloat16, float16; got {}", path,
-                                  key, found->dump()));
-  }
-  return c10::kFloat;
-}
-
 void convert_folder(const ConvertConfig& config, RunDir& out, Metrics& metrics) {
   if (!config.tokenizer.empty()) {
     throw ConfigError("tokenizer: is for a llama2.c file; a Hugging Face folder brings its own");
   }
   const std::string folder = resolve_checkpoint(config.src);
+  // In the type it is stored in: conversion changes no value.
   auto loaded = load_model(folder, c10::kCPU, stored_type(folder));
   if (loaded.meta.base_model.empty()) {
     loaded.meta.base_model = fs::weakly_canonical(folder).filename().string();

@@ -86,8 +86,7 @@ double clip_grad_norm_(const NamedTensors& parameters, double max_norm) {
     if (parameter.grad().defined()) grads.push_back(parameter.grad());
   }
   if (grads.empty()) return 0.0;
-  const double norm =
-      at::linalg_vector_norm(at::stack(at::_foreach_norm(grads)), 2).item<double>();
+  const double norm = at::linalg_vector_norm(at::stack(at::_foreach_norm(grads)), 2).item<double>();
   if (const double scale = max_norm / (norm + 1e-6); max_norm > 0 && scale < 1) {
     at::_foreach_mul_(grads, scale);
   }

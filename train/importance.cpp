@@ -33,9 +33,8 @@ class ScaleGradients {
     for (const auto& [path, linear] : linears_) {
       grads_.push_back(linear->s.grad());
       linear->s.set_requires_grad(true);
-      const auto zeros_R = at::zeros({linear->rank()}, linear->s.options()
-                                                           .dtype(at::kDouble)
-                                                           .requires_grad(false));
+      const auto zeros_R =
+          at::zeros({linear->rank()}, linear->s.options().dtype(at::kDouble).requires_grad(false));
       sums_.push_back({zeros_R, zeros_R.clone(), zeros_R.clone()});
     }
     for (std::size_t i = 0; i < linears_.size(); ++i) {
@@ -98,8 +97,9 @@ RankImportance collect_importance(LanguageModel& model, const TextDataset& datas
   std::vector<std::int64_t> indices;
   for (std::int64_t begin = 0; begin < num_examples; begin += batch_size) {
     if (interrupt_requested()) {
-      throw Interrupted("stopped while collecting importance; the same command with --resume goes "
-                        "on from the last saved step");
+      throw Interrupted(
+          "stopped while collecting importance; the same command with --resume goes "
+          "on from the last saved step");
     }
     indices.resize(static_cast<std::size_t>(std::min(batch_size, num_examples - begin)));
     std::iota(indices.begin(), indices.end(), begin);
@@ -129,10 +129,10 @@ RankImportance collect_importance(LanguageModel& model, const TextDataset& datas
 }
 
 double top_share(const torch::Tensor& importance_R, double rank_frac) {
-  TORCH_CHECK(importance_R.dim() == 1 && importance_R.numel() > 0 && rank_frac >= 0 &&
-                  rank_frac <= 1,
-              "top_share: importance [R] and rank_frac in [0, 1], got ", importance_R.sizes(),
-              " and ", rank_frac);
+  TORCH_CHECK(
+      importance_R.dim() == 1 && importance_R.numel() > 0 && rank_frac >= 0 && rank_frac <= 1,
+      "top_share: importance [R] and rank_frac in [0, 1], got ", importance_R.sizes(), " and ",
+      rank_frac);
   const auto sorted_R =
       std::get<0>(importance_R.to(at::kCPU, at::kDouble).sort(/*dim=*/0, /*descending=*/true));
   const double total = sorted_R.sum().item<double>();

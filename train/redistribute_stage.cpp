@@ -77,14 +77,15 @@ void redistribute_stage(const RedistributeConfig& config, RunDir* out, Metrics& 
   auto& model = *inputs.loaded.model;
   std::error_code error;
   if (std::filesystem::equivalent(inputs.loaded.folder, out->path(), error)) {
-    throw ConfigError(fmt::format("out: {} is the checkpoint to be read; choose another folder",
-                                  out->path()));
+    throw ConfigError(
+        fmt::format("out: {} is the checkpoint to be read; choose another folder", out->path()));
   }
   const auto linears = factored_linears(model);
   if (linears.empty()) {
-    throw ConfigError(fmt::format("checkpoint: {} has no factored linear; `lowbank compress` makes "
-                                  "them",
-                                  inputs.loaded.folder));
+    throw ConfigError(
+        fmt::format("checkpoint: {} has no factored linear; `lowbank compress` makes "
+                    "them",
+                    inputs.loaded.folder));
   }
   const ResumePoint point(out->path(), own, config.resume);
   out->begin();
@@ -98,10 +99,9 @@ void redistribute_stage(const RedistributeConfig& config, RunDir* out, Metrics& 
   const auto result = fit(model, inputs.train, inputs.valid ? &*inputs.valid : nullptr,
                           config.train, key.derive("train"), *out, point, {.save_at_end = true});
   const RankImportance after = collect();
-  save_model(out->path(), inputs.loaded,
-             {.stage = "redistribute",
-              .settings_hash = point.settings_hash(),
-              .version = version()});
+  save_model(
+      out->path(), inputs.loaded,
+      {.stage = "redistribute", .settings_hash = point.settings_hash(), .version = version()});
   write_importance(out->path(), after);
   point.remove();
   report_importance(before, after, linears, config.importance, metrics);

@@ -107,9 +107,10 @@ TrainProgress ResumePoint::load(torch::nn::Module& model, AdamW& optimizer) cons
   for (const auto& [name, tensor] : point_tensors(model, optimizer)) {
     const auto* const entry = file->find(name);
     if (entry == nullptr || tensor.sizes() != at::IntArrayRef(entry->shape)) {
-      throw IoError(fmt::format("{}: corrupt resume point: tensor {} is missing or has another "
-                                "shape",
-                                path_, name));
+      throw IoError(
+          fmt::format("{}: corrupt resume point: tensor {} is missing or has another "
+                      "shape",
+                      path_, name));
     }
     tensor.copy_(view_tensor(file, *entry));
   }

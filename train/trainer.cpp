@@ -182,9 +182,8 @@ void report_training(const TrainResult& result, const LanguageModel& model, Metr
   metrics["steps"] = progress.step;
   metrics["num_tokens"] = result.num_tokens;
   metrics["tokens_per_second"] =
-      progress.step_seconds > 0
-          ? static_cast<double>(result.num_tokens) / progress.step_seconds
-          : 0.0;
+      progress.step_seconds > 0 ? static_cast<double>(result.num_tokens) / progress.step_seconds
+                                : 0.0;
   metrics["seconds"] = progress.seconds;
   metrics["num_params"] = count_parameters(model);
   metrics["num_trainable"] = result.num_trainable;

@@ -82,20 +82,21 @@ std::map<std::string, torch::Tensor> read_importance(const std::string& folder,
                               kImportanceRevision, value_of("lowbank_importance")));
   }
   if (value_of("weights_hash") != hash_weights(folder)) {
-    throw IoError(path + ": was made for other weights than those beside it; run `lowbank "
-                         "redistribute` again");
+    throw IoError(path +
+                  ": was made for other weights than those beside it; run `lowbank "
+                  "redistribute` again");
   }
   std::map<std::string, torch::Tensor> layers;
   for (const auto& entry : file->entries()) {
     if (!entry.name.ends_with("." + measure)) continue;
     if (entry.type != ElementType::kF32 || entry.shape.size() != 1) {
-      throw IoError(fmt::format("{}: tensor {} must be float32 with one dimension", path,
-                                entry.name));
+      throw IoError(
+          fmt::format("{}: tensor {} must be float32 with one dimension", path, entry.name));
     }
     auto values_R = view_tensor(file, entry).clone();
     if (!at::isfinite(values_R).all().item<bool>()) {
-      throw IoError(fmt::format("{}: tensor {} holds values that are not finite", path,
-                                entry.name));
+      throw IoError(
+          fmt::format("{}: tensor {} holds values that are not finite", path, entry.name));
     }
     layers.emplace(entry.name.substr(0, entry.name.size() - measure.size() - 1),
                    std::move(values_R));

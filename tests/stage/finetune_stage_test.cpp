@@ -11,9 +11,9 @@ namespace lowbank {
 namespace {
 
 namespace fs = std::filesystem;
+using ::testing::HasSubstr;
 using testing::last_line;
 using testing::run_command;
-using ::testing::HasSubstr;
 
 class FinetuneStage : public testing::TrainStage {
  protected:
@@ -25,8 +25,8 @@ class FinetuneStage : public testing::TrainStage {
     return all;
   }
   void expect_same_outputs(const std::string& a, const std::string& b) const {
-    for (const char* file : {"checkpoint/model.safetensors", "checkpoint/config.json",
-                             "checkpoint/lowbank.json"}) {
+    for (const char* file :
+         {"checkpoint/model.safetensors", "checkpoint/config.json", "checkpoint/lowbank.json"}) {
       EXPECT_EQ(read_bytes(folder_.path(a + "/" + file)), read_bytes(folder_.path(b + "/" + file)))
           << file;
     }
@@ -78,8 +78,8 @@ TEST_F(FinetuneStage, AKilledRunGoesOnFromItsLastSavedPoint) {
 
 TEST_F(FinetuneStage, OtherSettingsThanThoseOfTheSavedPointAreRefused) {
   run_and_signal("lowbank-finetune", words("cut"), folder_.path("cut"), 4, SIGINT);
-  const auto result = run_command(
-      "lowbank-finetune", words("cut", {"--resume", "--set", "train.learning_rate=0.5"}));
+  const auto result = run_command("lowbank-finetune",
+                                  words("cut", {"--resume", "--set", "train.learning_rate=0.5"}));
   EXPECT_EQ(result.exit_code, 2);
   EXPECT_THAT(result.err, HasSubstr("train.learning_rate was 0.001, is 0.5"));
   EXPECT_EQ(run_command("lowbank-finetune", words("cut", {"--resume"})).exit_code, 0);
@@ -104,8 +104,7 @@ TEST_F(FinetuneStage, AMissingTextLeavesNothingBehind) {
 }
 
 TEST_F(FinetuneStage, AContextBeyondTheModelsIsRefused) {
-  const auto result =
-      run_command("lowbank-finetune", words("run", {"--set", "data.context=4096"}));
+  const auto result = run_command("lowbank-finetune", words("run", {"--set", "data.context=4096"}));
   EXPECT_EQ(result.exit_code, 2);
   EXPECT_THAT(result.err, HasSubstr("data.context: must be <= 512"));
 }

@@ -12,9 +12,9 @@ namespace lowbank {
 namespace {
 
 namespace fs = std::filesystem;
+using ::testing::HasSubstr;
 using testing::last_line;
 using testing::run_command;
-using ::testing::HasSubstr;
 
 class RedistributeStage : public testing::TrainStage {
  protected:
@@ -58,7 +58,8 @@ TEST_F(RedistributeStage, WritesACheckpointWithTheImportanceOfEveryRank) {
   const std::string layer = "model.layers.0.self_attn.q_proj";
   ASSERT_NE(file->find(layer + ".fisher"), nullptr);
   EXPECT_EQ(file->find(layer + ".fisher")->shape, weights->find(layer + ".s")->shape);
-  EXPECT_EQ(file->metadata().at("num_examples"), std::to_string(metrics["num_examples"].get<int>()));
+  EXPECT_EQ(file->metadata().at("num_examples"),
+            std::to_string(metrics["num_examples"].get<int>()));
 }
 
 TEST_F(RedistributeStage, CtrlCAndResumeEqualTheUninterruptedRun) {

@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <csignal>
+#include <fcntl.h>
 #include <filesystem>
 #include <string>
 #include <sys/types.h>
@@ -10,7 +11,6 @@
 #include <unistd.h>
 #include <vector>
 
-#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
@@ -72,8 +72,7 @@ class TrainStage : public ::testing::Test {
     const std::string metrics = run_folder + "/metrics.jsonl";
     int status = 0;
     while (waitpid(child, &status, WNOHANG) == 0) {
-      if (std::filesystem::exists(metrics) &&
-          split_lines(read_text(metrics)).size() >= num_lines) {
+      if (std::filesystem::exists(metrics) && split_lines(read_text(metrics)).size() >= num_lines) {
         kill(child, signal);
         waitpid(child, &status, 0);
         break;
@@ -88,7 +87,8 @@ class TrainStage : public ::testing::Test {
     std::vector<nlohmann::ordered_json> values;
     const std::string text = read_text(path);
     if (path.ends_with(".jsonl")) {
-      for (const auto line : split_lines(text)) values.push_back(nlohmann::ordered_json::parse(line));
+      for (const auto line : split_lines(text))
+        values.push_back(nlohmann::ordered_json::parse(line));
     } else {
       values.push_back(nlohmann::ordered_json::parse(text));
     }

@@ -93,7 +93,8 @@ TEST_F(ImportanceTest, LeavesTheModelAsItWas) {
 
 TEST_F(ImportanceTest, TopShareIsTheRankFractionWhenAllRanksMatterAlike) {
   const auto even_R = torch::ones({10});
-  for (const double frac : {0.0, 0.05, 0.37, 1.0}) EXPECT_NEAR(top_share(even_R, frac), frac, 1e-12);
+  for (const double frac : {0.0, 0.05, 0.37, 1.0})
+    EXPECT_NEAR(top_share(even_R, frac), frac, 1e-12);
   EXPECT_DOUBLE_EQ(top_share(torch::zeros({4}), 0.25), 0.25);
 }
 
@@ -106,10 +107,11 @@ TEST_F(ImportanceTest, TopShareTakesTheLargestFirstAndPartsOfARank) {
 }
 
 RankImportance sample_importance() {
-  return {.num_examples = 7,
-          .layers = {{"a.q_proj", {{"abs_grad", torch::tensor({1.f, 2.f})},
-                                   {"signed", torch::tensor({3.f, 4.f})}}},
-                     {"b", {{"abs_grad", torch::tensor({5.f})}}}}};
+  return {
+      .num_examples = 7,
+      .layers = {{"a.q_proj",
+                  {{"abs_grad", torch::tensor({1.f, 2.f})}, {"signed", torch::tensor({3.f, 4.f})}}},
+                 {"b", {{"abs_grad", torch::tensor({5.f})}}}}};
 }
 
 TEST_F(ImportanceTest, FileGivesBackWhatWasWritten) {

@@ -39,11 +39,12 @@ class ByteTokenizer : public Tokenizer {
 
 /// Llama of two small layers, with a tied head.
 inline std::shared_ptr<LanguageModel> tiny_model(std::uint64_t seed = 3) {
-  const nlohmann::ordered_json config = {{"model_type", "llama"},       {"vocab_size", 64},
-                                         {"hidden_size", 16},           {"intermediate_size", 24},
-                                         {"num_hidden_layers", 2},      {"num_attention_heads", 2},
-                                         {"num_key_value_heads", 1},    {"max_position_embeddings", 64},
-                                         {"tie_word_embeddings", true}, {"initializer_range", 0.1}};
+  const nlohmann::ordered_json config = {
+      {"model_type", "llama"},       {"vocab_size", 64},
+      {"hidden_size", 16},           {"intermediate_size", 24},
+      {"num_hidden_layers", 2},      {"num_attention_heads", 2},
+      {"num_key_value_heads", 1},    {"max_position_embeddings", 64},
+      {"tie_word_embeddings", true}, {"initializer_range", 0.1}};
   return make_random_model(config, RandomKey(seed));
 }
 

@@ -127,8 +127,8 @@ TEST_F(TrainerTest, AnInterruptedRunGoesOnAsIfNothingHadHappened) {
                                /*resume=*/false, hooks),
                std::runtime_error);
   const auto resumed = testing::tiny_model(/*seed=*/99);  // every parameter comes from the point
-  const auto result = testing::fit_in(folder_.path("run"), *resumed, data, short_config(), 0,
-                                      &data, /*resume=*/true);
+  const auto result = testing::fit_in(folder_.path("run"), *resumed, data, short_config(), 0, &data,
+                                      /*resume=*/true);
   expect_same(testing::copy_parameters(*straight), testing::copy_parameters(*resumed));
   EXPECT_EQ(metric_lines("straight"), metric_lines("run"));
   EXPECT_EQ(result.progress.start_valid_loss, expected.progress.start_valid_loss);
