@@ -71,10 +71,10 @@ int start_command(const std::string& command, std::span<const std::string> argum
 }  // namespace
 
 int front_main(std::span<const std::string> arguments) {
-  // Idle threads of a command sleep instead of spinning: on a machine that does other work as well,
-  // spinning makes two threads many times slower than one. Read once when libgomp is loaded, so it
-  // is set before a command starts.
-  setenv("OMP_WAIT_POLICY", "passive", /*overwrite=*/0);
+  // Idle threads of a command sleep after a few microseconds of spinning: libgomp's default makes
+  // two threads many times slower than one on a machine that does other work as well. It is read
+  // when libgomp is loaded, so it is set before a command starts.
+  setenv("GOMP_SPINCOUNT", "1000", /*overwrite=*/0);
   if (arguments.empty()) {
     error_line(front_help());
     return kExitUsage;

@@ -76,8 +76,10 @@ class Demo(unittest.TestCase):
         for curve in ("noisy_full_twos_complement", "noisy_half_sign_magnitude"):
             points = {p["slc_frac"]: p for c in self.metrics(curve)["curves"]
                       for p in c["points"]}
-            self.assertEqual(points[1.0]["mean"], self.metrics(curve)["quantised_perplexity"],
-                             "at SLC share 1 no cell is noisy")
+            # Equal trials; their mean may differ in the last bit.
+            self.assertAlmostEqual(points[1.0]["mean"],
+                                   self.metrics(curve)["quantised_perplexity"], delta=1e-9,
+                                   msg="at SLC share 1 no cell is noisy")
 
     def test_3_the_greedy_text_is_the_one_llama2c_prints(self):
         with open(self.path("data/samples/stories260K/expected_greedy_256.txt"),
