@@ -252,7 +252,7 @@ void bench_stage(const BenchConfig& config, RunDir*, Metrics& metrics) {
     print_line(line);
   }
   lowbank::print("roofs of this run: {:.1f} GFLOP/s fp32 matrix product, {:.1f} GB/s read",
-        gemm_flops_per_s * 1e-9, read_bytes_per_s * 1e-9);
+                 gemm_flops_per_s * 1e-9, read_bytes_per_s * 1e-9);
 }
 
 }  // namespace lowbank

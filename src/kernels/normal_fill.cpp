@@ -23,8 +23,8 @@ void normal_fill_(const at::Tensor& out, const RandomKey& key, std::uint64_t fir
   float* const values = out.data_ptr<float>();
   if (!out.is_cpu()) {
     if (const CudaLibrary* const library = cuda_library()) {
-      const int error = library->normal_fill(values, out.numel(), key.key(), key.stream(),
-                                             first_index);
+      const int error =
+          library->normal_fill(values, out.numel(), key.key(), key.stream(), first_index);
       TORCH_CHECK(error == 0, "normal_fill_: ", library->error_text(error));
       return;
     }

@@ -65,8 +65,7 @@ LOWBANK_CLONES void draw_batch(float* out, std::uint64_t key, std::uint64_t stre
   }
   for (std::size_t b = 0; b < kBatchBlocks; ++b) {
     for (std::size_t pair = 0; pair < 2; ++pair) {
-      const float radius =
-          std::sqrt(-2.0f * log_positive(uniform_from_word(words[2 * pair][b])));
+      const float radius = std::sqrt(-2.0f * log_positive(uniform_from_word(words[2 * pair][b])));
       const auto [sin, cos] = sincos_turns(uniform_from_word(words[2 * pair + 1][b]));
       out[4 * b + 2 * pair] = radius * cos;
       out[4 * b + 2 * pair + 1] = radius * sin;

@@ -12,8 +12,8 @@ namespace lowbank {
 
 std::int64_t num_protected_ranks(double slc_frac, std::int64_t rank) {
   if (slc_frac <= 0) return 0;
-  const auto rounded = static_cast<std::int64_t>(
-      std::floor(slc_frac * static_cast<double>(rank) + 0.5));
+  const auto rounded =
+      static_cast<std::int64_t>(std::floor(slc_frac * static_cast<double>(rank) + 0.5));
   return std::clamp<std::int64_t>(rounded, 1, rank);
 }
 

@@ -19,8 +19,7 @@ __global__ void normal_fill_kernel(float* out, std::int64_t count, std::uint64_t
        block < last_block; block += stride) {
     const auto bits = lowbank::stream_block(key, stream, block);
     for (int pair = 0; pair < 2; ++pair) {
-      const float radius =
-          sqrtf(-2.0f * logf(lowbank::uniform_from_word(bits.words[2 * pair])));
+      const float radius = sqrtf(-2.0f * logf(lowbank::uniform_from_word(bits.words[2 * pair])));
       float sine;
       float cosine;
       sincospif(2.0f * lowbank::uniform_from_word(bits.words[2 * pair + 1]), &sine, &cosine);
