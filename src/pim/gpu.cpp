@@ -121,7 +121,8 @@ OperatorCost GpuModel::matrix(const MatrixShape& s, bool is_linear) const {
   const double macs_of_one =
       static_cast<double>(s.m) * static_cast<double>(s.n) * static_cast<double>(s.k);
   const double macs = macs_of_one * static_cast<double>(s.count);
-  const auto rate_factor = static_cast<double>(2 / s.element_bytes);
+  const std::int64_t whole_factor = 2 / s.element_bytes;  // the reference's int(2 / bytes)
+  const auto rate_factor = static_cast<double>(whole_factor);
   const double compute_s = 2 * macs / (flops_per_s_ * tiling.utilisation * rate_factor);
   const double memory_s = tiling.dram_bytes / (bytes_per_s_ * tiling.utilisation);
 
@@ -181,8 +182,8 @@ OperatorCost GpuModel::elementwise(OperatorKind kind, std::int64_t m, std::int64
   // The reference runs an elementwise kernel on one core per operator of the batch.
   const double utilisation =
       mode_ == EstimateMode::kPhysical ? 1.0 : wave_utilisation(side_by_side);
-  const double compute_s =
-      flops / (flops_per_s_ * utilisation * static_cast<double>(2 / element_bytes_));
+  const std::int64_t whole_factor = 2 / element_bytes_;
+  const double compute_s = flops / (flops_per_s_ * utilisation * static_cast<double>(whole_factor));
   const double slope = preset_.value(slope_key) * (preset_.value("elementwise_base_bytes_per_s") /
                                                    preset_.value("memory_bytes_per_s"));
   const double memory_s = (slope * bytes + preset_.value(launch_key)) * 1e-6;
