@@ -13,7 +13,7 @@
 #include "core/json.h"
 #include "core/memory.h"
 #include "io/checkpoint_folder.h"
-#include "models/config_reader.h"
+#include "io/config_reader.h"
 #include "models/language_model.h"
 #include "models/llama.h"
 #include "models/weights.h"

@@ -6,7 +6,7 @@
 #include <torch/nn/module.h>
 #include <torch/types.h>
 
-#include "models/config_reader.h"
+#include "io/config_reader.h"
 #include "models/weights.h"
 
 namespace lowbank {

@@ -1,7 +1,6 @@
 #include "models/weights.h"
 
 #include <algorithm>
-#include <filesystem>
 #include <utility>
 
 #include <ATen/Parallel.h>
@@ -12,10 +11,8 @@
 #include <ATen/ops/zeros.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
-#include <nlohmann/json.hpp>
 
 #include "core/error.h"
-#include "core/json.h"
 #include "nn/dense_linear.h"
 #include "nn/svd_linear.h"
 #include "nn/tensor_file.h"
@@ -23,38 +20,13 @@
 namespace lowbank {
 namespace {
 
-namespace fs = std::filesystem;
-
 constexpr std::size_t kMaxProblems = 20;
-
-bool is_float(ElementType type) {
-  return type == ElementType::kF16 || type == ElementType::kBf16 || type == ElementType::kF32 ||
-         type == ElementType::kF64;
-}
 
 // One pass without a temporary: a NaN or an infinity survives any sum. A sum may also overflow on
 // its own, hence the exact second look.
 bool all_finite(const torch::Tensor& values) {
   const auto sum = values.sum(values.scalar_type() == c10::kDouble ? c10::kDouble : c10::kFloat);
   return at::isfinite(sum).item<bool>() || at::isfinite(values).all().item<bool>();
-}
-
-// Tensor names by shard, from model.safetensors.index.json.
-std::map<std::string, std::vector<std::string>> read_shards(const std::string& path) {
-  const auto index = read_json(path);
-  const auto map = index.is_object() ? index.find("weight_map") : index.end();
-  if (!index.is_object() || map == index.end() || !map->is_object()) {
-    throw IoError(path + ": has no object 'weight_map'");
-  }
-  std::map<std::string, std::vector<std::string>> shards;
-  for (const auto& [name, file] : map->items()) {
-    const std::string shard = file.is_string() ? file.get<std::string>() : "";
-    if (shard.empty() || shard.find('/') != std::string::npos || shard == "." || shard == "..") {
-      throw IoError(fmt::format("{}: weight_map: '{}' names no file of this folder", path, name));
-    }
-    shards[shard].push_back(name);
-  }
-  return shards;
 }
 
 }  // namespace
@@ -78,19 +50,8 @@ std::shared_ptr<Linear> make_linear(Weights& weights, const std::string& path,
 
 FileWeights::FileWeights(const std::string& folder, const CheckpointMeta& meta, c10::Device device,
                          c10::ScalarType type)
-    : folder_(folder), device_(device), type_(type) {
-  const std::string whole = (fs::path(folder) / "model.safetensors").string();
-  const std::string index = (fs::path(folder) / "model.safetensors.index.json").string();
-  if (fs::exists(whole)) {
-    open_file(whole, nullptr);
-  } else if (fs::exists(index)) {
-    for (const auto& [shard, names] : read_shards(index)) {
-      open_file((fs::path(folder) / shard).string(), &names);
-    }
-  } else {
-    throw IoError(folder +
-                  ": has config.json but no model.safetensors (other formats: `lowbank convert`)");
-  }
+    : folder_(folder), archive_(open_weights_folder(folder)), device_(device), type_(type) {
+  for (const auto& entry : archive_->entries()) sources_[entry.name] = {.entry = &entry};
   for (const auto& record : meta.linears) {
     if (record.kind == "dense") continue;
     if (record.kind != "svd") {
@@ -100,23 +61,6 @@ FileWeights::FileWeights(const std::string& folder, const CheckpointMeta& meta, 
                       folder, record.path, record.kind));
     }
     ranks_.emplace(record.path, record.rank);
-  }
-}
-
-void FileWeights::open_file(const std::string& path, const std::vector<std::string>* names) {
-  const auto file = SafetensorsFile::open(path);
-  if (names == nullptr) {
-    for (const auto& entry : file->entries()) {
-      sources_[entry.name] = {.file = file, .entry = &entry};
-    }
-    return;
-  }
-  for (const auto& name : *names) {
-    const TensorEntry* entry = file->find(name);
-    if (entry == nullptr) {
-      throw IoError(fmt::format("{}: has no tensor '{}', which the index promises", path, name));
-    }
-    sources_[name] = {.file = file, .entry = entry};
   }
 }
 
@@ -142,7 +86,7 @@ torch::Tensor FileWeights::take(const std::string& name, const std::vector<std::
                             element_type_name(source.entry->type)));
     return placeholder();
   }
-  auto values = view_tensor(source.file, *source.entry)
+  auto values = view_tensor(archive_, *source.entry)
                     .to(type_, /*non_blocking=*/false,
                         /*copy=*/true);
   if (!all_finite(values)) {
@@ -169,7 +113,7 @@ void FileWeights::tie(const std::string& name, const std::string& original) {
   copy->second.taken = true;
   const auto kept = sources_.find(original);
   if (kept == sources_.end()) return;  // reported as missing by take()
-  const auto view = [](const Source& source) { return view_tensor(source.file, *source.entry); };
+  const auto view = [this](const Source& source) { return view_tensor(archive_, *source.entry); };
   if (copy->second.entry->shape != kept->second.entry->shape ||
       copy->second.entry->type != kept->second.entry->type ||
       !at::equal(view(copy->second), view(kept->second))) {
@@ -195,8 +139,7 @@ std::uint64_t FileWeights::loaded_bytes() const {
   std::uint64_t total = 0;
   for (const auto& [name, source] : sources_) {
     total += source.entry->size_bytes /
-             static_cast<std::uint64_t>(element_size_bytes(source.entry->type)) *
-             c10::elementSize(type_);
+             static_cast<std::uint64_t>(block_bytes(source.entry->type)) * c10::elementSize(type_);
   }
   return total;
 }

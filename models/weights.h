@@ -10,7 +10,7 @@
 
 #include "core/philox.h"
 #include "io/checkpoint_meta.h"
-#include "io/safetensors.h"
+#include "io/tensor_archive.h"
 #include "nn/linear.h"
 
 namespace lowbank {
@@ -33,8 +33,7 @@ std::shared_ptr<Linear> make_linear(Weights& weights, const std::string& path,
                                     std::int64_t in_features, std::int64_t out_features,
                                     bool has_bias);
 
-/// Parameters of a checkpoint folder: model.safetensors, or the shards that
-/// model.safetensors.index.json lists.
+/// Parameters of a checkpoint folder, whole or in shards, as open_weights_folder reads it.
 ///
 /// What does not fit is collected, so that one error names all of it; a place in the model that got
 /// no tensor holds a shape without values until `finish` throws.
@@ -59,15 +58,14 @@ class FileWeights : public Weights {
 
  private:
   struct Source {
-    std::shared_ptr<const SafetensorsFile> file;
     const TensorEntry* entry = nullptr;
     bool taken = false;
   };
-  void open_file(const std::string& path, const std::vector<std::string>* names);
   void add_problem(std::string text);
   [[noreturn]] void throw_problems() const;
 
   std::string folder_;
+  std::shared_ptr<const TensorArchive> archive_;
   c10::Device device_;
   c10::ScalarType type_;
   std::map<std::string, Source> sources_;

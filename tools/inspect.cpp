@@ -3,26 +3,32 @@
 #include <algorithm>
 #include <filesystem>
 #include <map>
+#include <memory>
 #include <string_view>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
+#include "core/interrupt.h"
 #include "core/json.h"
 #include "core/log.h"
+#include "core/progress.h"
 #include "core/text.h"
 #include "io/checkpoint_meta.h"
+#include "io/safetensors.h"
+#include "io/value_stream.h"
 
 namespace lowbank {
 namespace {
 
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
-using Files = std::span<const std::shared_ptr<const SafetensorsFile>>;
+using Entries = std::span<const TensorEntry>;
 
 std::int64_t num_elements(const TensorEntry& entry) {
-  return static_cast<std::int64_t>(entry.size_bytes) / element_size_bytes(entry.type);
+  return static_cast<std::int64_t>(entry.size_bytes) / block_bytes(entry.type) *
+         block_elements(entry.type);
 }
 
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
@@ -88,14 +94,12 @@ void print_linears(const std::vector<LinearSummary>& linears) {
   print_table(rows, 2);
 }
 
-void print_tensors(Files files) {
+void print_tensors(Entries entries) {
   std::vector<std::vector<std::string>> rows = {{"tensor", "type", "shape", "bytes"}};
-  for (const auto& file : files) {
-    for (const auto& entry : file->entries()) {
-      rows.push_back({entry.name, std::string(element_type_name(entry.type)),
-                      fmt::format("[{}]", fmt::join(entry.shape, ", ")),
-                      group_digits(static_cast<std::int64_t>(entry.size_bytes))});
-    }
+  for (const auto& entry : entries) {
+    rows.push_back({entry.name, std::string(element_type_name(entry.type)),
+                    fmt::format("[{}]", fmt::join(entry.shape, ", ")),
+                    group_digits(static_cast<std::int64_t>(entry.size_bytes))});
   }
   print_table(rows, 3);
 }
@@ -127,13 +131,9 @@ std::string describe_linears(const std::vector<LinearSummary>& linears) {
   return text.empty() ? "none" : text;
 }
 
-std::string describe_types(Files files) {
+std::string describe_types(Entries entries) {
   std::map<std::string_view, std::int64_t> counts;
-  for (const auto& file : files) {
-    for (const auto& entry : file->entries()) {
-      counts[element_type_name(entry.type)] += num_elements(entry);
-    }
-  }
+  for (const auto& entry : entries) counts[element_type_name(entry.type)] += num_elements(entry);
   if (counts.size() == 1) return std::string(counts.begin()->first);
   std::string text;
   for (const auto& [name, count] : counts) {
@@ -142,13 +142,29 @@ std::string describe_types(Files files) {
   return text;
 }
 
+// The tensors under the file's own names, dequantised to float32.
+void write_floats(const TensorArchive& archive, const std::string& path) {
+  std::vector<TensorEntry> tensors;
+  for (const auto& entry : archive.entries()) {
+    tensors.push_back({.name = entry.name, .type = ElementType::kF32, .shape = entry.shape});
+  }
+  SafetensorsWriter writer(path, std::move(tensors));
+  ProgressBar bar("tensors", static_cast<std::int64_t>(writer.order().size()), "tensor");
+  std::int64_t done = 0;
+  for (const auto& tensor : writer.order()) {
+    if (interrupt_requested()) throw Interrupted("stopped; nothing was written");
+    bar.update(done++, tensor.name);
+    stream_values(archive, *archive.find(tensor.name), ElementType::kF32,
+                  [&](std::span<const std::byte> bytes) { writer.write(bytes); });
+  }
+  writer.commit();
+}
+
 }  // namespace
 
-std::vector<LinearSummary> find_linears(Files files) {
+std::vector<LinearSummary> find_linears(Entries entries) {
   std::map<std::string_view, const TensorEntry*> tensors;
-  for (const auto& file : files) {
-    for (const auto& entry : file->entries()) tensors[entry.name] = &entry;
-  }
+  for (const auto& entry : entries) tensors[entry.name] = &entry;
   const auto find = [&](const std::string& name) -> const TensorEntry* {
     const auto found = tensors.find(name);
     return found == tensors.end() ? nullptr : found->second;
@@ -199,10 +215,10 @@ void inspect_stage(const InspectConfig& config, RunDir* /*out*/, Metrics& metric
       is_single_file ? config.checkpoint : resolve_checkpoint(config.checkpoint);
   std::string model_type;
   CheckpointMeta meta;
-  std::vector<std::shared_ptr<const SafetensorsFile>> files;
+  std::shared_ptr<const TensorArchive> archive;
   if (is_single_file) {
     if (config.history) throw ConfigError("history: a single file has none; give its folder");
-    files.push_back(SafetensorsFile::open(place));
+    archive = open_archive(place);
   } else {
     const std::string path = place + "/config.json";
     const Json model = read_json(path);
@@ -211,25 +227,22 @@ void inspect_stage(const InspectConfig& config, RunDir* /*out*/, Metrics& metric
     }
     model_type = model["model_type"].get<std::string>();
     meta = read_checkpoint_meta(place);
-    files = open_safetensors_folder(place);
+    archive = open_weights_folder(place);
   }
   std::int64_t num_params = 0;
   std::int64_t num_bytes = 0;
-  std::size_t num_tensors = 0;
-  for (const auto& file : files) {
-    num_tensors += file->entries().size();
-    for (const auto& entry : file->entries()) {
-      num_params += num_elements(entry);
-      num_bytes += static_cast<std::int64_t>(entry.size_bytes);
-    }
+  const auto& entries = archive->entries();
+  for (const auto& entry : entries) {
+    num_params += num_elements(entry);
+    num_bytes += static_cast<std::int64_t>(entry.size_bytes);
   }
-  const std::vector<LinearSummary> linears = find_linears(files);
+  const std::vector<LinearSummary> linears = find_linears(entries);
 
   print("{}", place);
   if (!model_type.empty()) print("  model       {}", model_type);
   if (!meta.base_model.empty()) print("  base model  {}", meta.base_model);
-  print("  parameters  {} in {} tensors ({})", group_digits(num_params), num_tensors,
-        describe_types(files));
+  print("  parameters  {} in {} tensors ({})", group_digits(num_params), entries.size(),
+        describe_types(entries));
   print("  size        {}", format_bytes(static_cast<std::uint64_t>(num_bytes)));
   print("  linears     {}", describe_linears(linears));
   if (config.linears) {
@@ -237,11 +250,17 @@ void inspect_stage(const InspectConfig& config, RunDir* /*out*/, Metrics& metric
     print_linears(linears);
   } else if (is_single_file) {
     print("");
-    print_tensors(files);
+    print_tensors(entries);
   }
   if (config.history) {
     print("");
     print_history(meta);
+  }
+
+  if (!config.tensors.empty()) {
+    write_floats(*archive, config.tensors);
+    print("");
+    print("{}: {} tensors as F32", config.tensors, entries.size());
   }
 
   Json list = Json::array();

@@ -1,14 +1,13 @@
 #pragma once
 
 #include <cstdint>
-#include <memory>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "config/run_stage.h"
 #include "config/stage_configs.h"
-#include "io/safetensors.h"
+#include "io/tensor_archive.h"
 
 namespace lowbank {
 
@@ -26,8 +25,7 @@ struct LinearSummary {
 /// The linear layers among the tensors of a checkpoint, in the order of the names (numbers by
 /// value): `<path>.u`, `.s`, `.vh` of a factored one, a `<path>.weight` matrix that is no embedding
 /// of a dense one; `<path>.bias` counts to its layer.
-std::vector<LinearSummary> find_linears(
-    std::span<const std::shared_ptr<const SafetensorsFile>> files);
+std::vector<LinearSummary> find_linears(std::span<const TensorEntry> tensors);
 
 /// The command `inspect`: metrics model_type, num_params, num_bytes, linears.
 void inspect_stage(const InspectConfig& config, RunDir* out, Metrics& metrics);

@@ -130,8 +130,10 @@ Fields StageConfig::fields() {
                     .at_most(1024)
                     .no_effect());
   out.push_back(Field("device", &common.device, "cpu, cuda or cuda:i"));
-  out.push_back(
-      Field("dtype", &common.dtype, "type of the computation").one_of({"f32", "bf16", "f16"}));
+  if (find_field(out, "dtype") == nullptr) {  // convert's is another: the type of what it writes
+    out.push_back(
+        Field("dtype", &common.dtype, "type of the computation").one_of({"f32", "bf16", "f16"}));
+  }
   out.push_back(Field("quiet", &common.quiet, "no notes, no progress bars").no_effect());
   out.push_back(
       Field("json", &common.json, "last line of standard output: the metrics as one JSON object")

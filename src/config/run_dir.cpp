@@ -69,13 +69,7 @@ RunDir::RunDir(std::string folder, StageConfig& config)
 
 RunDir::~RunDir() {
   log_to_file("");
-  if (first_created_.empty() || keep_) return;
-  std::error_code error;
-  fs::remove_all(path_, error);
-  for (fs::path parent = path_; parent != first_created_ && !error;) {
-    parent = parent.parent_path();
-    fs::remove(parent, error);  // only while empty: another stage may have come to live there
-  }
+  if (!first_created_.empty() && !keep_) remove_folders(path_, first_created_);
 }
 
 std::string RunDir::path(std::string_view name) const { return path_ + "/" + std::string(name); }
@@ -83,11 +77,7 @@ std::string RunDir::path(std::string_view name) const { return path_ + "/" + std
 void RunDir::begin() {
   if (begun_) return;
   std::error_code error;
-  for (fs::path folder = path_; !folder.empty() && !fs::exists(folder, error);) {
-    first_created_ = folder.string();
-    folder = folder.parent_path();
-  }
-  make_folders(path_);
+  first_created_ = make_folders(path_);
   Fields fields = config_.fields();
   const Field* const resume = find_field(fields, "resume");
   fs::remove(path("run.json"), error);  // not complete until finish()

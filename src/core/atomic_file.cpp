@@ -73,10 +73,25 @@ void write_file(const std::string& path, std::string_view bytes) {
   file.commit();
 }
 
-void make_folders(const std::string& path) {
+std::string make_folders(const std::string& path) {
   std::error_code error;
+  std::string topmost;
+  for (fs::path folder = path; !folder.empty() && !fs::exists(folder, error);) {
+    topmost = folder.string();
+    folder = folder.parent_path();
+  }
   fs::create_directories(path, error);
   if (error) throw IoError(path + ": cannot create the folder: " + error.message());
+  return topmost;
+}
+
+void remove_folders(const std::string& path, const std::string& topmost) {
+  std::error_code error;
+  fs::remove_all(path, error);
+  for (fs::path parent = path; parent != topmost && !error;) {
+    parent = parent.parent_path();
+    fs::remove(parent, error);
+  }
 }
 
 void sync_folder(const std::string& path) {

@@ -30,8 +30,13 @@ class AtomicFile {
 /// AtomicFile over one buffer.
 void write_file(const std::string& path, std::string_view bytes);
 
-/// Creates the folder and its parents. Errors: IoError.
-void make_folders(const std::string& path);
+/// Creates the folder and its parents; returns the topmost one that it made, "" if none. Errors:
+/// IoError.
+std::string make_folders(const std::string& path);
+
+/// Undoes make_folders: removes the folder with all that is in it, then its parents up to
+/// `topmost`, these only while empty (something else may have come to live there).
+void remove_folders(const std::string& path, const std::string& topmost);
 
 /// Flushes a folder's entries (renames) to disk. Errors: IoError.
 void sync_folder(const std::string& path);

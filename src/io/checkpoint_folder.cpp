@@ -42,9 +42,8 @@ void move_file(const std::string& from, const std::string& to) {
 
 CheckpointWriter::CheckpointWriter(std::string folder)
     : folder_(std::move(folder)), staging_(folder_ + "/.partial") {
+  first_created_ = make_folders(folder_);
   std::error_code error;
-  created_ = !std::filesystem::exists(folder_, error);
-  make_folders(folder_);
   std::filesystem::remove_all(staging_, error);  // of a process that was killed
   make_folders(staging_);
 }
@@ -52,7 +51,7 @@ CheckpointWriter::CheckpointWriter(std::string folder)
 CheckpointWriter::~CheckpointWriter() {
   std::error_code error;
   std::filesystem::remove_all(staging_, error);
-  if (created_ && !published_) std::filesystem::remove(folder_, error);
+  if (!first_created_.empty() && !published_) remove_folders(folder_, first_created_);
 }
 
 std::string CheckpointWriter::staging_path(std::string_view name) const {

@@ -14,7 +14,7 @@ class CheckpointWriter {
  public:
   /// Creates the folder and an empty `.partial` in it. Errors: IoError.
   explicit CheckpointWriter(std::string folder);
-  /// Without publish(): removes `.partial`, and the folder if it was created here.
+  /// Without publish(): removes `.partial`, and the folders that were created here.
   ~CheckpointWriter();
   CheckpointWriter(const CheckpointWriter&) = delete;
   CheckpointWriter& operator=(const CheckpointWriter&) = delete;
@@ -27,7 +27,7 @@ class CheckpointWriter {
  private:
   std::string folder_;
   std::string staging_;
-  bool created_ = false;
+  std::string first_created_;  // topmost folder that was made; "" if none
   bool published_ = false;
 };
 

@@ -9,6 +9,8 @@
 #include <ATen/ops/from_blob.h>
 #include <c10/util/Exception.h>
 
+#include "io/safetensors.h"
+
 namespace lowbank {
 namespace {
 
@@ -26,6 +28,7 @@ constexpr std::pair<ElementType, c10::ScalarType> kScalarTypes[] = {
     {ElementType::kBf16, c10::kBFloat16},
     {ElementType::kF32, c10::kFloat},
     {ElementType::kF64, c10::kDouble},
+    {ElementType::kC64, c10::kComplexFloat},
     {ElementType::kF8E4m3, c10::ScalarType::Float8_e4m3fn},
     {ElementType::kF8E5m2, c10::ScalarType::Float8_e5m2}};
 
@@ -45,12 +48,14 @@ ElementType element_type(c10::ScalarType type) {
 
 }  // namespace
 
-torch::Tensor view_tensor(const std::shared_ptr<const SafetensorsFile>& file,
+torch::Tensor view_tensor(const std::shared_ptr<const TensorArchive>& archive,
                           const TensorEntry& entry) {
   const auto options = at::TensorOptions(scalar_type(entry.type));
-  const auto bytes = file->bytes(entry);
+  std::vector<std::byte> scratch;
+  const auto bytes = archive->bytes(entry, scratch);
   const auto address = reinterpret_cast<std::uintptr_t>(bytes.data());
-  if (bytes.empty() || address % static_cast<std::uintptr_t>(element_size_bytes(entry.type)) != 0) {
+  if (bytes.empty() || bytes.data() == scratch.data() ||
+      address % static_cast<std::uintptr_t>(block_bytes(entry.type)) != 0) {
     auto tensor = at::empty(entry.shape, options);
     if (!bytes.empty()) std::memcpy(tensor.data_ptr(), bytes.data(), bytes.size());
     return tensor;
@@ -58,7 +63,7 @@ torch::Tensor view_tensor(const std::shared_ptr<const SafetensorsFile>& file,
   // The deleter only drops the reference that keeps the file mapped.
   return at::from_blob(
       const_cast<std::byte*>(bytes.data()), entry.shape,
-      [owner = file](void*) mutable { owner.reset(); }, options);
+      [owner = archive](void*) mutable { owner.reset(); }, options);
 }
 
 std::map<std::string, torch::Tensor> read_tensors(const std::string& path) {

@@ -6,13 +6,14 @@
 
 #include <torch/types.h>
 
-#include "io/safetensors.h"
+#include "io/tensor_archive.h"
 
 namespace lowbank {
 
-/// The tensor of an entry, on the CPU. Usually a view of the mapped file that keeps it open (a copy
-/// where the file is not aligned): never write into it.
-torch::Tensor view_tensor(const std::shared_ptr<const SafetensorsFile>& file,
+/// The tensor of an entry of plain (not quantised) type, on the CPU. Usually a view of the mapped
+/// file that keeps it open (a copy where the file is not aligned or holds it in pieces): never
+/// write into it.
+torch::Tensor view_tensor(const std::shared_ptr<const TensorArchive>& archive,
                           const TensorEntry& entry);
 
 /// All tensors of a safetensors file, as copies of their own. Errors: IoError.

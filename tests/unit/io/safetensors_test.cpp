@@ -99,14 +99,14 @@ TEST_F(SafetensorsTest, EveryElementTypeReadsBackUnderItsName) {
   const std::vector<std::uint64_t> zeros = {0, 0};
   for (int i = 0; i <= static_cast<int>(ElementType::kF8E5m2); ++i) {
     const auto type = static_cast<ElementType>(i);
-    const auto size = static_cast<std::size_t>(2 * element_size_bytes(type));
+    const auto size = static_cast<std::size_t>(2 * block_bytes(type));
     tensors.push_back(
         {std::string(element_type_name(type)), type, {2}, bytes_of(zeros).first(size)});
   }
   const std::string path = folder.path("f.safetensors");
   write_safetensors(path, tensors);
   const auto file = SafetensorsFile::open(path);
-  EXPECT_EQ(file->entries().size(), 15u);
+  EXPECT_EQ(file->entries().size(), 16u);
   for (const auto& entry : file->entries()) EXPECT_EQ(entry.name, element_type_name(entry.type));
 }
 
@@ -164,7 +164,7 @@ TEST_F(SafetensorsTest, AMalformedEntryIsNamed) {
   EXPECT_THAT(with(R"({"dtype":"F32","data_offsets":[0,4]})"), HasSubstr("has no 'shape'"));
   EXPECT_THAT(with(R"({"dtype":"F32","shape":[1]})"), HasSubstr("has no 'data_offsets'"));
   EXPECT_THAT(with(R"({"dtype":1,"shape":[1],"data_offsets":[0,4]})"), HasSubstr("dtype wants"));
-  EXPECT_THAT(with(R"({"dtype":"C64","shape":[1],"data_offsets":[0,4]})"), HasSubstr("'C64'"));
+  EXPECT_THAT(with(R"({"dtype":"F4","shape":[1],"data_offsets":[0,4]})"), HasSubstr("'F4'"));
   EXPECT_THAT(with(R"({"dtype":"F32","shape":1,"data_offsets":[0,4]})"), HasSubstr("shape wants"));
   EXPECT_THAT(with(R"({"dtype":"F32","shape":[-1],"data_offsets":[0,4]})"), HasSubstr("got -1"));
   EXPECT_THAT(with(R"({"dtype":"F32","shape":[1.0],"data_offsets":[0,4]})"), HasSubstr("got 1.0"));
@@ -263,7 +263,7 @@ class ShardsTest : public SafetensorsTest {
   }
   std::string index_error(const std::string& index) {
     folder.file("model.safetensors.index.json", index);
-    return error_text<IoError>([&] { open_safetensors_folder(folder.path()); });
+    return error_text<IoError>([&] { open_weights_folder(folder.path()); });
   }
   const std::vector<float> values = {1, 2};
 };
@@ -272,10 +272,14 @@ TEST_F(ShardsTest, ShardsAreOpenedAsTheIndexNamesThem) {
   EXPECT_EQ(index_error(R"({"metadata": {"total_size": 16},
                             "weight_map": {"b": "2.safetensors", "a": "1.safetensors"}})"),
             "no error");
-  const auto files = open_safetensors_folder(folder.path());
-  ASSERT_EQ(files.size(), 2u);
-  EXPECT_NE(files[0]->find("a"), nullptr);
-  EXPECT_NE(files[1]->find("b"), nullptr);
+  const auto shards = open_weights_folder(folder.path());
+  ASSERT_EQ(shards->entries().size(), 2u);
+  for (const auto* name : {"a", "b"}) {
+    const auto* const entry = shards->find(name);
+    ASSERT_NE(entry, nullptr);
+    std::vector<std::byte> scratch;
+    EXPECT_TRUE(std::ranges::equal(shards->bytes(*entry, scratch), bytes_of(values)));
+  }
 }
 
 TEST_F(ShardsTest, AnIndexThatLiesIsRefused) {
@@ -298,10 +302,37 @@ TEST_F(ShardsTest, AnIndexThatLiesIsRefused) {
 }
 
 TEST_F(ShardsTest, OneFileNeedsNoIndexAndNoneIsNamed) {
-  EXPECT_THAT(error_text<IoError>([&] { open_safetensors_folder(folder.path()); }),
-              HasSubstr("model.safetensors: cannot open"));
+  EXPECT_THAT(error_text<IoError>([&] { open_weights_folder(folder.path()); }),
+              HasSubstr("neither model.safetensors nor pytorch_model.bin"));
   fs::rename(folder.path("1.safetensors"), folder.path("model.safetensors"));
-  EXPECT_EQ(open_safetensors_folder(folder.path()).size(), 1u);
+  EXPECT_EQ(open_weights_folder(folder.path())->entries().size(), 1u);
+}
+
+TEST_F(ShardsTest, ATensorInTwoShardsIsRefused) {
+  write_safetensors(folder.path("2.safetensors"),
+                    {{"a", ElementType::kF32, {2}, bytes_of(values)},
+                     {"b", ElementType::kF32, {2}, bytes_of(values)}});
+  EXPECT_THAT(index_error(R"({"weight_map": {"a": "1.safetensors", "b": "2.safetensors"}})"),
+              HasSubstr("names 2 tensors, its files hold 3"));
+}
+
+TEST_F(SafetensorsTest, AWriterTakesValuesInPiecesAndWantsAllOfThem) {
+  const std::vector<float> a = {1, 2, 3};
+  const std::vector<std::uint8_t> b = {4, 5};
+  const std::string path = folder.path("f");
+  SafetensorsWriter writer(path, {{.name = "b", .type = ElementType::kU8, .shape = {2}},
+                                  {.name = "a", .type = ElementType::kF32, .shape = {3}}});
+  ASSERT_EQ(writer.order()[0].name, "a");
+  writer.write(bytes_of(a).first(5));
+  writer.write(bytes_of(a).subspan(5));
+  EXPECT_THROW(writer.commit(), std::logic_error);
+  EXPECT_THROW(writer.write(bytes_of(a)), std::logic_error);
+  writer.write(std::as_bytes(std::span(b)));
+  EXPECT_FALSE(fs::exists(path));
+  writer.commit();
+  const auto file = SafetensorsFile::open(path);
+  EXPECT_TRUE(std::ranges::equal(file->bytes(*file->find("a")), bytes_of(a)));
+  EXPECT_TRUE(std::ranges::equal(file->bytes(*file->find("b")), std::as_bytes(std::span(b))));
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 #include "core/error.h"
 #include "error_text.h"
 #include "io/checkpoint_meta.h"
+#include "io/safetensors.h"
 #include "run_command.h"
 
 namespace lowbank {
@@ -50,7 +51,8 @@ class InspectTest : public ::testing::Test {
 };
 
 TEST_F(InspectTest, LinearsAreMatricesThatAreNoEmbeddingsInTheOrderOfTheLayers) {
-  const auto linears = find_linears(open_safetensors_folder(folder.path("run/checkpoint")));
+  const auto archive = open_weights_folder(folder.path("run/checkpoint"));
+  const auto linears = find_linears(archive->entries());
   ASSERT_EQ(linears.size(), 3u);
   EXPECT_EQ(linears[0].path, "lm_head");
   EXPECT_EQ(linears[1].path, "model.layers.2.mlp.up_proj");
@@ -74,7 +76,7 @@ TEST_F(InspectTest, FactorsThatDoNotFitTogetherAreNoLinear) {
   add("b.vh", {3, 6});
   write_safetensors(folder.path("odd.safetensors"), tensors_);
   const auto file = SafetensorsFile::open(folder.path("odd.safetensors"));
-  EXPECT_TRUE(find_linears({&file, 1}).empty());
+  EXPECT_TRUE(find_linears(file->entries()).empty());
 }
 
 TEST_F(InspectTest, JsonHasTheFiguresOfTheCheckpoint) {

@@ -1,0 +1,130 @@
+#include "io/tensor_archive.h"
+
+#include <algorithm>
+#include <cstring>
+#include <filesystem>
+#include <utility>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "core/error.h"
+#include "core/json.h"
+#include "core/text.h"
+#include "io/gguf.h"
+#include "io/mapped_file.h"
+#include "io/safetensors.h"
+
+namespace lowbank {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// The shards of a folder as one archive.
+class ShardedArchive : public TensorArchive {
+ public:
+  ShardedArchive(std::string path, std::vector<std::shared_ptr<const TensorArchive>> shards)
+      : TensorArchive(std::move(path)), shards_(std::move(shards)) {
+    std::vector<TensorEntry> all;
+    for (const auto& shard : shards_) {
+      firsts_.push_back(all.size());
+      all.insert(all.end(), shard->entries().begin(), shard->entries().end());
+    }
+    set_entries(std::move(all));
+  }
+
+  std::span<const std::byte> bytes(const TensorEntry& entry,
+                                   std::vector<std::byte>& scratch) const override {
+    const auto position = static_cast<std::size_t>(&entry - entries().data());
+    const auto next = std::upper_bound(firsts_.begin(), firsts_.end(), position);
+    const auto shard = static_cast<std::size_t>(next - firsts_.begin()) - 1;
+    return shards_[shard]->bytes(shards_[shard]->entries()[position - firsts_[shard]], scratch);
+  }
+
+ private:
+  std::vector<std::shared_ptr<const TensorArchive>> shards_;
+  std::vector<std::size_t> firsts_;  // position of each shard's first entry in entries()
+};
+
+std::shared_ptr<const TensorArchive> open_shards(const std::string& folder,
+                                                 const std::string& index_path) {
+  const auto index = read_json(index_path);
+  const auto map = index.is_object() ? index.find("weight_map") : index.end();
+  if (!index.is_object() || map == index.end() || !map->is_object()) {
+    throw IoError(index_path + ": key 'weight_map' wants an object");
+  }
+  std::map<std::string, std::shared_ptr<const TensorArchive>> shards;
+  for (const auto& [tensor, shard] : map->items()) {
+    const std::string where = fmt::format("{}: weight_map: '{}'", index_path, tensor);
+    if (!shard.is_string()) throw IoError(where + ": wants a file name");
+    const auto& name = shard.get_ref<const std::string&>();
+    // A name with a NUL would be cut off by the system, and mean another file.
+    if (name.empty() || name == "." || name == ".." || name.find('/') != std::string::npos ||
+        name.find('\0') != std::string::npos) {
+      throw IoError(fmt::format("{}: '{}' is no file of this folder", where, name));
+    }
+    auto& file = shards[name];
+    if (!file) file = open_archive((fs::path(folder) / name).string());
+    if (file->find(tensor) == nullptr) throw IoError(fmt::format("{}: is not in {}", where, name));
+  }
+  std::vector<std::shared_ptr<const TensorArchive>> files;
+  std::size_t num_stored = 0;
+  for (auto& [name, file] : shards) {
+    num_stored += file->entries().size();
+    files.push_back(std::move(file));
+  }
+  if (num_stored != map->size()) {
+    throw IoError(fmt::format("{}: names {} tensors, its files hold {}", index_path, map->size(),
+                              num_stored));
+  }
+  return std::make_shared<ShardedArchive>(folder, std::move(files));
+}
+
+}  // namespace
+
+const TensorEntry* TensorArchive::find(std::string_view name) const {
+  const auto found = index_.find(name);
+  return found == index_.end() ? nullptr : &entries_[found->second];
+}
+
+void TensorArchive::set_entries(std::vector<TensorEntry> entries) {
+  entries_ = std::move(entries);
+  for (std::size_t i = 0; i < entries_.size(); ++i) {
+    // Names go into JSON headers and messages; safetensors keeps one for itself.
+    if (find_invalid_utf8(entries_[i].name) != std::string_view::npos ||
+        entries_[i].name == "__metadata__") {
+      throw IoError(
+          fmt::format("{}: the name of tensor {} is not allowed: it is not UTF-8, or "
+                      "__metadata__",
+                      path_, i));
+    }
+    if (!index_.emplace(entries_[i].name, i).second) {
+      throw IoError(fmt::format("{}: holds two tensors '{}'", path_, entries_[i].name));
+    }
+  }
+}
+
+std::shared_ptr<const TensorArchive> open_archive(const std::string& path) {
+  const auto file = MappedFile::open(path);
+  const auto bytes = file->bytes();
+  const auto begins_with = [&](std::string_view magic) {
+    return bytes.size() >= magic.size() &&
+           std::memcmp(bytes.data(), magic.data(), magic.size()) == 0;
+  };
+  if (begins_with("GGUF")) return GgufFile::open(path);
+  return SafetensorsFile::open(path);
+}
+
+std::shared_ptr<const TensorArchive> open_weights_folder(const std::string& folder) {
+  for (const auto* stem : {"model.safetensors", "pytorch_model.bin"}) {
+    const std::string whole = (fs::path(folder) / stem).string();
+    std::error_code error;
+    if (fs::exists(whole, error)) return open_archive(whole);
+    if (fs::exists(whole + ".index.json", error)) return open_shards(folder, whole + ".index.json");
+  }
+  throw IoError(folder +
+                ": holds neither model.safetensors nor pytorch_model.bin, whole or in "
+                "shards");
+}
+
+}  // namespace lowbank
