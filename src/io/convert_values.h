@@ -15,7 +15,8 @@ namespace lowbank {
 void values_to_f32(ElementType type, std::span<const std::byte> stored, std::span<float> out);
 
 /// float32 values in a type that has a writer: F32, F16, BF16 (round to nearest even), Q8_0, Q4_0
-/// (bit-equal to gguf 0.19.0's quantisation; wants finite values). std::invalid_argument for others.
+/// (bit-equal to gguf 0.19.0's quantisation; wants finite values). std::invalid_argument for
+/// others.
 void f32_to_values(ElementType type, std::span<const float> values, std::span<std::byte> out);
 
 }  // namespace lowbank

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -11,32 +10,11 @@
 
 #include "io/element_type.h"
 #include "io/gguf_writer.h"
+#include "io/tensor_transform.h"
 
 namespace lowbank {
 
 class GgufFile;
-
-/// What has to be done to the values of a tensor besides giving it another name and shape.
-struct TensorTransform {
-  enum class Kind {
-    kNone,
-    /// Rows of a q or k projection from pairs of neighbours (2i, 2i + 1), which llama.cpp and
-    /// llama2.c rotate, to halves of a head (i, i + head_dim / 2), which Hugging Face rotates.
-    kPairsToHalves,
-    kHalvesToPairs,  ///< the inverse
-    kLogOfMinus,     ///< A_log = log(-a)
-    kMinusExp,       ///< a = -exp(A_log)
-  };
-  Kind kind = Kind::kNone;
-  std::int64_t num_heads = 0;  ///< for rows
-
-  bool is_identity() const { return kind == Kind::kNone; }
-};
-
-/// Row-major values of any plain type after the transform; kLogOfMinus and kMinusExp want F32
-/// (std::invalid_argument). `num_rows` is the first dimension, of a vector its length.
-std::vector<std::byte> apply_transform(const TensorTransform& transform, ElementType type,
-                                       std::int64_t num_rows, std::span<const std::byte> values);
 
 /// config.json, as transformers 4.57 writes it, of the model in a GGUF file: architectures llama,
 /// bert (an encoder without a head), mamba.

@@ -3,17 +3,13 @@
 #include <algorithm>
 #include <array>
 #include <bit>
-#include <cerrno>
 #include <cstring>
-#include <fcntl.h>
 #include <string_view>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <fmt/format.h>
 
 #include "core/error.h"
+#include "io/tensor_transform.h"
 
 namespace lowbank {
 namespace {
@@ -21,6 +17,8 @@ namespace {
 static_assert(std::endian::native == std::endian::little, "the file's numbers are little-endian");
 
 constexpr std::size_t kLlama2cHeaderBytes = 7 * sizeof(std::int32_t);
+constexpr std::string_view kNewMagic = "24ka";  // 0x616b3432, "ak42" read as a number
+constexpr std::size_t kNewHeaderBytes = 256;
 
 struct Header {
   std::int32_t dim, hidden_dim, num_layers, num_heads, num_kv_heads, vocab_size, max_context;
@@ -36,9 +34,6 @@ constexpr std::int64_t kMaxVocab = std::int64_t{1} << 26;
 constexpr std::int64_t kMaxContext = std::int64_t{1} << 26;
 
 std::string hint_for(std::string_view start) {
-  if (start.starts_with("24ka")) {
-    return "; this is llama2.c's newer form (magic ak42): export it with --version 0";
-  }
   if (start.starts_with("PK")) return "; this is a zip file (PyTorch's pytorch_model.bin?)";
   if (start.starts_with("GGUF")) return "; this is a GGUF file";
   return "";
@@ -77,16 +72,9 @@ struct Section {
   std::string name;  // "{}" is the layer; "" is data we do not need
   std::vector<std::int64_t> shape;
   std::int64_t num_layers = 1;
-  std::int64_t num_rope_heads = 0;
-
-  std::int64_t num_values_each() const {
-    std::int64_t product = 1;
-    for (const auto size : shape) product *= size;
-    return product;
-  }
 };
 
-std::vector<Section> sections_of(const Llama2cConfig& c) {
+std::vector<Section> legacy_sections(const Llama2cConfig& c) {
   const std::int64_t layers = c.num_layers, kv_dim = c.num_kv_heads * c.head_dim();
   const auto layer = [](const char* name) {
     return fmt::format("model.layers.{{}}.{}.weight", name);
@@ -94,8 +82,8 @@ std::vector<Section> sections_of(const Llama2cConfig& c) {
   std::vector<Section> sections = {
       {"model.embed_tokens.weight", {c.vocab_size, c.dim}},
       {layer("input_layernorm"), {c.dim}, layers},
-      {layer("self_attn.q_proj"), {c.dim, c.dim}, layers, c.num_heads},
-      {layer("self_attn.k_proj"), {kv_dim, c.dim}, layers, c.num_kv_heads},
+      {layer("self_attn.q_proj"), {c.dim, c.dim}, layers},
+      {layer("self_attn.k_proj"), {kv_dim, c.dim}, layers},
       {layer("self_attn.v_proj"), {kv_dim, c.dim}, layers},
       {layer("self_attn.o_proj"), {c.dim, c.dim}, layers},
       {layer("post_attention_layernorm"), {c.dim}, layers},
@@ -111,75 +99,121 @@ std::vector<Section> sections_of(const Llama2cConfig& c) {
   return sections;
 }
 
-std::shared_ptr<const void> map_file(int fd, std::size_t size, const std::string& path) {
-  void* const address = mmap(nullptr, size, PROT_READ, MAP_PRIVATE, fd, 0);
-  if (address == MAP_FAILED) throw IoError(errno_message(path, "cannot map", errno));
-  return {address, [size](const void* p) { munmap(const_cast<void*>(p), size); }};
+// Norms first, so that they can stay in float32 in the quantised forms; no tables of rotations.
+std::vector<Section> version1_sections(const Llama2cConfig& c) {
+  auto legacy = legacy_sections(c);
+  std::vector<Section> sections;
+  for (const std::size_t i : {1u, 6u, 10u, 0u, 2u, 3u, 4u, 5u, 7u, 8u, 9u}) {
+    sections.push_back(legacy[i]);
+  }
+  if (c.has_own_head) sections.push_back(legacy.back());
+  return sections;
+}
+
+struct Layout {
+  Llama2cConfig config;
+  std::vector<Section> sections;
+  std::uint64_t header_bytes = 0;
+  std::uint64_t size_bytes = 0;  // of the whole file
+};
+
+Layout read_layout(std::span<const std::byte> bytes, const std::string& path) {
+  if (bytes.size() < kLlama2cHeaderBytes) {
+    throw IoError(fmt::format("{}: no llama2.c file: has {} bytes, the header alone takes {}", path,
+                              bytes.size(), kLlama2cHeaderBytes));
+  }
+  const std::string_view start(reinterpret_cast<const char*>(bytes.data()), kLlama2cHeaderBytes);
+  Layout layout;
+  Header header;
+  if (start.starts_with(kNewMagic)) {
+    if (bytes.size() < kNewHeaderBytes) {
+      throw IoError(fmt::format("{}: truncated: has {} bytes, the header alone takes {}", path,
+                                bytes.size(), kNewHeaderBytes));
+    }
+    std::int32_t version = 0;
+    std::memcpy(&version, &bytes[4], sizeof version);
+    if (version != 1) {
+      throw IoError(fmt::format("{}: is a llama2.c file of version {}{}; 0 and 1 are read", path,
+                                version, version == 2 ? " (quantised to int8)" : ""));
+    }
+    std::memcpy(&header, &bytes[8], sizeof header);
+    const auto is_shared = std::to_integer<int>(bytes[8 + sizeof header]);
+    if (header.vocab_size < 1 || is_shared > 1) {
+      throw IoError(fmt::format("{}: no llama2.c file: vocab_size {}, shared classifier {}", path,
+                                header.vocab_size, is_shared));
+    }
+    layout.config = check_header(header, path);
+    layout.config.has_own_head = is_shared == 0;
+    layout.sections = version1_sections(layout.config);
+    layout.header_bytes = kNewHeaderBytes;
+  } else {
+    std::memcpy(&header, bytes.data(), sizeof header);
+    layout.config = check_header(header, path);
+    layout.sections = legacy_sections(layout.config);
+    layout.header_bytes = kLlama2cHeaderBytes;
+  }
+  layout.size_bytes = layout.header_bytes;
+  for (const auto& section : layout.sections) {
+    // The header's bounds keep this below 2^63.
+    layout.size_bytes +=
+        static_cast<std::uint64_t>(*count_elements(section.shape) * section.num_layers) *
+        sizeof(float);
+  }
+  return layout;
 }
 
 }  // namespace
 
 std::shared_ptr<const Llama2cFile> Llama2cFile::open(const std::string& path) {
-  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) throw IoError(errno_message(path, "cannot open", errno));
-  const std::shared_ptr<const int> closer(&fd, [](const int* open_fd) { close(*open_fd); });
-  struct stat info {};
-  if (fstat(fd, &info) != 0) throw IoError(errno_message(path, "cannot read", errno));
-  if (!S_ISREG(info.st_mode)) throw IoError(path + ": is no regular file");
-  const auto size = static_cast<std::uint64_t>(info.st_size);
-  if (size < kLlama2cHeaderBytes) {
-    throw IoError(fmt::format("{}: no llama2.c file: has {} bytes, the header alone takes {}", path,
-                              size, kLlama2cHeaderBytes));
+  std::shared_ptr<Llama2cFile> file(new Llama2cFile(path));
+  file->mapping_ = MappedFile::open(path);
+  const auto bytes = file->mapping_->bytes();
+  const Layout layout = read_layout(bytes, path);
+  if (layout.size_bytes != bytes.size()) {
+    const std::string_view start(reinterpret_cast<const char*>(bytes.data()), kLlama2cHeaderBytes);
+    throw IoError(
+        fmt::format("{}: {}: has {} bytes, its header describes {}{}", path,
+                    bytes.size() < layout.size_bytes ? "truncated" : "longer than its header says",
+                    bytes.size(), layout.size_bytes, hint_for(start)));
   }
-  std::shared_ptr<Llama2cFile> file(new Llama2cFile);
-  file->mapping_ = map_file(fd, size, path);
-  const auto* const start = static_cast<const char*>(file->mapping_.get());
-  Header header;
-  std::memcpy(&header, start, sizeof(header));
-  file->config_ = check_header(header, path);
-
-  const auto sections = sections_of(file->config_);
-  std::uint64_t wanted = kLlama2cHeaderBytes;
-  for (const auto& section : sections) {
-    wanted +=
-        static_cast<std::uint64_t>(section.num_values_each() * section.num_layers) * sizeof(float);
-  }
-  if (wanted != size) {
-    throw IoError(fmt::format("{}: {}: has {} bytes, its header describes {}{}", path,
-                              size < wanted ? "truncated" : "longer than its header says", size,
-                              wanted, hint_for({start, kLlama2cHeaderBytes})));
-  }
-
-  const auto* values = reinterpret_cast<const float*>(start + kLlama2cHeaderBytes);
-  for (const auto& section : sections) {
-    const auto count = static_cast<std::size_t>(section.num_values_each());
-    for (std::int64_t layer = 0; layer < section.num_layers; ++layer, values += count) {
+  file->config_ = layout.config;
+  std::vector<TensorEntry> entries;
+  std::uint64_t offset = layout.header_bytes;
+  for (const auto& section : layout.sections) {
+    const auto size = static_cast<std::uint64_t>(*count_elements(section.shape)) * sizeof(float);
+    for (std::int64_t layer = 0; layer < section.num_layers; ++layer, offset += size) {
       if (section.name.empty()) continue;
-      file->tensors_.push_back({.name = fmt::format(fmt::runtime(section.name), layer),
-                                .shape = section.shape,
-                                .values = {values, count},
-                                .num_rope_heads = section.num_rope_heads});
+      entries.push_back({.name = fmt::format(fmt::runtime(section.name), layer),
+                         .type = ElementType::kF32,
+                         .shape = section.shape,
+                         .offset_bytes = offset,
+                         .size_bytes = size});
     }
   }
+  file->set_entries(std::move(entries));
   return file;
 }
 
-std::vector<float> rope_half_split(std::span<const float> values, std::int64_t num_heads,
-                                   std::int64_t head_dim) {
-  const auto heads = static_cast<std::size_t>(num_heads);
-  const auto half = static_cast<std::size_t>(head_dim / 2);
-  const std::size_t in = values.size() / (heads * half * 2);
-  std::vector<float> out(values.size());
-  for (std::size_t h = 0; h < heads; ++h) {
-    for (std::size_t i = 0; i < half; ++i) {
-      for (std::size_t j = 0; j < 2; ++j) {
-        const auto row = values.subspan(((h * half + i) * 2 + j) * in, in);
-        std::copy(row.begin(), row.end(),
-                  out.begin() + static_cast<std::ptrdiff_t>(((h * 2 + j) * half + i) * in));
-      }
-    }
+std::span<const std::byte> Llama2cFile::bytes(const TensorEntry& entry,
+                                              std::vector<std::byte>& scratch) const {
+  const auto stored = mapping_->bytes().subspan(static_cast<std::size_t>(entry.offset_bytes),
+                                                static_cast<std::size_t>(entry.size_bytes));
+  const bool is_query = entry.name.ends_with(".q_proj.weight");
+  if (!is_query && !entry.name.ends_with(".k_proj.weight")) return stored;
+  scratch = apply_transform({.kind = TensorTransform::Kind::kPairsToHalves,
+                             .num_heads = is_query ? config_.num_heads : config_.num_kv_heads},
+                            entry.type, entry.shape.front(), stored);
+  return scratch;
+}
+
+bool looks_like_llama2c(std::span<const std::byte> file) {
+  try {
+    return read_layout(file, "").size_bytes == file.size();
+  } catch (const IoError&) {
+    // A newer form of another version deserves its own error.
+    return file.size() >= kNewMagic.size() &&
+           std::memcmp(file.data(), kNewMagic.data(), kNewMagic.size()) == 0;
   }
-  return out;
 }
 
 }  // namespace lowbank

@@ -1,10 +1,14 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <span>
 #include <string>
 #include <vector>
+
+#include "io/mapped_file.h"
+#include "io/tensor_archive.h"
 
 namespace lowbank {
 
@@ -22,41 +26,30 @@ struct Llama2cConfig {
   std::int64_t head_dim() const { return dim / num_heads; }
 };
 
-/// One tensor of a llama2.c file under its Hugging Face name.
-struct Llama2cTensor {
-  std::string name;
-  std::vector<std::int64_t> shape;
-  std::span<const float> values;    ///< as stored; of q and k see rope_half_split
-  std::int64_t num_rope_heads = 0;  ///< > 0: rows are rotated in interleaved pairs
-};
-
-/// A legacy (version 0) llama2.c checkpoint, memory-mapped read-only: seven int32, then float32
-/// tensors without names.
+/// A llama2.c checkpoint in float32, memory-mapped: the legacy form (version 0, seven int32 and
+/// then tensors without names) or version 1 (magic "ak42"). Tensors have their Hugging Face names,
+/// and bytes() gives them in Hugging Face's order of rows.
 ///
 /// Source:  karpathy/llama2.c, run.c (read_checkpoint, memory_map_weights) and export.py
-///          (legacy_export).
+///          (legacy_export, version1_export).
 /// Differs: the length of the file must be exactly the header's.
-class Llama2cFile {
+class Llama2cFile : public TensorArchive {
  public:
   /// Errors: IoError naming the path and what is wrong where.
   static std::shared_ptr<const Llama2cFile> open(const std::string& path);
 
   const Llama2cConfig& config() const { return config_; }
-  /// Every tensor of the model; views stay valid as long as the object.
-  const std::vector<Llama2cTensor>& tensors() const { return tensors_; }
+  std::span<const std::byte> bytes(const TensorEntry& entry,
+                                   std::vector<std::byte>& scratch) const override;
 
  private:
-  Llama2cFile() = default;
+  explicit Llama2cFile(std::string path) : TensorArchive(std::move(path)) {}
   Llama2cConfig config_;
-  std::shared_ptr<const void> mapping_;
-  std::vector<Llama2cTensor> tensors_;
+  std::shared_ptr<const MappedFile> mapping_;
 };
 
-/// Rows of a q or k projection from llama2.c's rotation of neighbours (2i, 2i + 1) to Hugging
-/// Face's of halves (i, i + head_dim / 2): per head, row 2i + j moves to row j * head_dim / 2 + i.
-///
-/// Shapes:  [num_heads * head_dim, in] -> the same.
-std::vector<float> rope_half_split(std::span<const float> values, std::int64_t num_heads,
-                                   std::int64_t head_dim);
+/// True for a file with the magic of a newer llama2.c form, or whose first seven numbers describe a
+/// legacy one of exactly this length.
+bool looks_like_llama2c(std::span<const std::byte> file);
 
 }  // namespace lowbank

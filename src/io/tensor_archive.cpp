@@ -12,8 +12,10 @@
 #include "core/json.h"
 #include "core/text.h"
 #include "io/gguf.h"
+#include "io/llama2c.h"
 #include "io/mapped_file.h"
 #include "io/safetensors.h"
+#include "io/torch_file.h"
 
 namespace lowbank {
 namespace {
@@ -112,6 +114,8 @@ std::shared_ptr<const TensorArchive> open_archive(const std::string& path) {
            std::memcmp(bytes.data(), magic.data(), magic.size()) == 0;
   };
   if (begins_with("GGUF")) return GgufFile::open(path);
+  if (looks_like_torch_file(bytes)) return TorchFile::open(path);
+  if (looks_like_llama2c(bytes)) return Llama2cFile::open(path);
   return SafetensorsFile::open(path);
 }
 

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include "io/safetensors.h"
 #include "models/factory.h"
 #include "models/language_model.h"
 #include "models/logits_stage.h"

@@ -36,11 +36,14 @@ std::string counted_file(const Shape& s) {
   return bytes;
 }
 
-const Llama2cTensor& find(const Llama2cFile& file, const std::string& name) {
-  for (const auto& tensor : file.tensors()) {
-    if (tensor.name == name) return tensor;
-  }
-  throw std::out_of_range(name);
+std::vector<float> values_of(const Llama2cFile& file, const std::string& name) {
+  const TensorEntry* const entry = file.find(name);
+  if (entry == nullptr) throw std::out_of_range(name);
+  std::vector<std::byte> scratch;
+  const auto bytes = file.bytes(*entry, scratch);
+  std::vector<float> values(bytes.size() / sizeof(float));
+  std::memcpy(values.data(), bytes.data(), bytes.size());
+  return values;
 }
 
 std::string message_of_opening(const std::string& path) {
@@ -55,11 +58,11 @@ std::string message_of_opening(const std::string& path) {
 TEST(Llama2cFile, PutsEveryArrayUnderItsHuggingFaceName) {
   const TempFolder folder;
   const auto file = Llama2cFile::open(folder.file("a.bin", counted_file({})));
-  EXPECT_EQ(file->tensors().size(), 2u + 2 * 9);
+  EXPECT_EQ(file->entries().size(), 2u + 2 * 9);
   EXPECT_FALSE(file->config().has_own_head);
   // Offsets by hand: 10 x 8 embedding; norms 2 x 8; q 2 x 64; k 2 x 32; v 2 x 32; o 2 x 64;
   // norms 2 x 8; w1 2 x 96; w2 2 x 96; w3 2 x 96; norm 8.
-  const auto starts_at = [&](const std::string& name) { return find(*file, name).values[0]; };
+  const auto starts_at = [&](const std::string& name) { return values_of(*file, name)[0]; };
   EXPECT_EQ(starts_at("model.embed_tokens.weight"), 0);
   EXPECT_EQ(starts_at("model.layers.1.input_layernorm.weight"), 88);
   EXPECT_EQ(starts_at("model.layers.0.self_attn.q_proj.weight"), 96);
@@ -71,10 +74,8 @@ TEST(Llama2cFile, PutsEveryArrayUnderItsHuggingFaceName) {
   EXPECT_EQ(starts_at("model.layers.0.mlp.down_proj.weight"), 688);
   EXPECT_EQ(starts_at("model.layers.1.mlp.up_proj.weight"), 976);
   EXPECT_EQ(starts_at("model.norm.weight"), 1072);
-  EXPECT_EQ(find(*file, "model.layers.0.mlp.down_proj.weight").shape,
+  EXPECT_EQ(file->find("model.layers.0.mlp.down_proj.weight")->shape,
             (std::vector<std::int64_t>{8, 12}));
-  EXPECT_EQ(find(*file, "model.layers.0.self_attn.k_proj.weight").num_rope_heads, 2);
-  EXPECT_EQ(find(*file, "model.layers.0.self_attn.v_proj.weight").num_rope_heads, 0);
 }
 
 TEST(Llama2cFile, ANegativeVocabularyMeansAHeadOfItsOwnAtTheEnd) {
@@ -83,7 +84,7 @@ TEST(Llama2cFile, ANegativeVocabularyMeansAHeadOfItsOwnAtTheEnd) {
   EXPECT_TRUE(file->config().has_own_head);
   EXPECT_EQ(file->config().vocab_size, 10);
   // After the norm (1072 + 8) come cosines and sines, 6 x 1 each.
-  EXPECT_EQ(find(*file, "lm_head.weight").values[0], 1092);
+  EXPECT_EQ(values_of(*file, "lm_head.weight")[0], 1092);
 }
 
 TEST(Llama2cFile, ReadsTheTrainedModel) {
@@ -91,7 +92,7 @@ TEST(Llama2cFile, ReadsTheTrainedModel) {
   EXPECT_EQ(file->config().dim, 64);
   EXPECT_EQ(file->config().num_kv_heads, 4);
   std::size_t num_params = 0;
-  for (const auto& tensor : file->tensors()) num_params += tensor.values.size();
+  for (const auto& entry : file->entries()) num_params += entry.size_bytes / 4;
   EXPECT_EQ(num_params, 260032u);
 }
 
@@ -123,19 +124,63 @@ TEST(Llama2cFile, RefusesAbsurdHeadersBeforeItAllocatesAnything) {
 
 TEST(Llama2cFile, SaysWhatAnotherFormatIs) {
   const TempFolder folder;
-  EXPECT_THAT(message_of_opening(folder.file("a", "24ka" + std::string(300, '\1'))),
-              ::testing::HasSubstr("--version 0"));
+  EXPECT_THAT(
+      message_of_opening(folder.file("a", std::string("24ka\2\0\0\0", 8) + std::string(300, '\1'))),
+      ::testing::HasSubstr("version 2 (quantised to int8)"));
   EXPECT_THAT(message_of_opening(folder.file("b", "GGUF" + std::string(300, '\1'))),
               ::testing::HasSubstr("GGUF"));
-  EXPECT_THAT(message_of_opening(folder.path()), ::testing::HasSubstr("no regular file"));
+  EXPECT_THAT(message_of_opening(folder.path()), ::testing::HasSubstr("is a folder"));
   EXPECT_THAT(message_of_opening(folder.path("absent")), ::testing::HasSubstr("absent"));
 }
 
-TEST(RopeHalfSplit, PutsEvenRowsOfAHeadBeforeItsOddRows) {
-  const std::vector<float> rows = {0, 1, 2, 3, 10, 11, 12, 13};  // two heads of four rows of one
-  EXPECT_EQ(rope_half_split(rows, 2, 4), (std::vector<float>{0, 2, 1, 3, 10, 12, 11, 13}));
-  const std::vector<float> wide = {0, 0.5f, 1, 1.5f, 2, 2.5f, 3, 3.5f};  // one head, rows of two
-  EXPECT_EQ(rope_half_split(wide, 1, 4), (std::vector<float>{0, 0.5f, 2, 2.5f, 1, 1.5f, 3, 3.5f}));
+TEST(Llama2cFile, RowsOfQueryAndKeyComeInHuggingFacesOrder) {
+  const TempFolder folder;
+  const auto file =
+      Llama2cFile::open(folder.file("a.bin", counted_file({.dim = 8, .heads = 2, .kv_heads = 1})));
+  // Heads of four rows: even rows come before odd ones. Rows have 8 values.
+  const auto query = values_of(*file, "model.layers.0.self_attn.q_proj.weight");
+  const auto key = values_of(*file, "model.layers.0.self_attn.k_proj.weight");
+  for (const auto& values : {query, key}) {
+    EXPECT_EQ(values[8] - values[0], 16);
+    EXPECT_EQ(values[16] - values[0], 8);
+    EXPECT_EQ(values[24] - values[0], 24);
+  }
+  EXPECT_EQ(query[32] - query[0], 32);
+}
+
+TEST(Llama2cFile, Version1HoldsTheSameTensorsInAnotherOrder) {
+  const TempFolder folder;
+  for (const bool has_own_head : {false, true}) {
+    const Shape shape;
+    const std::int64_t kv = 4, layers = 2;
+    const std::int64_t count =
+        10 * 8 * (has_own_head ? 2 : 1) + 8 + layers * (2 * 8 + 2 * 64 + 2 * kv * 8 + 3 * 96);
+    std::vector<float> values(static_cast<std::size_t>(count));
+    std::iota(values.begin(), values.end(), 0.0f);
+    std::string bytes(256, '\0');
+    bytes.replace(0, 8, std::string("24ka\1\0\0\0", 8));
+    std::memcpy(bytes.data() + 8, &shape, sizeof shape);
+    bytes[36] = has_own_head ? 0 : 1;
+    bytes.append(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(float));
+    const auto file = Llama2cFile::open(folder.file("v1.bin", bytes));
+    EXPECT_EQ(file->config().has_own_head, has_own_head);
+    const auto starts_at = [&](const std::string& name) { return values_of(*file, name)[0]; };
+    EXPECT_EQ(starts_at("model.layers.1.input_layernorm.weight"), 8);
+    EXPECT_EQ(starts_at("model.layers.0.post_attention_layernorm.weight"), 16);
+    EXPECT_EQ(starts_at("model.norm.weight"), 32);
+    EXPECT_EQ(starts_at("model.embed_tokens.weight"), 40);
+    EXPECT_EQ(starts_at("model.layers.0.self_attn.q_proj.weight"), 120);
+    EXPECT_EQ(starts_at("model.layers.0.self_attn.v_proj.weight"), 312);
+    EXPECT_EQ(starts_at("model.layers.0.mlp.gate_proj.weight"), 504);
+    EXPECT_EQ(starts_at("model.layers.0.mlp.down_proj.weight"), 696);
+    EXPECT_EQ(starts_at("model.layers.1.mlp.up_proj.weight"), 984);
+    if (has_own_head) {
+      EXPECT_EQ(starts_at("lm_head.weight"), 1080);
+    }
+    EXPECT_THAT(message_of_opening(folder.file("cut.bin", bytes.substr(0, bytes.size() - 4))),
+                ::testing::HasSubstr("truncated"));
+    EXPECT_NE(open_archive(folder.path("v1.bin"))->find("model.norm.weight"), nullptr);
+  }
 }
 
 }  // namespace

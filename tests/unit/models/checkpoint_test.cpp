@@ -11,6 +11,7 @@
 #include "core/error.h"
 #include "core/json.h"
 #include "core/text.h"
+#include "io/safetensors.h"
 #include "models/factory.h"
 #include "nn/tensor_file.h"
 #include "temp_folder.h"

@@ -11,6 +11,7 @@
 #include <ATen/ops/zeros.h>
 
 #include "core/error.h"
+#include "io/safetensors.h"
 #include "temp_folder.h"
 #include "torch_support.h"
 

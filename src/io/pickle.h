@@ -1,0 +1,69 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace lowbank {
+
+/// The objects that a pickle describes, without any of them being made: nothing is imported, called
+/// or executed. Objects refer to each other by number, so that shared and even cyclic ones cost
+/// nothing.
+class Pickle {
+ public:
+  using Ref = std::uint32_t;
+  enum class Kind {
+    kMark,  // only on the stack while reading
+    kNone,
+    kBool,
+    kInt,
+    kBigInt,  ///< `text` has its little-endian bytes
+    kFloat,
+    kText,
+    kBytes,
+    kList,  ///< list, set or frozenset
+    kTuple,
+    kDict,    ///< `items` are key, value, key, value, ...
+    kGlobal,  ///< `text` is "module.name"
+    kCall,    ///< `items` are the callable, its arguments (a tuple), and states given to it later
+    kPersistent,  ///< `items` has the id: what torch stores elsewhere
+  };
+  struct Object {
+    Kind kind = Kind::kNone;
+    std::int64_t whole = 0;  ///< of kBool, kInt
+    double real = 0;
+    std::string_view text = {};  ///< lies in the bytes read, or in the pickle
+    std::vector<Ref> items = {};
+  };
+
+  /// Reads one pickle of protocol 0 to 5 from the front of `bytes`, which must outlive it.
+  ///
+  /// Source:  Python's Lib/pickletools.py (opcodes and their arguments).
+  /// Differs: only globals that a state dict needs are allowed (torch's storages, dtypes and tensor
+  ///          builders, OrderedDict, and containers of plain values).
+  /// Errors: IoError naming `source`, the byte, and the global or opcode that is refused.
+  Pickle(std::span<const std::byte> bytes, const std::string& source);
+
+  const Object& root() const { return objects_[root_]; }
+  const Object& operator[](Ref ref) const { return objects_[ref]; }
+  /// Number of objects; any Ref below it may be looked at.
+  std::size_t size() const { return objects_.size(); }
+  /// Bytes that the pickle took.
+  std::size_t size_bytes() const { return size_bytes_; }
+
+ private:
+  friend class PickleReader;
+  std::vector<Object> objects_;
+  std::deque<std::string> names_;  // of globals put together from two texts; never moved
+  Ref root_ = 0;
+  std::size_t size_bytes_ = 0;
+};
+
+/// "dict", "list", ...: what an object is, for errors.
+std::string_view pickle_kind_name(Pickle::Kind kind);
+
+}  // namespace lowbank

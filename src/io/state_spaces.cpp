@@ -1,0 +1,73 @@
+#include "io/state_spaces.h"
+
+#include <cstdint>
+
+#include <nlohmann/json.hpp>
+
+#include "io/config_reader.h"
+
+namespace lowbank {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr std::int64_t kMaxSsmSize = std::int64_t{1} << 24;
+
+}  // namespace
+
+bool is_state_spaces_config(const Json& config) {
+  return config.is_object() && !config.contains("model_type") && config.contains("d_model") &&
+         config.contains("n_layer");
+}
+
+Json state_spaces_to_hugging_face(const Json& config, const std::string& source) {
+  const ConfigReader reader(config, source);
+  const auto size = [&](const ConfigReader& group, const char* key, std::int64_t otherwise) {
+    return group.integer(key, otherwise, 1, kMaxSsmSize);
+  };
+  if (!reader.flag("rms_norm", true)) reader.refuse("rms_norm", "true");
+  for (const auto* key : {"attn_layer_idx", "attn_cfg"}) {
+    if (reader.has(key) && !config[key].empty()) reader.refuse(key, "empty: no attention layers");
+  }
+  if (reader.has("d_intermediate") && config["d_intermediate"] != 0) {
+    reader.refuse("d_intermediate", "0: no MLP layers");
+  }
+  const ConfigReader ssm = reader.group("ssm_cfg");
+  if (ssm.text("layer", "Mamba1") != "Mamba1") ssm.refuse("layer", "Mamba1");
+  const std::int64_t hidden = size(reader, "d_model", 2560);
+  const std::int64_t expand = size(ssm, "expand", 2);
+  const std::int64_t multiple = size(reader, "pad_vocab_size_multiple", 8);
+  const std::int64_t vocab = size(reader, "vocab_size", 50277);
+  Json out = {{"architectures", {"MambaForCausalLM"}},
+              {"bos_token_id", 0},
+              {"conv_kernel", size(ssm, "d_conv", 4)},
+              {"eos_token_id", 0},
+              {"expand", expand},
+              {"hidden_act", "silu"},
+              {"hidden_size", hidden},
+              {"initializer_range", 0.1},
+              {"intermediate_size", expand * hidden},
+              {"layer_norm_epsilon", reader.positive("norm_epsilon", 1e-5)},
+              {"model_type", "mamba"},
+              {"num_hidden_layers", size(reader, "n_layer", 64)},
+              {"pad_token_id", 0},
+              {"residual_in_fp32", reader.flag("residual_in_fp32", true)},
+              {"state_size", size(ssm, "d_state", 16)},
+              {"tie_word_embeddings", reader.flag("tie_embeddings", true)},
+              {"time_step_rank", (hidden + 15) / 16},
+              {"use_bias", ssm.flag("bias", false)},
+              {"use_cache", true},
+              {"use_conv_bias", ssm.flag("conv_bias", true)},
+              {"vocab_size", (vocab + multiple - 1) / multiple * multiple}};
+  const auto rank = config.find("ssm_cfg");
+  const bool names_rank = rank != config.end() && rank->is_object() && rank->contains("dt_rank") &&
+                          (*rank)["dt_rank"] != "auto";
+  if (names_rank) out["time_step_rank"] = size(ssm, "dt_rank", 1);
+  return out;
+}
+
+std::string state_spaces_name(const std::string& name) {
+  return name == "backbone.embedding.weight" ? "backbone.embeddings.weight" : name;
+}
+
+}  // namespace lowbank

@@ -1,0 +1,25 @@
+#pragma once
+
+#include <string>
+
+#include <nlohmann/json_fwd.hpp>
+
+namespace lowbank {
+
+/// True for the config.json of the original state-spaces/mamba release (d_model, n_layer).
+bool is_state_spaces_config(const nlohmann::ordered_json& config);
+
+/// Hugging Face's config.json (transformers 4.57, MambaForCausalLM) for such a model.
+///
+/// Source:  state-spaces/mamba mamba_ssm/models/config_mamba.py, modules/mamba_simple.py
+/// (defaults);
+///          transformers convert_mamba_ssm_checkpoint_to_pytorch.py.
+/// Errors: ConfigError naming the key for what changes the result and is not supported (Mamba-2,
+/// attention layers, LayerNorm).
+nlohmann::ordered_json state_spaces_to_hugging_face(const nlohmann::ordered_json& config,
+                                                    const std::string& source);
+
+/// The Hugging Face name of a parameter of such a model.
+std::string state_spaces_name(const std::string& name);
+
+}  // namespace lowbank

@@ -1,0 +1,406 @@
+#include "io/torch_file.h"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <map>
+#include <optional>
+#include <set>
+#include <string_view>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "core/error.h"
+#include "core/text.h"
+#include "io/pickle.h"
+#include "io/zip_file.h"
+
+namespace lowbank {
+namespace {
+
+using Kind = Pickle::Kind;
+using Object = Pickle::Object;
+
+constexpr std::string_view kZipMagic = "PK\x03\x04";
+// torch.serialization.MAGIC_NUMBER, 0x1950a86a20f9469cfc6c, as the pickle of protocol 2 has it.
+constexpr std::string_view kLegacyMagic =
+    "\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.";
+constexpr std::size_t kMaxTensorDimensions = 64;
+constexpr std::uint64_t kSmallTensorBytes = std::uint64_t{1} << 20;
+
+struct TorchType {
+  std::string_view storage;  // class of a typed storage; "" where torch has none
+  std::string_view dtype;
+  ElementType type;
+};
+constexpr std::array<TorchType, 16> kTorchTypes = {
+    {{"FloatStorage", "float32", ElementType::kF32},
+     {"DoubleStorage", "float64", ElementType::kF64},
+     {"HalfStorage", "float16", ElementType::kF16},
+     {"BFloat16Storage", "bfloat16", ElementType::kBf16},
+     {"LongStorage", "int64", ElementType::kI64},
+     {"IntStorage", "int32", ElementType::kI32},
+     {"ShortStorage", "int16", ElementType::kI16},
+     {"CharStorage", "int8", ElementType::kI8},
+     {"ByteStorage", "uint8", ElementType::kU8},
+     {"BoolStorage", "bool", ElementType::kBool},
+     {"ComplexFloatStorage", "complex64", ElementType::kC64},
+     {"", "uint16", ElementType::kU16},
+     {"", "uint32", ElementType::kU32},
+     {"", "uint64", ElementType::kU64},
+     {"", "float8_e4m3fn", ElementType::kF8E4m3},
+     {"", "float8_e5m2", ElementType::kF8E5m2}}};
+
+bool starts_with(std::span<const std::byte> bytes, std::string_view magic) {
+  return bytes.size() >= magic.size() && std::memcmp(bytes.data(), magic.data(), magic.size()) == 0;
+}
+
+std::string_view last_part(std::string_view name) { return name.substr(name.rfind('.') + 1); }
+
+}  // namespace
+
+/// Finds the tensors in the pickles of one file.
+class TorchFileReader {
+ public:
+  explicit TorchFileReader(TorchFile& file) : file_(file), path_(file.path()) {}
+
+  void read_zip();
+  void read_legacy();
+
+ private:
+  /// What a persistent id names: a storage's key and type.
+  struct StorageId {
+    std::string_view key;
+    std::string_view type;  // last part of the class name
+    std::uint64_t count = 0;
+  };
+
+  [[noreturn]] void refuse(const std::string& what) const { throw IoError(path_ + ": " + what); }
+  const Object& at(Pickle::Ref ref) const { return (*pickle_)[ref]; }
+  const Object& item(const Object& object, std::size_t i) const { return at(object.items[i]); }
+
+  std::optional<StorageId> storage_id(const Object& object) const;
+  const Object* tensor_call(const Object& object) const;
+  std::int64_t whole(const Object& object, const std::string& where) const;
+  std::vector<std::int64_t> wholes(const Object& object, const std::string& where) const;
+  void add_tensor(const std::string& name, const Object& call);
+  std::size_t add_tensors(const Object& dict, const std::string& prefix);
+  void add_state_dict();
+
+  TorchFile& file_;
+  const std::string& path_;
+  const Pickle* pickle_ = nullptr;
+  std::map<std::string, std::span<const std::byte>, std::less<>> storages_;  // by key
+  std::vector<TensorEntry> entries_;
+};
+
+// ("storage", class, key, location, count[, view])
+std::optional<TorchFileReader::StorageId> TorchFileReader::storage_id(const Object& object) const {
+  if (object.kind != Kind::kPersistent) return std::nullopt;
+  const Object& id = item(object, 0);
+  if (id.kind != Kind::kTuple || id.items.size() < 5) return std::nullopt;
+  const Object& tag = item(id, 0);
+  const Object& type = item(id, 1);
+  const Object& key = item(id, 2);
+  const Object& count = item(id, 4);
+  if (tag.kind != Kind::kText || tag.text != "storage" || type.kind != Kind::kGlobal ||
+      key.kind != Kind::kText || count.kind != Kind::kInt || count.whole < 0) {
+    return std::nullopt;
+  }
+  return StorageId{.key = key.text,
+                   .type = last_part(type.text),
+                   .count = static_cast<std::uint64_t>(count.whole)};
+}
+
+// The call that makes the tensor which this object is (a parameter wraps one); nullptr if none.
+const Object* TorchFileReader::tensor_call(const Object& object) const {
+  if (object.kind != Kind::kCall) return nullptr;
+  const Object& callable = item(object, 0);
+  const Object& arguments = item(object, 1);
+  if (arguments.kind != Kind::kTuple) return nullptr;
+  if (callable.text == "torch._utils._rebuild_parameter" && !arguments.items.empty()) {
+    const Object& inner = item(arguments, 0);
+    const bool is_tensor = inner.kind == Kind::kCall &&
+                           item(inner, 0).text.starts_with("torch._utils._rebuild_tensor");
+    return is_tensor ? &inner : nullptr;
+  }
+  return callable.text.starts_with("torch._utils._rebuild_tensor") ? &object : nullptr;
+}
+
+std::int64_t TorchFileReader::whole(const Object& object, const std::string& where) const {
+  if (object.kind != Kind::kInt) {
+    refuse(fmt::format("{} wants a whole number; got a {}", where, pickle_kind_name(object.kind)));
+  }
+  return object.whole;
+}
+
+std::vector<std::int64_t> TorchFileReader::wholes(const Object& object,
+                                                  const std::string& where) const {
+  // torch.Size((2, 3)) is a call with a tuple in its arguments.
+  const Object* tuple = &object;
+  if (object.kind == Kind::kCall && item(object, 0).text == "torch.Size" &&
+      item(object, 1).items.size() == 1) {
+    tuple = &item(item(object, 1), 0);
+  }
+  if (tuple->kind != Kind::kTuple || tuple->items.size() > kMaxTensorDimensions) {
+    refuse(fmt::format("{} wants a tuple of at most {} numbers", where, kMaxTensorDimensions));
+  }
+  std::vector<std::int64_t> out;
+  for (const auto ref : tuple->items) out.push_back(whole(at(ref), where));
+  return out;
+}
+
+void TorchFileReader::add_tensor(const std::string& name, const Object& call) {
+  const std::string where = fmt::format("tensor '{}'", name);
+  const Object& arguments = item(call, 1);
+  if (arguments.kind != Kind::kTuple || arguments.items.size() < 4) {
+    refuse(where + " is damaged: its builder wants storage, offset, size and stride");
+  }
+  const auto id = storage_id(item(arguments, 0));
+  if (!id) refuse(where + " has no storage");
+  // _rebuild_tensor_v3 puts the dtype behind five more arguments.
+  const bool names_dtype = arguments.items.size() > 6 && item(arguments, 6).kind == Kind::kGlobal;
+  const std::string_view type_name = names_dtype ? last_part(item(arguments, 6).text) : id->type;
+  const auto* const type =
+      std::find_if(kTorchTypes.begin(), kTorchTypes.end(), [&](const TorchType& known) {
+        return names_dtype ? known.dtype == type_name
+                           : known.storage == type_name && !known.storage.empty();
+      });
+  if (type == kTorchTypes.end()) {
+    refuse(fmt::format("{} is of type {}, which Lowbank does not read", where, type_name));
+  }
+  TensorEntry entry = {
+      .name = name, .type = type->type, .shape = wholes(item(arguments, 2), where + ": size")};
+  TorchFile::View view;
+  view.strides = wholes(item(arguments, 3), where + ": stride");
+  const auto offset = whole(item(arguments, 1), where + ": offset");
+  const auto size = tensor_bytes(entry.type, entry.shape);
+  if (!size || view.strides.size() != entry.shape.size() || offset < 0 ||
+      std::any_of(view.strides.begin(), view.strides.end(), [](auto s) { return s < 0; })) {
+    refuse(fmt::format("{} has the impossible shape [{}], strides [{}], offset {}", where,
+                       fmt::join(entry.shape, ", "), fmt::join(view.strides, ", "), offset));
+  }
+  entry.size_bytes = *size;
+  view.offset = static_cast<std::uint64_t>(offset);
+
+  const auto storage = storages_.find(id->key);
+  if (storage == storages_.end()) {
+    refuse(fmt::format("{} lies in storage '{}', which the file does not hold", where, id->key));
+  }
+  view.storage = storage->second;
+  // The last element that is touched must lie inside.
+  const auto element_bytes = static_cast<std::uint64_t>(block_bytes(entry.type));
+  std::uint64_t last = view.offset;
+  std::int64_t dense_stride = 1;
+  view.is_contiguous = true;
+  bool fits = true;
+  for (std::size_t d = entry.shape.size(); d-- > 0;) {
+    if (entry.shape[d] == 0) continue;
+    std::uint64_t reach = 0;
+    fits = fits &&
+           !__builtin_mul_overflow(static_cast<std::uint64_t>(entry.shape[d] - 1),
+                                   static_cast<std::uint64_t>(view.strides[d]), &reach) &&
+           !__builtin_add_overflow(last, reach, &last);
+    if (entry.shape[d] != 1 && view.strides[d] != dense_stride) view.is_contiguous = false;
+    dense_stride *= entry.shape[d];  // cannot overflow: tensor_bytes() went through
+  }
+  if (entry.size_bytes > 0 && (!fits || last >= view.storage.size() / element_bytes)) {
+    refuse(fmt::format("{} reaches to element {} of storage '{}', which has {} bytes", where, last,
+                       id->key, view.storage.size()));
+  }
+  if (entry.size_bytes >
+      std::max<std::uint64_t>(file_.mapping_->bytes().size(), kSmallTensorBytes)) {
+    refuse(fmt::format("{} [{}] claims {} bytes, more than the whole file", where,
+                       fmt::join(entry.shape, ", "), entry.size_bytes));
+  }
+  entries_.push_back(std::move(entry));
+  file_.views_.push_back(std::move(view));
+}
+
+// Tensors right below a dict; returns how many.
+std::size_t TorchFileReader::add_tensors(const Object& dict, const std::string& prefix) {
+  std::size_t count = 0;
+  std::set<std::string_view> seen;
+  const std::size_t first = dict.kind == Kind::kCall ? 2 : 0;
+  for (std::size_t i = first; i + 1 < dict.items.size(); i += 2) {
+    const Object& key = item(dict, i);
+    if (key.kind != Kind::kText) continue;
+    if (const Object* const call = tensor_call(item(dict, i + 1))) {
+      if (find_invalid_utf8(key.text) != std::string_view::npos) {
+        refuse("the name of a tensor is not UTF-8");
+      }
+      if (!seen.insert(key.text).second) {
+        refuse(fmt::format("holds two tensors '{}'", key.text));
+      }
+      add_tensor(prefix + std::string(key.text), *call);
+      ++count;
+    }
+  }
+  return count;
+}
+
+void TorchFileReader::add_state_dict() {
+  const Object& root = pickle_->root();
+  const auto is_dict = [&](const Object& object) {
+    return object.kind == Kind::kDict ||
+           (object.kind == Kind::kCall && item(object, 0).text.starts_with("collections."));
+  };
+  if (!is_dict(root)) {
+    refuse(fmt::format("holds a {}, not a state dict (torch.save(model.state_dict(), ...))",
+                       pickle_kind_name(root.kind)));
+  }
+  if (add_tensors(root, "") > 0) return;
+  const std::size_t first = root.kind == Kind::kCall ? 2 : 0;
+  std::vector<std::string> keys;
+  for (std::size_t i = first; i + 1 < root.items.size(); i += 2) {
+    const Object& key = item(root, i);
+    if (key.kind != Kind::kText) continue;
+    const bool may_wrap = key.text == "state_dict" || key.text == "model" || key.text == "module";
+    if (may_wrap && is_dict(item(root, i + 1)) && add_tensors(item(root, i + 1), "") > 0) return;
+    if (keys.size() < 10) keys.emplace_back(key.text.substr(0, 40));
+  }
+  if (root.items.size() <= first) return;  // an empty state dict
+  refuse(
+      fmt::format("has no tensors at its top nor under state_dict, model or module; its keys: {}",
+                  fmt::join(keys, ", ")));
+}
+
+void TorchFileReader::read_zip() {
+  const ZipFile zip(file_.mapping_);
+  const std::pair<const std::string, std::span<const std::byte>>* pickle_entry = nullptr;
+  for (const auto& entry : zip.entries()) {
+    const bool is_pickle = entry.first.ends_with("/data.pkl") &&
+                           std::count(entry.first.begin(), entry.first.end(), '/') == 1;
+    if (!is_pickle) continue;
+    if (pickle_entry != nullptr) refuse("is a zip archive with more than one data.pkl");
+    pickle_entry = &entry;
+  }
+  if (pickle_entry == nullptr) refuse("is a zip archive, but not one of torch.save (no data.pkl)");
+  const std::string folder =
+      pickle_entry->first.substr(0, pickle_entry->first.size() - std::string("data.pkl").size());
+  if (const auto order = zip.entries().find(folder + "byteorder"); order != zip.entries().end()) {
+    const std::string_view text(reinterpret_cast<const char*>(order->second.data()),
+                                order->second.size());
+    if (text != "little") refuse("was written on a big-endian machine; only little-endian is read");
+  }
+  for (const auto& [name, bytes] : zip.entries()) {
+    if (name.starts_with(folder + "data/")) {
+      storages_.emplace(name.substr(folder.size() + 5), bytes);
+    }
+  }
+  const Pickle pickle(pickle_entry->second, path_ + ": " + pickle_entry->first);
+  pickle_ = &pickle;
+  add_state_dict();
+  file_.set_entries(std::move(entries_));
+}
+
+// Pickles of the magic number, the protocol, the system, the object, the list of storage keys; then
+// the storages in that order, each with its number of elements in front.
+void TorchFileReader::read_legacy() {
+  auto rest = file_.mapping_->bytes().subspan(kLegacyMagic.size());
+  const auto next = [&](const char* what) {
+    Pickle pickle(rest, fmt::format("{}: {}", path_, what));
+    rest = rest.subspan(pickle.size_bytes());
+    return pickle;
+  };
+  const Pickle protocol = next("protocol");
+  if (protocol.root().kind != Kind::kInt || protocol.root().whole != 1001) {
+    refuse("is a torch stream of an unknown protocol (1001 is read)");
+  }
+  const Pickle system = next("system");
+  const auto& facts = system.root().items;
+  for (std::size_t i = 0; i + 1 < facts.size(); i += 2) {
+    if (system[facts[i]].text == "little_endian" && system[facts[i + 1]].whole == 0) {
+      refuse("was written on a big-endian machine; only little-endian is read");
+    }
+  }
+  const Pickle pickle = next("object");
+  pickle_ = &pickle;
+  // The width of a storage's elements is known only from the tensors that use it.
+  std::map<std::string_view, std::pair<std::uint64_t, std::uint64_t>> sizes;  // count, width
+  for (Pickle::Ref ref = 0; ref < pickle.size(); ++ref) {
+    const auto id = storage_id(pickle[ref]);
+    if (!id) continue;
+    const auto* const type =
+        std::find_if(kTorchTypes.begin(), kTorchTypes.end(), [&](const TorchType& known) {
+          return known.storage == id->type && !known.storage.empty();
+        });
+    // Untyped storages count bytes.
+    const std::uint64_t width = id->type == "UntypedStorage" ? 1
+                                : type == kTorchTypes.end()
+                                    ? 0
+                                    : static_cast<std::uint64_t>(block_bytes(type->type));
+    sizes[id->key] = {id->count, width};
+  }
+  const Pickle keys = next("storage keys");
+  if (keys.root().kind != Kind::kList) refuse("has no list of storage keys");
+  for (const auto ref : keys.root().items) {
+    const std::string key(keys[ref].text);
+    const auto size = sizes.find(key);
+    if (keys[ref].kind != Kind::kText || size == sizes.end() || size->second.second == 0) {
+      refuse(fmt::format("storage '{}' belongs to no tensor of a known type", key));
+    }
+    std::uint64_t count = 0, num_bytes = 0;
+    if (rest.size() < sizeof count) refuse(fmt::format("is cut off before storage '{}'", key));
+    std::memcpy(&count, rest.data(), sizeof count);
+    rest = rest.subspan(sizeof count);
+    if (count != size->second.first ||
+        __builtin_mul_overflow(count, size->second.second, &num_bytes) || num_bytes > rest.size()) {
+      refuse(
+          fmt::format("storage '{}' of {} elements (announced: {}) does not fit into the {} "
+                      "bytes that are left: the file is cut off or damaged",
+                      key, count, size->second.first, rest.size()));
+    }
+    storages_.emplace(key, rest.first(static_cast<std::size_t>(num_bytes)));
+    rest = rest.subspan(static_cast<std::size_t>(num_bytes));
+  }
+  add_state_dict();
+  file_.set_entries(std::move(entries_));
+}
+
+bool looks_like_torch_file(std::span<const std::byte> head) {
+  return starts_with(head, kZipMagic) || starts_with(head, kLegacyMagic);
+}
+
+std::shared_ptr<const TorchFile> TorchFile::open(const std::string& path) {
+  std::shared_ptr<TorchFile> file(new TorchFile(path));
+  file->mapping_ = MappedFile::open(path);
+  TorchFileReader reader(*file);
+  if (starts_with(file->mapping_->bytes(), kZipMagic)) {
+    reader.read_zip();
+  } else if (starts_with(file->mapping_->bytes(), kLegacyMagic)) {
+    reader.read_legacy();
+  } else {
+    throw IoError(path + ": is no file of torch.save (neither a zip archive nor its older form)");
+  }
+  return file;
+}
+
+std::span<const std::byte> TorchFile::bytes(const TensorEntry& entry,
+                                            std::vector<std::byte>& scratch) const {
+  const View& view = views_[static_cast<std::size_t>(&entry - entries().data())];
+  const auto width = static_cast<std::size_t>(block_bytes(entry.type));
+  const auto size = static_cast<std::size_t>(entry.size_bytes);
+  if (size == 0) return {};
+  if (view.is_contiguous) {
+    return view.storage.subspan(static_cast<std::size_t>(view.offset) * width, size);
+  }
+  scratch.resize(size);
+  const std::size_t rank = entry.shape.size();
+  std::vector<std::int64_t> index(rank, 0);
+  auto from = static_cast<std::int64_t>(view.offset);
+  for (std::size_t to = 0; to < size; to += width) {
+    std::memcpy(&scratch[to], &view.storage[static_cast<std::size_t>(from) * width], width);
+    // Steps to the next element like the wheels of a counter, the last dimension fastest.
+    for (std::size_t d = rank; d-- > 0;) {
+      from += view.strides[d];
+      if (++index[d] < entry.shape[d]) break;
+      from -= view.strides[d] * entry.shape[d];
+      index[d] = 0;
+    }
+  }
+  return scratch;
+}
+
+}  // namespace lowbank

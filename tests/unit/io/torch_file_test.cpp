@@ -1,0 +1,231 @@
+#include "io/torch_file.h"
+
+#include <cstring>
+#include <filesystem>
+#include <random>
+
+#include <gmock/gmock.h>
+
+#include "core/error.h"
+#include "core/text.h"
+#include "error_text.h"
+#include "io/pickle.h"
+#include "io/safetensors.h"
+#include "io/zip_file.h"
+#include "temp_folder.h"
+
+namespace lowbank {
+namespace {
+
+using testing::error_text;
+using ::testing::HasSubstr;
+
+constexpr const char* kTorchFixtureVersion = "1";
+const std::string kTorchFixtures = LOWBANK_SOURCE_DIR "/tests/parity/fixtures/torch_file/";
+
+class TorchFileTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    expected_ = SafetensorsFile::open(kTorchFixtures + "expected.safetensors");
+    ASSERT_EQ(expected_->metadata().at("fixture_version"), kTorchFixtureVersion)
+        << "run tests/parity/make_torch_file_fixture.py";
+  }
+  void expect_tensors(const std::string& name) {
+    const auto file = TorchFile::open(kTorchFixtures + name);
+    for (const auto& entry : file->entries()) {
+      const auto* const want = expected_->find(entry.name);
+      ASSERT_NE(want, nullptr) << entry.name;
+      EXPECT_EQ(entry.type, want->type) << entry.name;
+      EXPECT_EQ(entry.shape, want->shape) << entry.name;
+      std::vector<std::byte> scratch;
+      EXPECT_TRUE(std::ranges::equal(file->bytes(entry, scratch), expected_->bytes(*want)))
+          << name << ": " << entry.name;
+    }
+  }
+  std::string refusal(const std::string& name) {
+    return error_text<IoError>([&] { TorchFile::open(kTorchFixtures + name); });
+  }
+  std::string refusal_of_bytes(const std::string& bytes) {
+    const auto path = folder_.file("f.bin", bytes);
+    return error_text<IoError>([&] { TorchFile::open(path); });
+  }
+
+  testing::TempFolder folder_;
+  std::shared_ptr<const SafetensorsFile> expected_;
+};
+
+TEST_F(TorchFileTest, EveryTypeAndViewOfTheZipFormHasItsValues) {
+  expect_tensors("zip.bin");
+  EXPECT_EQ(TorchFile::open(kTorchFixtures + "zip.bin")->entries().size(),
+            expected_->entries().size());
+  expect_tensors("ordered.bin");
+  EXPECT_EQ(TorchFile::open(kTorchFixtures + "ordered.bin")->entries().size(), 21u);
+}
+
+TEST_F(TorchFileTest, EveryTypeAndViewOfTheLegacyFormHasItsValues) {
+  expect_tensors("legacy.bin");
+  EXPECT_EQ(TorchFile::open(kTorchFixtures + "legacy.bin")->entries().size(), 21u);
+}
+
+TEST_F(TorchFileTest, AStateDictInsideATrainingCheckpointIsFoundWhateverTheProtocol) {
+  for (const auto* name :
+       {"nested_p2.bin", "nested_p3.bin", "nested_p4.bin", "nested_p5.bin", "nested_legacy.bin"}) {
+    const auto file = open_archive(kTorchFixtures + name);
+    ASSERT_EQ(file->entries().size(), 3u) << name;
+    std::vector<std::byte> scratch;
+    const auto a = file->bytes(*file->find("a.weight"), scratch);
+    const auto b = file->bytes(*file->find("b.weight"), scratch);
+    EXPECT_EQ(a.data(), b.data()) << "tied tensors share their storage";
+    EXPECT_EQ(a.size(), 24u);
+    std::int64_t big = 0;
+    std::memcpy(&big, file->bytes(*file->find("big"), scratch).data(), sizeof big);
+    EXPECT_EQ(big, std::int64_t{1} << 62);
+  }
+}
+
+TEST_F(TorchFileTest, APickleThatCallsSomethingIsRefusedAndNothingRuns) {
+  std::filesystem::remove("/tmp/lowbank_pickle_was_run");
+  for (const auto* name : {"hostile_system.bin", "hostile_system_legacy.bin"}) {
+    EXPECT_THAT(refusal(name), ::testing::AllOf(HasSubstr("asks for posix.system"),
+                                                HasSubstr("nothing was run"), HasSubstr("byte ")));
+  }
+  EXPECT_FALSE(std::filesystem::exists("/tmp/lowbank_pickle_was_run"));
+}
+
+TEST_F(TorchFileTest, SharedObjectsStaySharedAndDeepOnesStayFlat) {
+  EXPECT_EQ(TorchFile::open(kTorchFixtures + "laughs.bin")->entries().size(), 1u);
+  EXPECT_THAT(refusal("hostile_deep.bin"), HasSubstr("holds a list, not a state dict"));
+}
+
+TEST_F(TorchFileTest, WhatIsNoStateDictIsNamed) {
+  EXPECT_THAT(refusal("no_tensors.bin"), HasSubstr("its keys: a, b"));
+  EXPECT_THAT(refusal("list.bin"), HasSubstr("holds a list, not a state dict"));
+  EXPECT_THAT(refusal("hostile_type.bin"), HasSubstr("'a' is of type ComplexDoubleStorage"));
+  EXPECT_THAT(refusal("hostile_quantized.bin"), HasSubstr("_rebuild_qtensor"));
+  EXPECT_THAT(refusal("hostile_script.bin"), HasSubstr("is compressed"));  // a TorchScript program
+  EXPECT_THAT(refusal("hostile_expanded.bin"), HasSubstr("more than the whole file"));
+  EXPECT_THAT(refusal("hostile_compressed.bin"), HasSubstr("'archive/data.pkl' is compressed"));
+  EXPECT_THAT(refusal_of_bytes("hello"), HasSubstr("no file of torch.save"));
+}
+
+TEST_F(TorchFileTest, AFileCutAnywhereIsRefused) {
+  for (const auto* name : {"nested_p2.bin", "nested_legacy.bin"}) {
+    const std::string whole = read_bytes(kTorchFixtures + name);
+    for (std::size_t size = 0; size < whole.size(); ++size) {
+      EXPECT_NE(refusal_of_bytes(whole.substr(0, size)), "no error") << name << " " << size;
+    }
+  }
+}
+
+// Not a search for crashes (fuzz/ does that): every single byte of the headers matters or is
+// harmless, and none leads out of the file.
+TEST_F(TorchFileTest, ADamagedByteIsAnErrorOrAnotherValueAndNothingElse) {
+  for (const auto* name : {"nested_p2.bin", "legacy.bin"}) {
+    const std::string whole = read_bytes(kTorchFixtures + name);
+    for (std::size_t i = 0; i < whole.size(); ++i) {
+      std::string bytes = whole;
+      bytes[i] = static_cast<char>(bytes[i] ^ 0x55);
+      const auto path = folder_.file("f.bin", bytes);
+      try {
+        const auto file = TorchFile::open(path);
+        std::vector<std::byte> scratch;
+        for (const auto& entry : file->entries()) {
+          EXPECT_EQ(file->bytes(entry, scratch).size(), entry.size_bytes);
+        }
+      } catch (const IoError&) {
+      }
+    }
+  }
+}
+
+class PickleTest : public ::testing::Test {
+ protected:
+  std::string refusal(const std::string& text) {
+    bytes_ = text;
+    return error_text<IoError>([&] { Pickle(std::as_bytes(std::span(bytes_)), "p"); });
+  }
+  std::string bytes_;
+};
+
+TEST_F(PickleTest, ProgramsThatMakeNoSenseAreRefused) {
+  EXPECT_THAT(refusal(""), HasSubstr("cut off"));
+  EXPECT_THAT(refusal("."), HasSubstr("empty stack"));
+  EXPECT_THAT(refusal("(."), HasSubstr("takes a mark"));
+  EXPECT_THAT(refusal("\x80\x06N."), HasSubstr("protocol 6"));
+  EXPECT_THAT(refusal("h\x05."), HasSubstr("asks for object 5"));
+  EXPECT_THAT(refusal("}K\x01K\x02K\x03s."), HasSubstr("puts items into a int"));
+  EXPECT_THAT(refusal("}(K\x01u."), HasSubstr("a key without a value"));
+  EXPECT_THAT(refusal("K\x01K\x02R."), HasSubstr("calls a int"));
+  EXPECT_THAT(refusal("X\xFF\xFF\xFF\xFFzz"), HasSubstr("cut off"));
+  EXPECT_THAT(refusal("\x82\x01."), HasSubstr("opcode 0x82"));
+  EXPECT_THAT(refusal("cbuiltins\neval\n."), HasSubstr("builtins.eval"));
+  EXPECT_THAT(refusal("\x8C\x02os\x8C\x06system\x93."), HasSubstr("os.system"));
+  EXPECT_THAT(refusal("ios\nsystem\n(."), HasSubstr("opcode 0x69"));
+}
+
+TEST_F(PickleTest, PlainValuesOfOldProtocolsAreRead) {
+  bytes_ = "(dS'a'\nI-3\nsVb\nF1.5\nsS\"c\"\nL12L\nsI01\nN\x88s.";
+  EXPECT_THAT(refusal(bytes_), HasSubstr("puts items into"));  // one value too many below the pair
+  bytes_ = "(dS'a'\nI-3\nsVb\nF1.5\nsS\"c\"\nL12L\ns.";
+  const Pickle pickle(std::as_bytes(std::span(bytes_)), "p");
+  const auto& items = pickle.root().items;
+  ASSERT_EQ(items.size(), 6u);
+  EXPECT_EQ(pickle[items[0]].text, "a");
+  EXPECT_EQ(pickle[items[1]].whole, -3);
+  EXPECT_EQ(pickle[items[3]].real, 1.5);
+  EXPECT_EQ(pickle[items[5]].whole, 12);
+  EXPECT_EQ(pickle.size_bytes(), bytes_.size());
+}
+
+class ZipFileTest : public TorchFileTest {
+ protected:
+  void SetUp() override { whole_ = read_bytes(kTorchFixtures + "nested_p2.bin"); }
+  std::string refusal_with(std::size_t at, const std::string& bytes) {
+    std::string changed = whole_;
+    changed.replace(at, bytes.size(), bytes);
+    const auto file = MappedFile::open(folder_.file("f.zip", changed));
+    return error_text<IoError>([&] { ZipFile zip(file); });
+  }
+  /// Place of the n-th record that begins so.
+  std::size_t find(const std::string& signature, int n = 0) const {
+    std::size_t at = whole_.find(signature);
+    while (n-- > 0) at = whole_.find(signature, at + 1);
+    return at;
+  }
+  const std::string kCentral = "PK\x01\x02", kEnd = "PK\x05\x06", kLocal = "PK\x03\x04";
+  std::string whole_;
+};
+
+TEST_F(ZipFileTest, EntriesAreViewsOfTheFile) {
+  const auto mapped = MappedFile::open(kTorchFixtures + "nested_p2.bin");
+  const ZipFile zip(mapped);
+  const auto& version = zip.entries().at("nested_p2/version");
+  EXPECT_EQ(std::string(reinterpret_cast<const char*>(version.data()), version.size()), "3\n");
+  EXPECT_GE(version.data(), mapped->bytes().data());
+}
+
+TEST_F(ZipFileTest, RecordsThatLieAreNamed) {
+  const auto first = find(kCentral), second = find(kCentral, 1);
+  EXPECT_THAT(refusal_with(first, "XX"), HasSubstr("directory is damaged"));
+  EXPECT_THAT(refusal_with(first + 8, "\x01"), HasSubstr("is encrypted"));
+  EXPECT_THAT(refusal_with(first + 10, "\x08"), HasSubstr("is compressed"));
+  EXPECT_THAT(refusal_with(first + 20, std::string("\xF0\xFF\xFF\x7F\xF0\xFF\xFF\x7F", 8)),
+              HasSubstr("beyond its end"));
+  EXPECT_THAT(refusal_with(first + 46, "../nested"), HasSubstr("leads out of the archive"));
+  EXPECT_THAT(refusal_with(first + 46, "x"), HasSubstr("another name in its own header"));
+  EXPECT_THAT(refusal_with(second + 42, whole_.substr(first + 42, 4)),
+              HasSubstr("another name in its own header"));
+  EXPECT_THAT(refusal_with(first + 42, std::string("\xFF\xFF\xFF\x7F", 4)),
+              HasSubstr("beyond its end"));
+  EXPECT_THAT(refusal_with(find(kEnd), "XX"), HasSubstr("no directory at its end"));
+}
+
+TEST_F(ZipFileTest, EntriesThatOverlapAreRefused) {
+  // The first entry grows over the second one's header.
+  const auto first = find(kCentral);
+  EXPECT_THAT(refusal_with(first + 20, std::string("\x00\x03\x00\x00\x00\x03\x00\x00", 8)),
+              HasSubstr("overlap"));
+}
+
+}  // namespace
+}  // namespace lowbank
