@@ -1,0 +1,13 @@
+#include "archive_fuzz.h"
+#include "fuzz_file.h"
+#include "io/safetensors.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  using namespace lowbank;
+  const fuzz::FuzzFile file(data, size);
+  try {
+    fuzz::read_all(*SafetensorsFile::open(file.path()));
+  } catch (const Error&) {
+  }
+  return 0;
+}

@@ -1,0 +1,14 @@
+#include "core/error.h"
+#include "fuzz_file.h"
+#include "pim/workload.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  using namespace lowbank;
+  try {
+    const auto workload =
+        workload_from_json(std::string(reinterpret_cast<const char*>(data), size), "fuzz");
+    workload_from_json(workload_to_json(workload), "written again");
+  } catch (const Error&) {
+  }
+  return 0;
+}
