@@ -5,7 +5,7 @@
 add_library(lowbank_flags INTERFACE)
 # GCC 12 sees overlapping copies in "text" + std::string where there are none (GCC bug 105651).
 target_compile_options(lowbank_flags
-                       INTERFACE "$<BUILD_INTERFACE:-Wall;-Wextra;-Wshadow;-Wno-restrict>")
+                       INTERFACE "$<BUILD_INTERFACE:-Wall;-Wextra;-Wshadow;$<$<CXX_COMPILER_ID:GNU>:-Wno-restrict>>")
 if(LOWBANK_WERROR)
   target_compile_options(lowbank_flags INTERFACE $<BUILD_INTERFACE:-Werror>)
 endif()

@@ -1,9 +1,11 @@
 #include "tools/convert_stage.h"
 
-#include <cmath>
+#include <algorithm>
 #include <filesystem>
-#include <list>
+#include <map>
 #include <memory>
+#include <utility>
+#include <vector>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -11,17 +13,17 @@
 #include "config/fingerprint.h"
 #include "core/atomic_file.h"
 #include "core/error.h"
+#include "core/interrupt.h"
 #include "core/json.h"
 #include "core/log.h"
+#include "core/progress.h"
 #include "core/text.h"
-#include "data/tokenizer.h"
+#include "data/tokenizer_files.h"
 #include "io/checkpoint_folder.h"
-#include "io/checkpoint_meta.h"
-#include "io/llama2c.h"
+#include "io/gguf_model.h"
+#include "io/gguf_writer.h"
 #include "io/safetensors.h"
-#include "kernels/runtime.h"
-#include "models/factory.h"
-#include "models/language_model.h"
+#include "tools/convert_source.h"
 
 namespace lowbank {
 namespace {
@@ -29,166 +31,246 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
-HistoryEntry history_entry(ConvertConfig config) {
-  return {.stage = "convert",
-          .settings_hash = stage_fingerprint(config, Json::object()).value("settings", ""),
-          .version = version()};
+constexpr std::size_t kMaxListed = 20;
+
+// The type that a tensor gets in a checkpoint folder.
+ElementType folder_type(const ConvertConfig& config, ElementType stored) {
+  if (config.dtype == "f32") return ElementType::kF32;
+  if (config.dtype == "bf16") return ElementType::kBf16;
+  if (config.dtype == "f16") return ElementType::kF16;
+  return is_quantized(stored) ? ElementType::kF32 : stored;
 }
 
-// What transformers 4.57 writes for a LlamaForCausalLM of this shape.
-// Source of the values that a llama2.c file does not hold: karpathy/llama2.c, run.c (rmsnorm adds
-// 1e-5, rotations use the base 10000, silu).
-Json llama_config(const Llama2cConfig& c, std::int64_t bos_id, std::int64_t eos_id) {
-  return {{"architectures", {"LlamaForCausalLM"}},
-          {"attention_bias", false},
-          {"attention_dropout", 0.0},
-          {"bos_token_id", bos_id},
-          {"eos_token_id", eos_id},
-          {"head_dim", c.head_dim()},
-          {"hidden_act", "silu"},
-          {"hidden_size", c.dim},
-          {"initializer_range", 0.02},
-          {"intermediate_size", c.hidden_dim},
-          {"max_position_embeddings", c.max_context},
-          {"mlp_bias", false},
-          {"model_type", "llama"},
-          {"num_attention_heads", c.num_heads},
-          {"num_hidden_layers", c.num_layers},
-          {"num_key_value_heads", c.num_kv_heads},
-          {"pretraining_tp", 1},
-          {"rms_norm_eps", 1e-5},
-          {"rope_scaling", nullptr},
-          {"rope_theta", 10000.0},
-          {"tie_word_embeddings", !c.has_own_head},
-          {"torch_dtype", "float32"},
-          {"use_cache", true},
-          {"vocab_size", c.vocab_size}};
-}
+constexpr std::pair<ElementType, const char*> kTorchNames[] = {{ElementType::kF32, "float32"},
+                                                               {ElementType::kBf16, "bfloat16"},
+                                                               {ElementType::kF16, "float16"},
+                                                               {ElementType::kF64, "float64"}};
 
-void check_finite(const Llama2cTensor& tensor, const std::string& path) {
-  for (std::size_t i = 0; i < tensor.values.size(); ++i) {
-    if (!std::isfinite(tensor.values[i])) {
-      throw IoError(
-          fmt::format("{}: damaged: value {} of {} is {}", path, i, tensor.name, tensor.values[i]));
+/// Counts tensors on the progress line and stops at Ctrl-C, before anything is put into place.
+class TensorProgress {
+ public:
+  explicit TensorProgress(std::size_t total)
+      : bar_("convert", static_cast<std::int64_t>(total), "tensor") {}
+  void next(const std::string& name) {
+    if (interrupt_requested()) {
+      throw Interrupted("stopped; nothing was written: run the same command again");
     }
+    bar_.update(done_++, name);
+  }
+
+ private:
+  ProgressBar bar_;
+  std::int64_t done_ = 0;
+};
+
+/// Tensors cut into files of at most `max_bytes` each (one larger tensor has a file of its own).
+std::vector<std::vector<TensorEntry>> split_shards(std::vector<TensorEntry> tensors,
+                                                   std::int64_t max_bytes) {
+  std::vector<std::vector<TensorEntry>> shards(1);
+  std::uint64_t size = 0;
+  for (auto& tensor : tensors) {
+    if (!shards.back().empty() &&
+        size + tensor.size_bytes > static_cast<std::uint64_t>(max_bytes)) {
+      shards.emplace_back();
+      size = 0;
+    }
+    size += tensor.size_bytes;
+    shards.back().push_back(std::move(tensor));
+  }
+  return shards;
+}
+
+/// model.safetensors, or shards and their index; names and index as transformers writes them.
+void write_weights(const ConvertSource& source, const std::vector<TensorEntry>& tensors,
+                   std::int64_t max_shard_bytes, const CheckpointWriter& writer) {
+  std::map<std::string_view, const MappedTensor*> origins;
+  for (const auto& tensor : source.tensors) origins[tensor.name] = &tensor;
+  const auto shards = split_shards(tensors, max_shard_bytes);
+  TensorProgress progress(tensors.size());
+  Json weight_map = Json::object();
+  std::uint64_t total_size = 0;
+  for (std::size_t i = 0; i < shards.size(); ++i) {
+    const std::string name =
+        shards.size() == 1 ? "model.safetensors"
+                           : fmt::format("model-{:05}-of-{:05}.safetensors", i + 1, shards.size());
+    SafetensorsWriter file(writer.staging_path(name), shards[i]);
+    for (const auto& tensor : file.order()) {
+      progress.next(tensor.name);
+      stream_tensor(*source.archive, *origins.at(tensor.name), tensor.type,
+                    [&](std::span<const std::byte> bytes) { file.write(bytes); });
+      weight_map[tensor.name] = name;
+      total_size += tensor.size_bytes;
+    }
+    file.commit();
+  }
+  if (shards.size() > 1) {
+    write_file(writer.staging_path("model.safetensors.index.json"),
+               dump_json({{"metadata", {{"total_size", total_size}}}, {"weight_map", weight_map}}));
   }
 }
 
-void write_weights(const Llama2cFile& file, const std::string& path) {
-  std::list<std::vector<float>> reordered;  // a list: growing it moves nothing
-  std::vector<TensorToWrite> tensors;
-  for (const auto& tensor : file.tensors()) {
-    auto values = tensor.values;
-    if (tensor.num_rope_heads > 0) {
-      values = reordered.emplace_back(
-          rope_half_split(values, tensor.num_rope_heads, file.config().head_dim()));
-    }
+/// The result's tensors as a checkpoint folder holds them, in the source's order.
+std::vector<TensorEntry> folder_tensors(const ConvertConfig& config, const ConvertSource& source) {
+  std::vector<TensorEntry> tensors;
+  for (const auto& tensor : source.tensors) {
+    const ElementType type = folder_type(config, tensor.entry->type);
     tensors.push_back({.name = tensor.name,
-                       .type = ElementType::kF32,
+                       .type = type,
                        .shape = tensor.shape,
-                       .bytes = std::as_bytes(values)});
+                       .size_bytes = tensor_bytes(type, tensor.shape).value()});
   }
-  write_safetensors(path, std::move(tensors));
+  return tensors;
 }
 
-void report(const std::string& format, std::size_t num_tensors, std::int64_t num_params,
-            std::int64_t num_bytes, const RunDir& out, Metrics& metrics) {
-  metrics = {{"format", format},
-             {"num_tensors", num_tensors},
-             {"num_params", num_params},
-             {"num_bytes", num_bytes}};
-  lowbank::print("{}: {} tensors of a {}, {} parameters, {}", out.path(),
-                 group_digits(static_cast<std::int64_t>(num_tensors)), format,
-                 group_digits(num_params), format_bytes(static_cast<std::uint64_t>(num_bytes)));
+// config.json says what type most of the values have; transformers loads all in that.
+void name_type(Json& config, const std::vector<TensorEntry>& tensors) {
+  std::map<ElementType, std::uint64_t> sizes;
+  for (const auto& tensor : tensors) sizes[tensor.type] += tensor.size_bytes;
+  const auto largest = std::max_element(
+      sizes.begin(), sizes.end(), [](const auto& a, const auto& b) { return a.second < b.second; });
+  for (const auto& [type, name] : kTorchNames) {
+    if (type == largest->first) config[config.contains("dtype") ? "dtype" : "torch_dtype"] = name;
+  }
 }
 
-void convert_llama2c(const ConvertConfig& config, RunDir& out, Metrics& metrics) {
-  const auto file = Llama2cFile::open(config.src);
-  const auto& shape = file->config();
-  std::int64_t num_params = 0;
-  for (const auto& tensor : file->tensors()) {
-    check_finite(tensor, config.src);
-    num_params += static_cast<std::int64_t>(tensor.values.size());
-  }
-  std::string tokenizer_bytes;
-  std::int64_t bos_id = 1, eos_id = 2;  // Llama's
-  if (config.tokenizer.empty()) {
-    warn("no --tokenizer given: commands that read or write text will not work with {}",
-         out.path());
-  } else {
-    const auto tokenizer = open_tokenizer(config.tokenizer);
-    if (tokenizer->vocab_size() != shape.vocab_size) {
-      throw ConfigError(fmt::format(
-          "tokenizer: {} has {} pieces, the vocabulary of {} has {}; they do not belong "
-          "together",
-          config.tokenizer, tokenizer->vocab_size(), config.src, shape.vocab_size));
-    }
-    tokenizer_bytes = read_bytes(config.tokenizer);
-    bos_id = tokenizer->bos_id().value_or(bos_id);
-    eos_id = tokenizer->eos_id().value_or(eos_id);
-  }
-  const HistoryEntry history = history_entry(config);
-  out.begin();
+void write_folder(const ConvertConfig& config, const ConvertSource& source,
+                  const std::vector<TensorEntry>& tensors, RunDir& out) {
+  CheckpointMeta meta = source.meta;
+  ConvertConfig settings = config;  // its fields point into itself
+  meta.history.push_back(
+      {.stage = "convert",
+       .settings_hash = stage_fingerprint(settings, Json::object()).value("settings", ""),
+       .version = version()});
+  Json model = *source.config;
+  name_type(model, tensors);
 
   CheckpointWriter writer(out.path());
-  write_weights(*file, writer.staging_path("model.safetensors"));
-  // llama2.c trains on texts that are set apart by the start token alone, and its program stops at
-  // one: both tokens end a text.
-  write_file(writer.staging_path("generation_config.json"),
-             dump_json({{"bos_token_id", bos_id}, {"eos_token_id", {eos_id, bos_id}}}));
-  if (!tokenizer_bytes.empty()) {
-    write_file(writer.staging_path("tokenizer.model"), tokenizer_bytes);
-    write_file(writer.staging_path("tokenizer_config.json"),
-               dump_json({{"add_bos_token", true},
-                          {"add_eos_token", false},
-                          {"model_max_length", shape.max_context},
-                          {"tokenizer_class", "LlamaTokenizer"}}));
-  }
-  write_checkpoint_meta(
-      writer.staging_folder(),
-      {.base_model = fs::path(config.src).stem().string(), .linears = {}, .history = {history}});
-  write_file(writer.staging_path("config.json"), dump_json(llama_config(shape, bos_id, eos_id)));
+  write_weights(source, tensors, config.max_shard_bytes, writer);
+  for (const auto& [name, content] : source.files) write_file(writer.staging_path(name), content);
+  write_checkpoint_meta(writer.staging_folder(), meta);
+  write_file(writer.staging_path("config.json"), dump_json(model));
+  out.begin();  // only now is an earlier output touched
   writer.publish();
-  report("llama2.c file", file->tensors().size(), num_params,
-         num_params * static_cast<std::int64_t>(sizeof(float)), out, metrics);
 }
 
-void convert_folder(const ConvertConfig& config, RunDir& out, Metrics& metrics) {
-  if (!config.tokenizer.empty()) {
-    throw ConfigError("tokenizer: is for a llama2.c file; a Hugging Face folder brings its own");
+// The type that a tensor gets in a GGUF file.
+ElementType gguf_type(const ConvertConfig& config, const MappedTensor& tensor,
+                      const std::string& name) {
+  if (stays_f32(name, tensor.shape)) return ElementType::kF32;
+  if (config.dtype != "q8_0" && config.dtype != "q4_0") {
+    const ElementType type = folder_type(config, tensor.entry->type);
+    return type == ElementType::kF64 ? ElementType::kF32 : type;
   }
-  const std::string folder = resolve_checkpoint(config.src);
-  // In the type it is stored in: conversion changes no value.
-  auto loaded = load_model(folder, c10::kCPU, stored_type(folder));
-  if (loaded.meta.base_model.empty()) {
-    loaded.meta.base_model = fs::weakly_canonical(folder).filename().string();
+  const auto type = config.dtype == "q8_0" ? ElementType::kQ8_0 : ElementType::kQ4_0;
+  // llama.cpp falls back the same way where rows are no whole blocks.
+  return tensor.shape.back() % block_elements(type) == 0 ? type : ElementType::kF16;
+}
+
+/// Writes the model and its tokenizer as one GGUF file; returns its tensors. Parameters that GGUF
+/// has no place for are moved to source.dropped.
+std::vector<TensorEntry> write_gguf(const ConvertConfig& config, ConvertSource& source,
+                                    const std::string& path, RunDir* out) {
+  for (const auto& linear : source.meta.linears) {
+    if (linear.kind != "dense") {
+      throw ConfigError(
+          fmt::format("to: GGUF has no place for the factored layer '{}'; make it "
+                      "dense first: lowbank compress {} OUT --to dense",
+                      linear.path, config.src));
+    }
   }
-  if (!has_tokenizer(folder)) {
-    warn(
-        "{} holds no tokenizer that is supported (tokenizer.model): commands that read or write "
-        "text will not work",
-        folder);
+  const Json& model = *source.config;
+  const std::string architecture = model.at("model_type").get<std::string>();
+  std::vector<MappedTensor> kept;
+  std::vector<TensorEntry> tensors;
+  std::map<ElementType, std::uint64_t> sizes;
+  for (auto& tensor : source.tensors) {
+    const auto name = gguf_name(architecture, tensor.name);
+    if (!name) {
+      source.dropped.emplace_back(tensor.entry->name, "GGUF has no place for it");
+      continue;
+    }
+    // What a GGUF source's values need on the way here is undone on the way back.
+    tensor.transform =
+        tensor.transform.is_identity() ? transform_to_gguf(model, tensor.name) : TensorTransform();
+    auto shape = tensor.shape;
+    if (name->find(".ssm_conv1d.weight") != std::string::npos)
+      shape = {shape.front(), shape.back()};
+    const ElementType type = gguf_type(config, tensor, *name);
+    tensors.push_back({.name = *name, .type = type, .shape = std::move(shape)});
+    sizes[type] += tensor_bytes(type, tensor.shape).value();
+    kept.push_back(tensor);
   }
-  const HistoryEntry history = history_entry(config);
-  out.begin();
-  save_model(out.path(), loaded, history);
+  const auto largest = std::max_element(
+      sizes.begin(), sizes.end(), [](const auto& a, const auto& b) { return a.second < b.second; });
+  GgufKeys keys = gguf_model_keys(model, config.src, source.meta.base_model, largest->first);
+  for (auto& key : gguf_tokenizer_keys(source.files, model, config.src)) {
+    keys.push_back(std::move(key));
+  }
+  const std::vector<float> divisors = gguf_rope_divisors(model);
+  if (!divisors.empty()) {
+    tensors.push_back({.name = "rope_freqs.weight",
+                       .type = ElementType::kF32,
+                       .shape = {static_cast<std::int64_t>(divisors.size())}});
+  }
+  if (out != nullptr) make_folders(out->path());
+  GgufWriter file(path, keys, tensors);
+  TensorProgress progress(kept.size());
+  for (std::size_t i = 0; i < kept.size(); ++i) {
+    progress.next(kept[i].name);
+    stream_tensor(*source.archive, kept[i], tensors[i].type,
+                  [&](std::span<const std::byte> bytes) { file.write(bytes); });
+  }
+  if (!divisors.empty()) file.write(std::as_bytes(std::span(divisors)));
+  if (out != nullptr) out->begin();
+  file.commit();
+  return file.order();
+}
+
+void print_names(const std::string& what, const std::vector<std::string>& lines) {
+  if (lines.empty()) return;
+  lowbank::print("  {} {}", lines.size(), what);
+  for (std::size_t i = 0; i < std::min(lines.size(), kMaxListed); ++i) {
+    lowbank::print("    {}", lines[i]);
+  }
+  if (lines.size() > kMaxListed) lowbank::print("    and {} more", lines.size() - kMaxListed);
+}
+
+void report(const std::string& place, const ConvertSource& source,
+            const std::vector<TensorEntry>& tensors, Metrics& metrics) {
+  std::int64_t num_params = 0;
   std::int64_t num_bytes = 0;
-  const auto parameters = loaded.model->parameters();  // a tied one stands here once
-  for (const auto& parameter : parameters) {
-    num_bytes += static_cast<std::int64_t>(parameter.nbytes());
+  for (const auto& tensor : tensors) {
+    num_params += count_elements(tensor.shape).value();
+    num_bytes += static_cast<std::int64_t>(tensor.size_bytes);
   }
-  report("Hugging Face folder", parameters.size(), count_parameters(*loaded.model), num_bytes, out,
-         metrics);
+  Json dropped = Json::array();
+  std::vector<std::string> lines;
+  for (const auto& [name, why] : source.dropped) {
+    dropped.push_back({{"name", name}, {"reason", why}});
+    lines.push_back(fmt::format("{}: {}", name, why));
+  }
+  metrics = {{"format", source.format}, {"num_tensors", tensors.size()}, {"num_params", num_params},
+             {"num_bytes", num_bytes},  {"num_mapped", tensors.size()},  {"dropped", dropped},
+             {"missing", source.absent}};
+  lowbank::print("{}: {} tensors of a {}, {} parameters, {}", place,
+                 group_digits(static_cast<std::int64_t>(tensors.size())), source.format,
+                 group_digits(num_params), format_bytes(static_cast<std::uint64_t>(num_bytes)));
+  print_names("dropped", lines);
+  print_names("optional and missing", source.absent);
 }
 
 }  // namespace
 
 void convert_stage(const ConvertConfig& config, RunDir* out, Metrics& metrics) {
-  apply_runtime(config.common);
-  if (fs::is_directory(config.src)) {
-    convert_folder(config, *out, metrics);
+  ConvertSource source = open_convert_source(config);
+  if (config.to_gguf()) {
+    const std::string path = out == nullptr ? config.common.out : out->path("model.gguf");
+    const auto tensors = write_gguf(config, source, path, out);
+    report(path, source, tensors, metrics);
   } else {
-    convert_llama2c(config, *out, metrics);
+    const auto tensors = folder_tensors(config, source);
+    write_folder(config, source, tensors, *out);
+    report(out->path(), source, tensors, metrics);
   }
 }
 

@@ -30,6 +30,7 @@ void install_signal_handlers() {
   sigaction(SIGINT, &action, nullptr);
   sigaction(SIGTERM, &action, nullptr);
   std::signal(SIGPIPE, SIG_IGN);
+  std::signal(SIGXFSZ, SIG_IGN);  // a file size limit becomes a failed write, like a full disk
 }
 
 bool interrupt_requested() { return g_interrupted != 0; }

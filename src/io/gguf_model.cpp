@@ -21,7 +21,7 @@ namespace lowbank {
 namespace {
 
 using Json = nlohmann::ordered_json;
-using Kind = TensorTransform::Kind;
+using TransformKind = TensorTransform::Kind;
 
 constexpr std::int64_t kMaxGgufSize = std::int64_t{1} << 31;
 
@@ -474,7 +474,8 @@ std::uint32_t file_type_number(ElementType type) {
   }
 }
 
-TensorTransform transform_of(const Json& config, std::string_view name, Kind rows, Kind a_log) {
+TensorTransform transform_of(const Json& config, std::string_view name, TransformKind rows,
+                             TransformKind a_log) {
   if (name.ends_with(".mixer.A_log")) return {.kind = a_log};
   const bool is_query = name.find(".self_attn.q_proj.") != std::string_view::npos;
   if (!is_query && name.find(".self_attn.k_proj.") == std::string_view::npos) return {};
@@ -520,11 +521,11 @@ std::optional<std::string> gguf_name(const std::string& architecture, const std:
 }
 
 TensorTransform transform_from_gguf(const Json& config, const std::string& name) {
-  return transform_of(config, name, Kind::kPairsToHalves, Kind::kLogOfMinus);
+  return transform_of(config, name, TransformKind::kPairsToHalves, TransformKind::kLogOfMinus);
 }
 
 TensorTransform transform_to_gguf(const Json& config, const std::string& name) {
-  return transform_of(config, name, Kind::kHalvesToPairs, Kind::kMinusExp);
+  return transform_of(config, name, TransformKind::kHalvesToPairs, TransformKind::kMinusExp);
 }
 
 GgufKeys gguf_model_keys(const Json& config, const std::string& source,

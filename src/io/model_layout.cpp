@@ -14,7 +14,8 @@ namespace {
 using Shape = std::vector<std::int64_t>;
 
 constexpr std::int64_t kMaxSize = std::int64_t{1} << 24;
-constexpr std::int64_t kMaxLayers = 10'000;  // each takes memory here before any file is looked at
+constexpr std::int64_t kMaxLayoutLayers =
+    10'000;  // each takes memory here before any file is looked at
 
 class LayoutBuilder {
  public:
@@ -25,7 +26,7 @@ class LayoutBuilder {
     return config_.integer(key, otherwise, 1, kMaxSize);
   }
   std::int64_t num_layers(std::int64_t otherwise) const {
-    return config_.integer("num_hidden_layers", otherwise, 1, kMaxLayers);
+    return config_.integer("num_hidden_layers", otherwise, 1, kMaxLayoutLayers);
   }
   const ConfigReader& config() const { return config_; }
   void add(std::string name, Shape shape) {

@@ -14,7 +14,7 @@
 namespace lowbank {
 namespace {
 
-using Kind = Pickle::Kind;
+using PickleKind = Pickle::Kind;
 using Ref = Pickle::Ref;
 
 constexpr std::size_t kMaxPickleBytes = std::size_t{256} << 20;  // names and shapes, no values
@@ -56,7 +56,7 @@ bool is_allowed_global(std::string_view name) {
 
 }  // namespace
 
-std::string_view pickle_kind_name(Kind kind) {
+std::string_view pickle_kind_name(PickleKind kind) {
   constexpr std::array<std::string_view, 14> kNames = {"mark",
                                                        "None",
                                                        "bool",
@@ -133,8 +133,8 @@ class PickleReader {
     return static_cast<Ref>(pickle_.objects_.size() - 1);
   }
   void push(Pickle::Object object) { stack_.push_back(add(std::move(object))); }
-  void push_whole(std::int64_t value) { push({.kind = Kind::kInt, .whole = value}); }
-  void push_text(Kind kind, std::string_view text) { push({.kind = kind, .text = text}); }
+  void push_whole(std::int64_t value) { push({.kind = PickleKind::kInt, .whole = value}); }
+  void push_text(PickleKind kind, std::string_view text) { push({.kind = kind, .text = text}); }
   Pickle::Object& object(Ref ref) { return pickle_.objects_[ref]; }
   Ref top() const {
     if (stack_.empty()) refuse("takes from an empty stack");
@@ -142,20 +142,20 @@ class PickleReader {
   }
   Ref pop() {
     const Ref ref = top();
-    if (object(ref).kind == Kind::kMark) refuse("takes a mark for an object");
+    if (object(ref).kind == PickleKind::kMark) refuse("takes a mark for an object");
     stack_.pop_back();
     return ref;
   }
   /// Objects above the last mark, which goes too.
   std::vector<Ref> pop_to_mark() {
     auto mark = stack_.size();
-    while (mark > 0 && object(stack_[mark - 1]).kind != Kind::kMark) --mark;
+    while (mark > 0 && object(stack_[mark - 1]).kind != PickleKind::kMark) --mark;
     if (mark == 0) refuse("has no mark on its stack");
     std::vector<Ref> items(stack_.begin() + static_cast<std::ptrdiff_t>(mark), stack_.end());
     stack_.resize(mark - 1);
     return items;
   }
-  Ref receiver(std::initializer_list<Kind> kinds) {
+  Ref receiver(std::initializer_list<PickleKind> kinds) {
     const Ref ref = top();
     if (std::find(kinds.begin(), kinds.end(), object(ref).kind) == kinds.end()) {
       refuse(fmt::format("puts items into a {}", pickle_kind_name(object(ref).kind)));
@@ -169,12 +169,12 @@ class PickleReader {
   void set_items(const std::vector<Ref>& items) {
     if (items.size() % 2 != 0) refuse("has a key without a value");
     // OrderedDict() is a call; its items come as those of a dict.
-    append_items(receiver({Kind::kDict, Kind::kCall}), items);
+    append_items(receiver({PickleKind::kDict, PickleKind::kCall}), items);
   }
   void push_tuple(std::size_t size) {
     std::vector<Ref> items(size);
     for (std::size_t i = size; i-- > 0;) items[i] = pop();
-    push({.kind = Kind::kTuple, .items = std::move(items)});
+    push({.kind = PickleKind::kTuple, .items = std::move(items)});
   }
   void put(std::uint64_t index) { memo_[index] = top(); }
   void get(std::uint64_t index) {
@@ -193,19 +193,19 @@ class PickleReader {
              "made and save its state_dict() alone");
     }
     pickle_.names_.push_back(full);
-    push_text(Kind::kGlobal, pickle_.names_.back());
+    push_text(PickleKind::kGlobal, pickle_.names_.back());
   }
   void push_call() {
     const Ref arguments = pop();
     const Ref callable = pop();
-    const Kind kind = object(callable).kind;
-    if (kind != Kind::kGlobal) {
+    const PickleKind kind = object(callable).kind;
+    if (kind != PickleKind::kGlobal) {
       refuse(fmt::format("calls a {}", pickle_kind_name(kind)));
     }
-    push({.kind = Kind::kCall, .items = {callable, arguments}});
+    push({.kind = PickleKind::kCall, .items = {callable, arguments}});
   }
 
-  void push_persistent() { push({.kind = Kind::kPersistent, .items = {pop()}}); }
+  void push_persistent() { push({.kind = PickleKind::kPersistent, .items = {pop()}}); }
 
   bool step();
 
@@ -236,7 +236,7 @@ bool PickleReader::step() {
       return false;
     }
     case '(':  // MARK
-      push({.kind = Kind::kMark});
+      push({.kind = PickleKind::kMark});
       return true;
     case '0':  // POP
       top();
@@ -249,11 +249,11 @@ bool PickleReader::step() {
       stack_.push_back(top());
       return true;
     case 'N':
-      push({.kind = Kind::kNone});
+      push({.kind = PickleKind::kNone});
       return true;
     case 0x88:  // NEWTRUE
     case 0x89:  // NEWFALSE
-      push({.kind = Kind::kBool, .whole = opcode == 0x88});
+      push({.kind = PickleKind::kBool, .whole = opcode == 0x88});
       return true;
     case 'I':
     case 'L':
@@ -273,7 +273,7 @@ bool PickleReader::step() {
       const std::uint64_t size = opcode == 0x8A ? number<std::uint8_t>() : number<std::uint32_t>();
       const auto digits = take(size);
       if (size > 8) {
-        push_text(Kind::kBigInt, digits);
+        push_text(PickleKind::kBigInt, digits);
         return true;
       }
       // Two's complement, lowest byte first.
@@ -288,12 +288,12 @@ bool PickleReader::step() {
       if (std::from_chars(text.data(), text.data() + text.size(), value).ec != std::errc()) {
         refuse("a line holds no number");
       }
-      push({.kind = Kind::kFloat, .real = value});
+      push({.kind = PickleKind::kFloat, .real = value});
       return true;
     }
     case 'G': {  // BINFLOAT: big-endian
       const auto bits = __builtin_bswap64(number<std::uint64_t>());
-      push({.kind = Kind::kFloat, .real = std::bit_cast<double>(bits)});
+      push({.kind = PickleKind::kFloat, .real = std::bit_cast<double>(bits)});
       return true;
     }
     case 'S':    // STRING: quoted as Python prints it
@@ -306,56 +306,56 @@ bool PickleReader::step() {
         text = text.substr(1, text.size() - 2);
       }
       if (text.find('\\') != std::string_view::npos) refuse("a text has escapes");
-      push_text(Kind::kText, text);
+      push_text(PickleKind::kText, text);
       return true;
     }
     case 'T':
-      push_text(Kind::kText, take(number<std::uint32_t>()));
+      push_text(PickleKind::kText, take(number<std::uint32_t>()));
       return true;
     case 'U':
     case 0x8C:
-      push_text(Kind::kText, take(number<std::uint8_t>()));
+      push_text(PickleKind::kText, take(number<std::uint8_t>()));
       return true;
     case 'X':
-      push_text(Kind::kText, take(number<std::uint32_t>()));
+      push_text(PickleKind::kText, take(number<std::uint32_t>()));
       return true;
     case 0x8D:
-      push_text(Kind::kText, take(number<std::uint64_t>()));
+      push_text(PickleKind::kText, take(number<std::uint64_t>()));
       return true;
     case 'B':
-      push_text(Kind::kBytes, take(number<std::uint32_t>()));
+      push_text(PickleKind::kBytes, take(number<std::uint32_t>()));
       return true;
     case 'C':
-      push_text(Kind::kBytes, take(number<std::uint8_t>()));
+      push_text(PickleKind::kBytes, take(number<std::uint8_t>()));
       return true;
     case 0x8E:
     case 0x96:
-      push_text(Kind::kBytes, take(number<std::uint64_t>()));
+      push_text(PickleKind::kBytes, take(number<std::uint64_t>()));
       return true;
     case ']':
     case 0x8F:  // EMPTY_SET
-      push({.kind = Kind::kList});
+      push({.kind = PickleKind::kList});
       return true;
     case 'a': {  // APPEND
       const Ref item = pop();
-      append_items(receiver({Kind::kList}), {item});
+      append_items(receiver({PickleKind::kList}), {item});
       return true;
     }
     case 'e':     // APPENDS
     case 0x90: {  // ADDITEMS
       const auto items = pop_to_mark();
-      append_items(receiver({Kind::kList}), items);
+      append_items(receiver({PickleKind::kList}), items);
       return true;
     }
     case 'l':   // LIST
     case 0x91:  // FROZENSET
-      push({.kind = Kind::kList, .items = pop_to_mark()});
+      push({.kind = PickleKind::kList, .items = pop_to_mark()});
       return true;
     case ')':
-      push({.kind = Kind::kTuple});
+      push({.kind = PickleKind::kTuple});
       return true;
     case 't':
-      push({.kind = Kind::kTuple, .items = pop_to_mark()});
+      push({.kind = PickleKind::kTuple, .items = pop_to_mark()});
       return true;
     case 0x85:
     case 0x86:
@@ -363,12 +363,12 @@ bool PickleReader::step() {
       push_tuple(opcode - 0x84u);
       return true;
     case '}':
-      push({.kind = Kind::kDict});
+      push({.kind = PickleKind::kDict});
       return true;
     case 'd': {
       auto items = pop_to_mark();
       if (items.size() % 2 != 0) refuse("has a key without a value");
-      push({.kind = Kind::kDict, .items = std::move(items)});
+      push({.kind = PickleKind::kDict, .items = std::move(items)});
       return true;
     }
     case 's': {
@@ -388,7 +388,7 @@ bool PickleReader::step() {
     case 0x93: {  // STACK_GLOBAL
       const Ref name = pop();
       const Ref module = pop();
-      if (object(name).kind != Kind::kText || object(module).kind != Kind::kText) {
+      if (object(name).kind != PickleKind::kText || object(module).kind != PickleKind::kText) {
         refuse("names a global that is no text");
       }
       push_global(object(module).text, object(name).text);
@@ -400,13 +400,13 @@ bool PickleReader::step() {
       return true;
     case 'b': {  // BUILD: a state for the object below it
       const Ref state = pop();
-      const Ref target = receiver({Kind::kCall});
+      const Ref target = receiver({PickleKind::kCall});
       // Kept as a pair without a key, so that it is never taken for an item.
-      append_items(target, {add({.kind = Kind::kNone}), state});
+      append_items(target, {add({.kind = PickleKind::kNone}), state});
       return true;
     }
     case 'P':
-      push_text(Kind::kText, line());
+      push_text(PickleKind::kText, line());
       push_persistent();
       return true;
     case 'Q':

@@ -19,7 +19,6 @@
 namespace lowbank {
 namespace {
 
-using Kind = Pickle::Kind;
 using Object = Pickle::Object;
 
 constexpr std::string_view kZipMagic = "PK\x03\x04";
@@ -97,15 +96,16 @@ class TorchFileReader {
 
 // ("storage", class, key, location, count[, view])
 std::optional<TorchFileReader::StorageId> TorchFileReader::storage_id(const Object& object) const {
-  if (object.kind != Kind::kPersistent) return std::nullopt;
+  if (object.kind != Pickle::Kind::kPersistent) return std::nullopt;
   const Object& id = item(object, 0);
-  if (id.kind != Kind::kTuple || id.items.size() < 5) return std::nullopt;
+  if (id.kind != Pickle::Kind::kTuple || id.items.size() < 5) return std::nullopt;
   const Object& tag = item(id, 0);
   const Object& type = item(id, 1);
   const Object& key = item(id, 2);
   const Object& count = item(id, 4);
-  if (tag.kind != Kind::kText || tag.text != "storage" || type.kind != Kind::kGlobal ||
-      key.kind != Kind::kText || count.kind != Kind::kInt || count.whole < 0) {
+  if (tag.kind != Pickle::Kind::kText || tag.text != "storage" ||
+      type.kind != Pickle::Kind::kGlobal || key.kind != Pickle::Kind::kText ||
+      count.kind != Pickle::Kind::kInt || count.whole < 0) {
     return std::nullopt;
   }
   return StorageId{.key = key.text,
@@ -115,13 +115,13 @@ std::optional<TorchFileReader::StorageId> TorchFileReader::storage_id(const Obje
 
 // The call that makes the tensor which this object is (a parameter wraps one); nullptr if none.
 const Object* TorchFileReader::tensor_call(const Object& object) const {
-  if (object.kind != Kind::kCall) return nullptr;
+  if (object.kind != Pickle::Kind::kCall) return nullptr;
   const Object& callable = item(object, 0);
   const Object& arguments = item(object, 1);
-  if (arguments.kind != Kind::kTuple) return nullptr;
+  if (arguments.kind != Pickle::Kind::kTuple) return nullptr;
   if (callable.text == "torch._utils._rebuild_parameter" && !arguments.items.empty()) {
     const Object& inner = item(arguments, 0);
-    const bool is_tensor = inner.kind == Kind::kCall &&
+    const bool is_tensor = inner.kind == Pickle::Kind::kCall &&
                            item(inner, 0).text.starts_with("torch._utils._rebuild_tensor");
     return is_tensor ? &inner : nullptr;
   }
@@ -129,7 +129,7 @@ const Object* TorchFileReader::tensor_call(const Object& object) const {
 }
 
 std::int64_t TorchFileReader::whole(const Object& object, const std::string& where) const {
-  if (object.kind != Kind::kInt) {
+  if (object.kind != Pickle::Kind::kInt) {
     refuse(fmt::format("{} wants a whole number; got a {}", where, pickle_kind_name(object.kind)));
   }
   return object.whole;
@@ -139,11 +139,11 @@ std::vector<std::int64_t> TorchFileReader::wholes(const Object& object,
                                                   const std::string& where) const {
   // torch.Size((2, 3)) is a call with a tuple in its arguments.
   const Object* tuple = &object;
-  if (object.kind == Kind::kCall && item(object, 0).text == "torch.Size" &&
+  if (object.kind == Pickle::Kind::kCall && item(object, 0).text == "torch.Size" &&
       item(object, 1).items.size() == 1) {
     tuple = &item(item(object, 1), 0);
   }
-  if (tuple->kind != Kind::kTuple || tuple->items.size() > kMaxTensorDimensions) {
+  if (tuple->kind != Pickle::Kind::kTuple || tuple->items.size() > kMaxTensorDimensions) {
     refuse(fmt::format("{} wants a tuple of at most {} numbers", where, kMaxTensorDimensions));
   }
   std::vector<std::int64_t> out;
@@ -154,13 +154,14 @@ std::vector<std::int64_t> TorchFileReader::wholes(const Object& object,
 void TorchFileReader::add_tensor(const std::string& name, const Object& call) {
   const std::string where = fmt::format("tensor '{}'", name);
   const Object& arguments = item(call, 1);
-  if (arguments.kind != Kind::kTuple || arguments.items.size() < 4) {
+  if (arguments.kind != Pickle::Kind::kTuple || arguments.items.size() < 4) {
     refuse(where + " is damaged: its builder wants storage, offset, size and stride");
   }
   const auto id = storage_id(item(arguments, 0));
   if (!id) refuse(where + " has no storage");
   // _rebuild_tensor_v3 puts the dtype behind five more arguments.
-  const bool names_dtype = arguments.items.size() > 6 && item(arguments, 6).kind == Kind::kGlobal;
+  const bool names_dtype =
+      arguments.items.size() > 6 && item(arguments, 6).kind == Pickle::Kind::kGlobal;
   const std::string_view type_name = names_dtype ? last_part(item(arguments, 6).text) : id->type;
   const auto* const type =
       std::find_if(kTorchTypes.begin(), kTorchTypes.end(), [&](const TorchType& known) {
@@ -222,10 +223,10 @@ void TorchFileReader::add_tensor(const std::string& name, const Object& call) {
 std::size_t TorchFileReader::add_tensors(const Object& dict, const std::string& prefix) {
   std::size_t count = 0;
   std::set<std::string_view> seen;
-  const std::size_t first = dict.kind == Kind::kCall ? 2 : 0;
+  const std::size_t first = dict.kind == Pickle::Kind::kCall ? 2 : 0;
   for (std::size_t i = first; i + 1 < dict.items.size(); i += 2) {
     const Object& key = item(dict, i);
-    if (key.kind != Kind::kText) continue;
+    if (key.kind != Pickle::Kind::kText) continue;
     if (const Object* const call = tensor_call(item(dict, i + 1))) {
       if (find_invalid_utf8(key.text) != std::string_view::npos) {
         refuse("the name of a tensor is not UTF-8");
@@ -243,19 +244,19 @@ std::size_t TorchFileReader::add_tensors(const Object& dict, const std::string& 
 void TorchFileReader::add_state_dict() {
   const Object& root = pickle_->root();
   const auto is_dict = [&](const Object& object) {
-    return object.kind == Kind::kDict ||
-           (object.kind == Kind::kCall && item(object, 0).text.starts_with("collections."));
+    return object.kind == Pickle::Kind::kDict ||
+           (object.kind == Pickle::Kind::kCall && item(object, 0).text.starts_with("collections."));
   };
   if (!is_dict(root)) {
     refuse(fmt::format("holds a {}, not a state dict (torch.save(model.state_dict(), ...))",
                        pickle_kind_name(root.kind)));
   }
   if (add_tensors(root, "") > 0) return;
-  const std::size_t first = root.kind == Kind::kCall ? 2 : 0;
+  const std::size_t first = root.kind == Pickle::Kind::kCall ? 2 : 0;
   std::vector<std::string> keys;
   for (std::size_t i = first; i + 1 < root.items.size(); i += 2) {
     const Object& key = item(root, i);
-    if (key.kind != Kind::kText) continue;
+    if (key.kind != Pickle::Kind::kText) continue;
     const bool may_wrap = key.text == "state_dict" || key.text == "model" || key.text == "module";
     if (may_wrap && is_dict(item(root, i + 1)) && add_tensors(item(root, i + 1), "") > 0) return;
     if (keys.size() < 10) keys.emplace_back(key.text.substr(0, 40));
@@ -305,7 +306,7 @@ void TorchFileReader::read_legacy() {
     return pickle;
   };
   const Pickle protocol = next("protocol");
-  if (protocol.root().kind != Kind::kInt || protocol.root().whole != 1001) {
+  if (protocol.root().kind != Pickle::Kind::kInt || protocol.root().whole != 1001) {
     refuse("is a torch stream of an unknown protocol (1001 is read)");
   }
   const Pickle system = next("system");
@@ -334,11 +335,11 @@ void TorchFileReader::read_legacy() {
     sizes[id->key] = {id->count, width};
   }
   const Pickle keys = next("storage keys");
-  if (keys.root().kind != Kind::kList) refuse("has no list of storage keys");
+  if (keys.root().kind != Pickle::Kind::kList) refuse("has no list of storage keys");
   for (const auto ref : keys.root().items) {
     const std::string key(keys[ref].text);
     const auto size = sizes.find(key);
-    if (keys[ref].kind != Kind::kText || size == sizes.end() || size->second.second == 0) {
+    if (keys[ref].kind != Pickle::Kind::kText || size == sizes.end() || size->second.second == 0) {
       refuse(fmt::format("storage '{}' belongs to no tensor of a known type", key));
     }
     std::uint64_t count = 0, num_bytes = 0;
