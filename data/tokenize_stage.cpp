@@ -1,7 +1,9 @@
 #include "data/tokenize_stage.h"
 
+#include <algorithm>
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include <fmt/format.h>
@@ -45,8 +47,10 @@ void tokenize_stage(const TokenizeConfig& config, RunDir*, Metrics& metrics) {
   std::unique_ptr<AtomicFile> file;
   if (!config.out.empty()) file = std::make_unique<AtomicFile>(config.out);
   std::size_t num_ids = 0;
-  for (const auto& text : texts) {
-    const auto ids = tokenizer->encode(text, config.special);
+  const std::int64_t threads = config.common.threads > 0
+                                   ? config.common.threads
+                                   : std::max<std::int64_t>(1, std::thread::hardware_concurrency());
+  for (const auto& ids : encode_batch(*tokenizer, texts, config.special, threads)) {
     num_ids += ids.size();
     const Json line = {{"ids", ids}, {"text", tokenizer->decode(ids)}};
     if (file) {

@@ -9,7 +9,8 @@ namespace {
 
 constexpr std::string_view kReplacement = "\xEF\xBF\xBD";
 
-// Whether some more bytes would make `bytes` (which start with a bad sequence) well-formed.
+}  // namespace
+
 bool may_become_utf8(std::string_view bytes) {
   if (bytes.size() >= 4) return false;
   for (const int fill : {0x80, 0x90, 0xA0}) {  // between them allowed after any lead byte
@@ -22,7 +23,19 @@ bool may_become_utf8(std::string_view bytes) {
   return false;
 }
 
-}  // namespace
+std::string replace_invalid_utf8(std::string_view bytes) {
+  std::string out;
+  while (true) {
+    const std::size_t good = std::min(find_invalid_utf8(bytes), bytes.size());
+    out += bytes.substr(0, good);
+    bytes.remove_prefix(good);
+    if (bytes.empty()) return out;
+    out += kReplacement;
+    std::size_t bad = 1;
+    while (bad < bytes.size() && may_become_utf8(bytes.substr(0, bad + 1))) ++bad;
+    bytes.remove_prefix(bad);
+  }
+}
 
 std::string Utf8Stream::push(std::string_view bytes) {
   pending_ += bytes;

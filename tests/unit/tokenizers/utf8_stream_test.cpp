@@ -39,5 +39,14 @@ TEST(Utf8Stream, ReplacesEachByteThatIsNoText) {
   EXPECT_EQ(stream.finish(), "");
 }
 
+TEST(ReplaceInvalidUtf8, PutsOneSignForEachStartOfACharacter) {
+  const std::string sign = "\xEF\xBF\xBD";
+  EXPECT_EQ(replace_invalid_utf8("a\xE2\x82z"), "a" + sign + "z");
+  EXPECT_EQ(replace_invalid_utf8("\xF0\x9F\x91"), sign);
+  EXPECT_EQ(replace_invalid_utf8("\xED\xA0\x80"), sign + sign + sign);  // a surrogate
+  EXPECT_EQ(replace_invalid_utf8("\xC0\xAF\xFF"), sign + sign + sign);
+  EXPECT_EQ(replace_invalid_utf8("\xE2\x82\xE2\x82\xAC"), sign + "\xE2\x82\xAC");
+}
+
 }  // namespace
 }  // namespace lowbank
