@@ -20,8 +20,7 @@ const std::string kDigitPattern = R"(\p{N})";
 
 // As tokenizer.json files spell it, and what llama.cpp does: U+017F is an s only for the first.
 const std::string kContractionsAnyCase = "(?i:'s|'t|'re|'ve|'m|'ll|'d)";
-const std::string kContractions =
-    "(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])";
+const std::string kContractions = "(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])";
 
 std::string cl100k(const std::string& digits) {
   return kContractions + R"(|[^\r\n\p{L}\p{N}]?\p{L}+|)" + digits +
@@ -108,7 +107,8 @@ const std::vector<PreTokenizerRow>& pre_tokenizer_rows() {
       {{"bloom", "poro-chat", "gpt3-finnish"}, {{anything_but_ends}}},
       {{"viking"}, {{anything_but_ends, kDigitPattern}}},
       // What llama.cpp takes for files from before the key, and warns of.
-      {{"default"}, {{R"([\p{P}\$\+<=>\^~\|]+)", kGgufGpt2Pattern, R"(\p{N}+)", "[0-9][0-9][0-9]"}}},
+      {{"default"},
+       {{R"([\p{P}\$\+<=>\^~\|]+)", kGgufGpt2Pattern, R"(\p{N}+)", "[0-9][0-9][0-9]"}}},
   };
   return rows;
 }

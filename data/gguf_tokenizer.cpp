@@ -5,11 +5,11 @@
 #include <limits>
 #include <queue>
 #include <unordered_map>
+#include <utf8proc.h>
 #include <utility>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
-#include <utf8proc.h>
 
 #include "core/error.h"
 #include "core/text.h"
@@ -23,7 +23,7 @@ namespace lowbank {
 namespace {
 
 constexpr std::string_view kGgufSpace = "\xE2\x96\x81";  // U+2581 stands for a space in tokens
-constexpr char32_t kReplacementCharacter = 0xFFFD;
+constexpr char32_t kReplacementCodePoint = 0xFFFD;
 
 using TokenIndex = std::unordered_map<std::string_view, std::int64_t>;
 
@@ -41,14 +41,14 @@ char32_t lenient_code_point(std::string_view text, std::size_t& at) {
   const std::size_t size = first < 0xC0 ? 0 : first < 0xE0 ? 2 : first < 0xF0 ? 3 : 4;
   bool is_whole = size != 0 && first < 0xF8 && at + size <= text.size();
   for (std::size_t i = 1; is_whole && i < size; ++i) is_whole = (byte(i) & 0xC0U) == 0x80;
-  char32_t c = kReplacementCharacter;
+  char32_t c = kReplacementCodePoint;
   if (is_whole) {
     c = first & (0x7FU >> size);
     for (std::size_t i = 1; i < size; ++i) c = c << 6 | (byte(i) & 0x3FU);
     is_whole = c <= 0x10FFFF && (c < 0xD800 || c > 0xDFFF);
   }
   at += is_whole ? size : 1;
-  return is_whole ? c : kReplacementCharacter;
+  return is_whole ? c : kReplacementCodePoint;
 }
 
 /// Encodes the text between two special tokens.
@@ -73,7 +73,8 @@ class ByteBpeEncoder : public FragmentEncoder {
       return;
     }
     std::string mended;
-    std::vector<std::size_t> origins;  // where the character ends that a byte of `mended` is part of
+    std::vector<std::size_t>
+        origins;  // where the character ends that a byte of `mended` is part of
     for (std::size_t at = 0; at < fragment.size();) {
       append_utf8(mended, lenient_code_point(fragment, at));
       origins.resize(mended.size(), at);
@@ -127,8 +128,8 @@ class ScoreBpeEncoder : public FragmentEncoder {
       }
     }
     if (text.size() > std::numeric_limits<std::int32_t>::max()) {
-      throw ConfigError(fmt::format("a text of {} bytes; at most 2 GiB can be encoded at once",
-                                    fragment.size()));
+      throw ConfigError(
+          fmt::format("a text of {} bytes; at most 2 GiB can be encoded at once", fragment.size()));
     }
     auto symbols = split(text);
     merge(text, symbols);
@@ -178,8 +179,11 @@ class ScoreBpeEncoder : public FragmentEncoder {
     for (std::size_t at = 0; at < text.size();) {
       // Any byte starts a character here, by its upper four bits alone.
       const auto high = static_cast<unsigned char>(text[at]) >> 4;
-      const std::size_t size =
-          std::min<std::size_t>(high < 12 ? 1 : high < 14 ? 2 : high == 14 ? 3 : 4, text.size() - at);
+      const std::size_t size = std::min<std::size_t>(high < 12    ? 1
+                                                     : high < 14  ? 2
+                                                     : high == 14 ? 3
+                                                                  : 4,
+                                                     text.size() - at);
       const auto index = static_cast<std::int32_t>(symbols.size());
       symbols.push_back({.previous = index - 1,
                          .next = at + size == text.size() ? -1 : index + 1,
@@ -192,7 +196,9 @@ class ScoreBpeEncoder : public FragmentEncoder {
 
   void merge(std::string_view text, std::vector<Symbol>& symbols) const {
     std::priority_queue<Pair> pairs;
-    const auto symbol = [&](std::int32_t i) -> Symbol& { return symbols[static_cast<std::size_t>(i)]; };
+    const auto symbol = [&](std::int32_t i) -> Symbol& {
+      return symbols[static_cast<std::size_t>(i)];
+    };
     const auto consider = [&](std::int32_t left, std::int32_t right) {
       if (left < 0 || right < 0) return;
       Symbol both = symbol(left);
@@ -268,15 +274,16 @@ class WordPieceEncoder : public FragmentEncoder {
       const auto is_within = [&](utf8proc_category_t first, utf8proc_category_t last) {
         return category >= first && category <= last;
       };
-      if (c == 0 || c == kReplacementCharacter || is_within(UTF8PROC_CATEGORY_CC, UTF8PROC_CATEGORY_CO)) {
+      if (c == 0 || c == kReplacementCodePoint ||
+          is_within(UTF8PROC_CATEGORY_CC, UTF8PROC_CATEGORY_CO)) {
         continue;
       }
       if (vocabulary_.strip_accents && is_within(UTF8PROC_CATEGORY_MN, UTF8PROC_CATEGORY_ME)) {
         continue;
       }
-      const bool is_alone =
-          is_within(UTF8PROC_CATEGORY_PC, UTF8PROC_CATEGORY_PO) || is_chinese_character(c) ||
-          (c < 0x7F && is_within(UTF8PROC_CATEGORY_SM, UTF8PROC_CATEGORY_SO));
+      const bool is_alone = is_within(UTF8PROC_CATEGORY_PC, UTF8PROC_CATEGORY_PO) ||
+                            is_chinese_character(c) ||
+                            (c < 0x7F && is_within(UTF8PROC_CATEGORY_SM, UTF8PROC_CATEGORY_SO));
       if (is_alone) finish_word();
       if (vocabulary_.is_lower_case) {
         c = static_cast<char32_t>(utf8proc_tolower(static_cast<utf8proc_int32_t>(c)));
@@ -501,7 +508,7 @@ class GgufTokenizer : public Tokenizer {
 
   GgufVocabulary vocabulary_;
   std::string name_;
-  TokenIndex index_;  // views of vocabulary_.tokens
+  TokenIndex index_;                                   // views of vocabulary_.tokens
   std::array<std::vector<std::size_t>, 256> cut_out_;  // ids by the first byte of the token
   std::unique_ptr<FragmentEncoder> encoder_;
 };

@@ -23,24 +23,58 @@ constexpr std::size_t kMaxWordPieceBytes = 1024;
 // Texts that make a token a control token whatever the file says: ends of a turn, and the marks of
 // code with a gap in it.
 constexpr std::array<std::string_view, 47> kControlTexts = {
-    "<|eot_id|>", "<|im_end|>", "<|end|>", "<|return|>", "<|call|>", "<|flush|>", "<|calls|>",
-    "<end_of_turn>", "<|endoftext|>", "</s>", "<|eom_id|>", "<EOT>", "_<EOT>", "[EOT]", "[EOS]",
-    "<|end_of_text|>", "<end_of_utterance>", "<eos>",
+    "<|eot_id|>",
+    "<|im_end|>",
+    "<|end|>",
+    "<|return|>",
+    "<|call|>",
+    "<|flush|>",
+    "<|calls|>",
+    "<end_of_turn>",
+    "<|endoftext|>",
+    "</s>",
+    "<|eom_id|>",
+    "<EOT>",
+    "_<EOT>",
+    "[EOT]",
+    "[EOS]",
+    "<|end_of_text|>",
+    "<end_of_utterance>",
+    "<eos>",
     "<\xEF\xBD\x9C"
     "end\xE2\x96\x81of\xE2\x96\x81sentence\xEF\xBD\x9C>",
-    "<|fim_prefix|>", "<fim-prefix>", "<fim_prefix>", "<PRE>", "\xE2\x96\x81<PRE>",
+    "<|fim_prefix|>",
+    "<fim-prefix>",
+    "<fim_prefix>",
+    "<PRE>",
+    "\xE2\x96\x81<PRE>",
     "<|code_prefix|>",
     "<\xEF\xBD\x9C"
-    "fim\xE2\x96\x81" "begin\xEF\xBD\x9C>",
-    "<|fim_suffix|>", "<fim-suffix>", "<fim_suffix>", "<SUF>", "\xE2\x96\x81<SUF>",
+    "fim\xE2\x96\x81"
+    "begin\xEF\xBD\x9C>",
+    "<|fim_suffix|>",
+    "<fim-suffix>",
+    "<fim_suffix>",
+    "<SUF>",
+    "\xE2\x96\x81<SUF>",
     "<|code_suffix|>",
     "<\xEF\xBD\x9C"
     "fim\xE2\x96\x81hole\xEF\xBD\x9C>",
-    "<|fim_middle|>", "<fim-middle>", "<fim_middle>", "<MID>", "\xE2\x96\x81<MID>",
+    "<|fim_middle|>",
+    "<fim-middle>",
+    "<fim_middle>",
+    "<MID>",
+    "\xE2\x96\x81<MID>",
     "<|code_middle|>",
     "<\xEF\xBD\x9C"
-    "fim\xE2\x96\x81" "end\xEF\xBD\x9C>",
-    "<|fim_pad|>", "<fim-pad>", "<fim_pad>", "<|fim_repo|>", "<|repo_name|>", "<reponame>",
+    "fim\xE2\x96\x81"
+    "end\xEF\xBD\x9C>",
+    "<|fim_pad|>",
+    "<fim-pad>",
+    "<fim_pad>",
+    "<|fim_repo|>",
+    "<|repo_name|>",
+    "<reponame>",
     "<|file_sep|>"};
 
 std::optional<std::int64_t> token_id(const GgufFile& file, const char* name, std::int64_t absent,
@@ -49,7 +83,8 @@ std::optional<std::int64_t> token_id(const GgufFile& file, const char* name, std
   const std::int64_t id = file.integer(key, absent);
   const bool is_inside = id >= 0 && id < static_cast<std::int64_t>(num_tokens);
   if (!is_inside && file.has(key)) {
-    throw IoError(fmt::format("{}: {} must be in [0, {}); got {}", file.path(), key, num_tokens, id));
+    throw IoError(
+        fmt::format("{}: {} must be in [0, {}); got {}", file.path(), key, num_tokens, id));
   }
   return is_inside ? std::optional<std::int64_t>(id) : std::nullopt;
 }
@@ -119,9 +154,9 @@ GgufVocabulary read_gguf_vocabulary(const GgufFile& file) {
   } else if (model == "bert") {
     out.model = GgufVocabulary::Model::kBert;
   } else {
-    throw IoError(fmt::format(
-        "{}: tokenizer.ggml.model '{}' is not supported; supported: gpt2, llama, bert", file.path(),
-        model));
+    throw IoError(
+        fmt::format("{}: tokenizer.ggml.model '{}' is not supported; supported: gpt2, llama, bert",
+                    file.path(), model));
   }
   read_tokens(file, out);
 
@@ -154,8 +189,7 @@ GgufVocabulary read_gguf_vocabulary(const GgufFile& file) {
   if (is_bert) {
     if (!out.unk) throw IoError(file.path() + ": tokenizer.ggml.unknown_token_id is missing");
     out.is_lower_case = file.flag("tokenizer.ggml.normalizer.lowercase", true);
-    out.strip_accents =
-        file.flag("tokenizer.ggml.normalizer.strip_accents", out.is_lower_case);
+    out.strip_accents = file.flag("tokenizer.ggml.normalizer.strip_accents", out.is_lower_case);
   }
   return out;
 }

@@ -27,14 +27,14 @@ struct GgufVocabulary {
   const GgufPreTokenizer* pre = nullptr;  ///< gpt2 only
   std::vector<std::string> tokens;        ///< UTF-8, none empty, no two equal
   std::vector<TokenKind> kinds;
-  std::vector<float> scores;               ///< llama only
-  std::vector<std::string> merges;         ///< gpt2 only: two tokens and a space between
+  std::vector<float> scores;        ///< llama only
+  std::vector<std::string> merges;  ///< gpt2 only: two tokens and a space between
   std::optional<std::int64_t> bos, eos, unk, sep, pad, mask;  ///< bos of bert is [CLS]
   bool add_bos = false;
   bool add_eos = false;
   bool add_space_prefix = false;
-  bool is_lower_case = true;    ///< bert only
-  bool strip_accents = true;    ///< bert only
+  bool is_lower_case = true;  ///< bert only
+  bool strip_accents = true;  ///< bert only
   // What llama.cpp keeps for other models and a sentencepiece model has.
   bool remove_extra_whitespaces = false;
   std::string precompiled_charsmap;

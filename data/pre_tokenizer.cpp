@@ -12,7 +12,7 @@ namespace lowbank {
 namespace {
 
 // Source: openai/gpt-2 encoder.py.
-constexpr const char* kGpt2Pattern =
+constexpr const char* kByteLevelPattern =
     R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
 
 /// What becomes of the matches of a pattern that cuts.
@@ -174,7 +174,9 @@ class WordStep : public PreTokenizer {
 class BytePieceStep : public PreTokenizer {
  public:
   BytePieceStep(bool add_prefix_space, bool use_regex, const std::string& where)
-      : add_prefix_space_(add_prefix_space), use_regex_(use_regex), pattern_(kGpt2Pattern, where) {}
+      : add_prefix_space_(add_prefix_space),
+        use_regex_(use_regex),
+        pattern_(kByteLevelPattern, where) {}
 
   void cut(TextView piece, PieceSink& out) const override {
     AlignedText spaced;

@@ -17,8 +17,6 @@
 namespace lowbank {
 namespace {
 
-constexpr std::string_view kReplacementCharacter = "\xEF\xBF\xBD";
-
 void replace_all(std::string& text, std::string_view from, std::string_view to) {
   if (from.empty()) return;
   std::size_t at = text.find(from);
@@ -142,7 +140,7 @@ class ByteFallbackDecoder : public TokenDecoder {
       if (state.keep_bytes || find_invalid_utf8(bytes) == std::string_view::npos) {
         out.push_back(bytes);
       } else {
-        out.insert(out.end(), bytes.size(), std::string(kReplacementCharacter));
+        out.insert(out.end(), bytes.size(), std::string(kReplacementSign));
       }
       bytes.clear();
     };

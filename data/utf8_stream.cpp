@@ -5,12 +5,6 @@
 #include "core/text.h"
 
 namespace lowbank {
-namespace {
-
-constexpr std::string_view kReplacement = "\xEF\xBF\xBD";
-
-}  // namespace
-
 bool may_become_utf8(std::string_view bytes) {
   if (bytes.size() >= 4) return false;
   for (const int fill : {0x80, 0x90, 0xA0}) {  // between them allowed after any lead byte
@@ -30,7 +24,7 @@ std::string replace_invalid_utf8(std::string_view bytes) {
     out += bytes.substr(0, good);
     bytes.remove_prefix(good);
     if (bytes.empty()) return out;
-    out += kReplacement;
+    out += kReplacementSign;
     std::size_t bad = 1;
     while (bad < bytes.size() && may_become_utf8(bytes.substr(0, bad + 1))) ++bad;
     bytes.remove_prefix(bad);
@@ -45,7 +39,7 @@ std::string Utf8Stream::push(std::string_view bytes) {
     out += pending_.substr(0, good);
     pending_.erase(0, good);
     if (pending_.empty() || may_become_utf8(pending_)) break;
-    out += kReplacement;
+    out += kReplacementSign;
     pending_.erase(0, 1);
   }
   return out;
@@ -53,7 +47,7 @@ std::string Utf8Stream::push(std::string_view bytes) {
 
 std::string Utf8Stream::finish() {
   std::string out;
-  for (std::size_t i = 0; i < pending_.size(); ++i) out += kReplacement;
+  for (std::size_t i = 0; i < pending_.size(); ++i) out += kReplacementSign;
   pending_.clear();
   return out;
 }

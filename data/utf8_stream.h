@@ -5,6 +5,9 @@
 
 namespace lowbank {
 
+/// U+FFFD.
+inline constexpr std::string_view kReplacementSign = "\xEF\xBF\xBD";
+
 /// Whether some more bytes would make `bytes`, which start no well-formed character, into one.
 bool may_become_utf8(std::string_view bytes);
 

@@ -14,8 +14,7 @@ namespace {
 using Shape = std::vector<std::int64_t>;
 
 constexpr std::int64_t kMaxSize = std::int64_t{1} << 24;
-constexpr std::int64_t kMaxLayoutLayers =
-    10'000;  // each takes memory here before any file is looked at
+constexpr std::int64_t kMaxLayoutLayers = 1024;  // each takes memory before a file is looked at
 
 class LayoutBuilder {
  public:
