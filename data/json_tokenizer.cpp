@@ -184,9 +184,18 @@ JsonTokenizer::JsonTokenizer(const JsonNode& spec, std::unique_ptr<WordModel> mo
   if (!added_->tokens().empty()) {
     vocab_size_ = std::max<std::int64_t>(vocab_size_, added_->tokens().back().id + 1);
   }
+  for (const auto* form : {&post_processor_.single, &post_processor_.pair}) {
+    for (const auto& part : form->parts()) {
+      for (const auto id : part.ids) {
+        if (id < vocab_size_) continue;
+        spec.at("post_processor")
+            .fail(fmt::format("token id must be in [0, {}), got {}", vocab_size_, id));
+      }
+    }
+  }
   const auto role = [&](const std::string& token, const std::optional<std::int64_t>& id) {
     if (auto found = find(token)) return found;
-    return id && *id < vocab_size_ ? id : std::nullopt;
+    return id && *id >= 0 && *id < vocab_size_ ? id : std::nullopt;
   };
   special_.bos = role(names.bos, ids.bos);
   special_.eos = role(names.eos, ids.eos);

@@ -14,11 +14,19 @@ class GgufFile;
 /// Files of a Hugging Face folder by name, with their content.
 using TokenizerFiles = std::map<std::string, std::string>;
 
-/// The tokenizer of a GGUF file as files that transformers opens; empty for a file without one.
+/// The tokenizer of a GGUF file as files that transformers opens: tokenizer.json (gpt2),
+/// tokenizer.model (llama) or vocab.txt (bert), with tokenizer_config.json; empty for a file
+/// without a tokenizer.
+///
+/// Errors:  IoError naming file and key.
 TokenizerFiles tokenizer_files_from_gguf(const GgufFile& file);
 
-/// Keys tokenizer.* of a GGUF file for the tokenizer of a Hugging Face folder (its files, its
-/// config.json); none for a folder without one. `source` names the folder in errors.
+/// Keys tokenizer.* of a GGUF file for the tokenizer of a Hugging Face folder (its files and its
+/// config.json); none for a folder without one. Tokens are filled up to the model's vocabulary.
+///
+/// Source:  ggml-org/llama.cpp convert_hf_to_gguf.py, gguf-py/gguf/vocab.py (gguf 0.19.0).
+/// Errors:  IoError naming `source` and the file that is damaged; ConfigError for a tokenizer that
+///          GGUF cannot express (tiktoken ranks, unigram pieces, unknown pre-tokenizers).
 GgufKeys gguf_tokenizer_keys(const TokenizerFiles& files, const nlohmann::ordered_json& config,
                              const std::string& source);
 

@@ -238,6 +238,16 @@ void open_gguf(const std::string& path, ConvertSource& source) {
   fitter.transform_of = [&](const std::string& name) { return transform_from_gguf(config, name); };
   fitter.fit([&](const std::string& name) { return hugging_face_name(architecture, name); });
   source.files = tokenizer_files_from_gguf(*file);
+  if (config.contains("eos_token_id")) {
+    Json generation = {{"eos_token_id", config["eos_token_id"]}};
+    if (config.contains("bos_token_id")) generation["bos_token_id"] = config["bos_token_id"];
+    // The end of a turn, where a chat model has one of its own.
+    constexpr auto* kEndOfTurn = "tokenizer.ggml.eot_token_id";
+    if (file->has(kEndOfTurn) && file->integer(kEndOfTurn) != config["eos_token_id"]) {
+      generation["eos_token_id"] = {config["eos_token_id"], file->integer(kEndOfTurn)};
+    }
+    source.files["generation_config.json"] = dump_json(generation);
+  }
   source.meta.base_model = file->text("general.name", fs::path(path).stem().string());
 }
 

@@ -124,6 +124,8 @@ TEST(JsonTokenizer, SaysWhereAFileIsWrong) {
               HasSubstr("pre_tokenizer.behavior: 'Odd'"));
   EXPECT_THAT(message_with("/post_processor/single/0/SpecialToken/id", R"("<t>")"),
               HasSubstr("'<t>' is none"));
+  EXPECT_THAT(message_with("/post_processor/special_tokens/<s>/ids/0", "21"),
+              HasSubstr("post_processor: token id must be in [0, 21), got 21"));
   EXPECT_THAT(message_with("/decoder", R"({"type": "CTC"})"), HasSubstr("decoder 'CTC'"));
   EXPECT_THAT(message_with("/added_tokens/0/id", "3000000000"),
               HasSubstr("added_tokens[0].id: must be in"));
