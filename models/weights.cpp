@@ -13,6 +13,7 @@
 #include <fmt/ranges.h>
 
 #include "core/error.h"
+#include "io/value_stream.h"
 #include "nn/dense_linear.h"
 #include "nn/svd_linear.h"
 #include "nn/tensor_file.h"
@@ -22,11 +23,20 @@ namespace {
 
 constexpr std::size_t kMaxProblems = 20;
 
-// One pass without a temporary: a NaN or an infinity survives any sum. A sum may also overflow on
-// its own, hence the exact second look.
+// Bit by bit and in place: ATen's reductions of half types make a float copy of the whole tensor.
 bool all_finite(const torch::Tensor& values) {
-  const auto sum = values.sum(values.scalar_type() == c10::kDouble ? c10::kDouble : c10::kFloat);
-  return at::isfinite(sum).item<bool>() || at::isfinite(values).all().item<bool>();
+  const std::span<const std::byte> bytes(static_cast<const std::byte*>(values.const_data_ptr()),
+                                         values.nbytes());
+  switch (values.scalar_type()) {
+    case c10::kFloat:
+      return find_not_finite(ElementType::kF32, bytes) < 0;
+    case c10::kBFloat16:
+      return find_not_finite(ElementType::kBf16, bytes) < 0;
+    case c10::kHalf:
+      return find_not_finite(ElementType::kF16, bytes) < 0;
+    default:
+      return at::isfinite(values).all().item<bool>();
+  }
 }
 
 }  // namespace

@@ -13,7 +13,6 @@
 
 #include "core/error.h"
 #include "core/json.h"
-#include "core/log.h"
 #include "core/text.h"
 #include "data/tokenizer.h"
 #include "data/tokenizer_files.h"
@@ -348,16 +347,15 @@ void open_folder(const std::string& path, ConvertSource& source) {
   }
 }
 
-// True if one of the files is a tokenizer's vocabulary.
-bool holds_tokenizer(const std::map<std::string, std::string>& files) {
+}  // namespace
+
+bool ConvertSource::has_tokenizer() const {
   return std::any_of(files.begin(), files.end(), [](const auto& file) {
     const auto& name = file.first;
     return name == "tokenizer.json" || name == "tokenizer.model" || name == "vocab.txt" ||
            name == "vocab.json";
   });
 }
-
-}  // namespace
 
 ConvertSource open_convert_source(const ConvertConfig& config) {
   ConvertSource source;
@@ -369,16 +367,11 @@ ConvertSource open_convert_source(const ConvertConfig& config) {
     open_llama2c(config, source);
   }
   if (!config.tokenizer.empty()) {
-    if (holds_tokenizer(source.files)) {
+    if (source.has_tokenizer()) {
       throw ConfigError("tokenizer: " + config.src + " brings its own; leave --tokenizer out");
     }
     const auto vocab_size = source.config->at("vocab_size").get<std::int64_t>();
     source.files.merge(tokenizer_files(config.tokenizer, vocab_size, config.src));
-  } else if (!holds_tokenizer(source.files)) {
-    warn(
-        "no --tokenizer given, and {} brings none: commands that read or write text will not work "
-        "with the result",
-        config.src);
   }
   return source;
 }

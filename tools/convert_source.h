@@ -26,6 +26,8 @@ struct ConvertSource {
   std::vector<std::string> absent;  ///< optional parts that the source does not have ("pooler")
   std::map<std::string, std::string> files;  ///< side files by name, with their content
   CheckpointMeta meta;
+
+  bool has_tokenizer() const;  ///< one of `files` is a tokenizer's vocabulary
 };
 
 /// Opens the source, whatever its form, and fits its tensors to its configuration.

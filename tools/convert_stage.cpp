@@ -272,6 +272,12 @@ void convert_stage(const ConvertConfig& config, RunDir* out, Metrics& metrics) {
     write_folder(config, source, tensors, *out);
     report(out->path(), source, tensors, metrics);
   }
+  if (!source.has_tokenizer()) {
+    warn(
+        "no --tokenizer given, and {} brings none: commands that read or write text will not work "
+        "with the result",
+        config.src);
+  }
 }
 
 }  // namespace lowbank

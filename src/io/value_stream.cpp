@@ -20,10 +20,21 @@ constexpr std::size_t kPieceElements = std::size_t{1} << 18;  // a multiple of e
 template <class Bits>
 std::int64_t find_full_exponent(std::span<const std::byte> values, Bits exponent) {
   const std::size_t count = values.size() / sizeof(Bits);
-  for (std::size_t i = 0; i < count; ++i) {
+  const auto is_full = [&](std::size_t i) {
     Bits bits;
     std::memcpy(&bits, values.data() + i * sizeof(Bits), sizeof(Bits));
-    if ((bits & exponent) == exponent) return static_cast<std::int64_t>(i);
+    return (bits & exponent) == exponent;
+  };
+  // A block at a time without a way out in the middle, so that the compiler vectorises it.
+  constexpr std::size_t kBlock = 1024;
+  for (std::size_t begin = 0; begin < count; begin += kBlock) {
+    const std::size_t end = std::min(begin + kBlock, count);
+    unsigned found = 0;
+    for (std::size_t i = begin; i < end; ++i) found |= is_full(i);
+    if (found == 0) continue;
+    for (std::size_t i = begin; i < end; ++i) {
+      if (is_full(i)) return static_cast<std::int64_t>(i);
+    }
   }
   return -1;
 }
