@@ -4,8 +4,8 @@
 #include <string>
 #include <vector>
 
-#include "io/tensor_transform.h"
 #include "io/tensor_archive.h"
+#include "io/tensor_transform.h"
 #include "io/value_stream.h"
 
 namespace lowbank {

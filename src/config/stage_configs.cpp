@@ -133,7 +133,8 @@ void ConvertConfig::validate() const {
     throw ConfigError("to: lowbank writes a folder; " + common.out + " is the name of a GGUF file");
   }
   if (!to_gguf() && (dtype == "q8_0" || dtype == "q4_0")) {
-    throw ConfigError("dtype: " + dtype + " is for GGUF files; a checkpoint folder takes keep, "
+    throw ConfigError("dtype: " + dtype +
+                      " is for GGUF files; a checkpoint folder takes keep, "
                       "f32, bf16, f16 (or add --to gguf)");
   }
 }
@@ -146,14 +147,14 @@ CommandInfo InspectConfig::info() const {
           .has_run_dir = false};
 }
 Fields InspectConfig::stage_fields() {
-  return {Field("checkpoint", &checkpoint,
-                "checkpoint folder, run folder, or a .safetensors, .gguf or .bin file")
-              .input()
-              .required(),
-          Field("linears", &linears, "one line for each linear layer"),
-          Field("history", &history, "the stages that made it"),
-          Field("tensors", &tensors, "write all tensors to this .safetensors file, as f32")
-              .output()};
+  return {
+      Field("checkpoint", &checkpoint,
+            "checkpoint folder, run folder, or a .safetensors, .gguf or .bin file")
+          .input()
+          .required(),
+      Field("linears", &linears, "one line for each linear layer"),
+      Field("history", &history, "the stages that made it"),
+      Field("tensors", &tensors, "write all tensors to this .safetensors file, as f32").output()};
 }
 
 CommandInfo TokenizeConfig::info() const {
