@@ -22,6 +22,7 @@
 #include "io/mapped_file.h"
 #include "io/model_layout.h"
 #include "io/state_spaces.h"
+#include "io/torch_file.h"
 
 namespace lowbank {
 namespace {
@@ -322,11 +323,22 @@ void open_state_spaces(const std::string& folder, const Json& config, ConvertSou
   });
 }
 
-bool is_gguf(const std::string& path) {
-  const auto file = MappedFile::open(path);
-  constexpr std::string_view kMagic = "GGUF";
-  return file->bytes().size() >= kMagic.size() &&
-         std::memcmp(file->bytes().data(), kMagic.data(), kMagic.size()) == 0;
+void open_file(const ConvertConfig& config, ConvertSource& source) {
+  const auto file = MappedFile::open(config.src);
+  const auto bytes = file->bytes();
+  const auto has_at = [&](std::size_t at, std::string_view magic) {
+    return bytes.size() >= at + magic.size() &&
+           std::memcmp(bytes.data() + at, magic.data(), magic.size()) == 0;
+  };
+  const bool is_safetensors = has_at(8, "{");  // behind the header's length
+  if (has_at(0, "GGUF")) {
+    open_gguf(config.src, source);
+  } else if (looks_like_torch_file(bytes) || is_safetensors) {
+    throw ConfigError(config.src +
+                      ": holds weights alone; convert the folder with its config.json instead");
+  } else {
+    open_llama2c(config, source);
+  }
 }
 
 void open_folder(const std::string& path, ConvertSource& source) {
@@ -361,10 +373,8 @@ ConvertSource open_convert_source(const ConvertConfig& config) {
   ConvertSource source;
   if (fs::is_directory(config.src)) {
     open_folder(config.src, source);
-  } else if (is_gguf(config.src)) {
-    open_gguf(config.src, source);
   } else {
-    open_llama2c(config, source);
+    open_file(config, source);
   }
   if (!config.tokenizer.empty()) {
     if (source.has_tokenizer()) {

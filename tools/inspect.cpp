@@ -16,6 +16,7 @@
 #include "core/progress.h"
 #include "core/text.h"
 #include "io/checkpoint_meta.h"
+#include "io/gguf.h"
 #include "io/safetensors.h"
 #include "io/value_stream.h"
 
@@ -60,7 +61,10 @@ bool natural_less(std::string_view a, std::string_view b) {
 // Tables of vectors are matrices too, but no product is made with them.
 bool is_embedding(std::string_view path) {
   const auto name = path.substr(path.rfind('.') + 1);
-  return name.find("embed") != std::string_view::npos || name == "wte" || name == "wpe";
+  for (const auto* part : {"embed", "embd", "wte", "wpe", "token_types"}) {
+    if (name.find(part) != std::string_view::npos) return true;
+  }
+  return false;
 }
 
 std::string pad(const std::string& text, std::size_t width, bool right) {
@@ -219,6 +223,9 @@ void inspect_stage(const InspectConfig& config, RunDir* /*out*/, Metrics& metric
   if (is_single_file) {
     if (config.history) throw ConfigError("history: a single file has none; give its folder");
     archive = open_archive(place);
+    if (const auto* const gguf = dynamic_cast<const GgufFile*>(archive.get())) {
+      model_type = gguf->text("general.architecture", "");
+    }
   } else {
     const std::string path = place + "/config.json";
     const Json model = read_json(path);

@@ -200,12 +200,15 @@ std::vector<float> rope_divisors(const Llama3Rope& rope, double theta, std::int6
 
 /// The scaling whose divisors these are. The factor is the largest of them; of the other three only
 /// the published values are tried: two files with the same divisors compute the same.
-std::optional<Llama3Rope> recover_rope(std::span<const float> divisors, double theta) {
+/// A file may name the original context, as ours do.
+std::optional<Llama3Rope> recover_rope(std::span<const float> divisors, double theta,
+                                       std::int64_t original_positions) {
   const auto head_dim = 2 * static_cast<std::int64_t>(divisors.size());
   Llama3Rope rope;
   rope.factor = *std::max_element(divisors.begin(), divisors.end());
   if (!(rope.factor >= 1) || !std::isfinite(rope.factor)) return std::nullopt;
-  for (const double original : {8192.0, 2048.0, 4096.0, 16384.0, 32768.0, 65536.0, 131072.0}) {
+  for (const double original : {static_cast<double>(original_positions), 8192.0, 2048.0, 4096.0,
+                                16384.0, 32768.0, 65536.0, 131072.0}) {
     rope.original_max_positions = original;
     const auto expected = rope_divisors(rope, theta, head_dim);
     // The converter computes them in float32: the band between the two ends is off by some 1e-6.
@@ -240,7 +243,8 @@ void add_rope(const GgufConfig& gguf, std::int64_t head_dim, Json& config) {
   std::vector<std::byte> scratch;
   std::vector<float> divisors(static_cast<std::size_t>(head_dim / 2));
   values_to_f32(entry->type, gguf.file().bytes(*entry, scratch), divisors);
-  const auto rope = recover_rope(divisors, theta);
+  const auto rope =
+      recover_rope(divisors, theta, gguf.size("rope.scaling.original_context_length", 8192));
   if (!rope) {
     throw ConfigError(gguf.file().path() +
                       ": tensor 'rope_freqs.weight' is not what llama3 rope scaling gives with any "
@@ -417,7 +421,10 @@ void add_llama_keys(KeyBuilder& b) {
   if (type == "linear") {
     b.add("rope.scaling.type", std::string("linear"));
     b.add("rope.scaling.factor", static_cast<float>(rope.positive("factor", 1)));
-  } else if (type != "default" && type != "llama3") {
+  } else if (type == "llama3") {  // beside rope_freqs.weight
+    b.add("rope.scaling.original_context_length",
+          u32(rope.integer("original_max_position_embeddings", 8192, 1, kMaxGgufSize)));
+  } else if (type != "default") {
     rope.refuse(rope.has("rope_type") ? "rope_type" : "type", "default, linear, llama3");
   }
 }

@@ -312,6 +312,8 @@ TEST_F(ConvertStage, TensorsThatDoNotFitAreAllNamed) {
 }
 
 TEST_F(ConvertStage, WhatAFormCannotDoIsAUsageError) {
+  expect_refusal(convert(kFolder + "/model.safetensors"), 2, "holds weights alone");
+  expect_refusal(convert(kFixtures + "old_bert/pytorch_model.bin"), 2, "holds weights alone");
   expect_refusal(convert(kFolder, {"--dtype", "q4_0"}), 2, "dtype: q4_0 is for GGUF files");
   const std::string other = target_;
   target_ = folder_.path("x.gguf");

@@ -298,6 +298,8 @@ TEST_F(GgufConfigTest, Llama3ScalingIsRecoveredFromItsDivisors) {
                               {"high_freq_factor", 4.0},
                               {"original_max_position_embeddings", 8192}};
     expect_kept(config, there_and_back(config, {embedding_}));
+    config["rope_scaling"]["original_max_position_embeddings"] = 100;
+    expect_kept(config, there_and_back(config, {embedding_}));
     config["rope_scaling"]["high_freq_factor"] = 3.0;  // of no published model
     EXPECT_THAT(error_text<ConfigError>([&] { there_and_back(config, {embedding_}); }),
                 HasSubstr("rope_freqs.weight"));
