@@ -6,6 +6,7 @@
 #include <sentencepiece_processor.h>
 
 #include "core/error.h"
+#include "data/sentencepiece_model.h"
 
 namespace lowbank {
 namespace {
@@ -33,6 +34,13 @@ struct SentencepieceTokenizer::Library {
 SentencepieceTokenizer::SentencepieceTokenizer(const std::string& bytes, const std::string& name,
                                                SpecialTokens special)
     : library_(std::make_unique<Library>()), name_(name), special_(special) {
+  const SentencepieceModel model = read_sentencepiece_model(bytes, name);
+  // The library's tables of pieces end a text at a NUL, and throw.
+  for (std::size_t i = 0; i < model.pieces.size(); ++i) {
+    if (model.pieces[i].text.find('\0') != std::string::npos) {
+      throw IoError(fmt::format("{}: piece {} holds a NUL byte", name, i));
+    }
+  }
   const auto status = library_->processor.LoadFromSerializedProto(bytes);
   if (!status.ok() || library_->processor.GetPieceSize() == 0) {
     throw IoError(name + ": is no sentencepiece model, or a damaged one");

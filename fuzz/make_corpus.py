@@ -174,6 +174,8 @@ def tokenizer_seeds():
     split.post_processor = processors.RobertaProcessing(("b", 1), ("a", 0))
     put("tokenizer_json", "split", split.to_str())
     shutil.copy(ROOT / "data/samples/stories260K/tok512.model", CORPUS / "sentencepiece/tok512")
+    unknown = b"\x0a\x0e\x0a\x05<unk>\x15\0\0\0\0\x18\x02"
+    put("sentencepiece", "nul_in_piece", unknown + b"\x0a\x0a\x0a\x03a\0b\x15\0\0\0\0")
 
 
 def json_seeds():

@@ -161,7 +161,7 @@ ElementType gguf_type(const ConvertConfig& config, const MappedTensor& tensor,
     const ElementType type = folder_type(config, tensor.entry->type);
     return type == ElementType::kF64 ? ElementType::kF32 : type;
   }
-  const auto type = config.dtype == "q8_0" ? ElementType::kQ8_0 : ElementType::kQ4_0;
+  const auto type = config.dtype == "q8_0" ? ElementType::kQ80 : ElementType::kQ40;
   // llama.cpp falls back the same way where rows are no whole blocks.
   return tensor.shape.back() % block_elements(type) == 0 ? type : ElementType::kF16;
 }

@@ -321,15 +321,15 @@ void values_to_f32(ElementType type, std::span<const std::byte> stored, std::spa
         out[i] = half_at(half.data());
       }
       return;
-    case ElementType::kQ4_0:
+    case ElementType::kQ40:
       return read_blocks<read_q4_0>(type, in, out);
-    case ElementType::kQ4_1:
+    case ElementType::kQ41:
       return read_blocks<read_q4_1>(type, in, out);
-    case ElementType::kQ5_0:
+    case ElementType::kQ50:
       return read_blocks<read_q5_0>(type, in, out);
-    case ElementType::kQ5_1:
+    case ElementType::kQ51:
       return read_blocks<read_q5_1>(type, in, out);
-    case ElementType::kQ8_0:
+    case ElementType::kQ80:
       return read_blocks<read_q8_0>(type, in, out);
     case ElementType::kQ2K:
       return read_blocks<read_q2_k>(type, in, out);
@@ -366,11 +366,11 @@ void f32_to_values(ElementType type, std::span<const float> values, std::span<st
       return write_half(to_half);
     case ElementType::kBf16:
       return write_half(to_bfloat);
-    case ElementType::kQ8_0:
+    case ElementType::kQ80:
       for (std::size_t i = 0; i < values.size() / 32; ++i)
         write_q8_0(&values[32 * i], bytes + 34 * i);
       return;
-    case ElementType::kQ4_0:
+    case ElementType::kQ40:
       for (std::size_t i = 0; i < values.size() / 32; ++i)
         write_q4_0(&values[32 * i], bytes + 18 * i);
       return;

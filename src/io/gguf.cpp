@@ -28,9 +28,9 @@ constexpr std::uint64_t kDefaultAlignment = 32;
 
 // ggml's numbers of tensor types. Source: ggml-org/llama.cpp gguf-py/gguf/constants.py.
 constexpr std::pair<std::uint32_t, ElementType> kTensorTypes[] = {
-    {0, ElementType::kF32},   {1, ElementType::kF16},  {2, ElementType::kQ4_0},
-    {3, ElementType::kQ4_1},  {6, ElementType::kQ5_0}, {7, ElementType::kQ5_1},
-    {8, ElementType::kQ8_0},  {10, ElementType::kQ2K}, {11, ElementType::kQ3K},
+    {0, ElementType::kF32},   {1, ElementType::kF16},  {2, ElementType::kQ40},
+    {3, ElementType::kQ41},   {6, ElementType::kQ50},  {7, ElementType::kQ51},
+    {8, ElementType::kQ80},   {10, ElementType::kQ2K}, {11, ElementType::kQ3K},
     {12, ElementType::kQ4K},  {13, ElementType::kQ5K}, {14, ElementType::kQ6K},
     {24, ElementType::kI8},   {25, ElementType::kI16}, {26, ElementType::kI32},
     {27, ElementType::kI64},  {28, ElementType::kF64}, {30, ElementType::kBf16},

@@ -469,9 +469,9 @@ std::uint32_t file_type_number(ElementType type) {
       return 0;
     case ElementType::kF16:
       return 1;
-    case ElementType::kQ4_0:
+    case ElementType::kQ40:
       return 2;
-    case ElementType::kQ8_0:
+    case ElementType::kQ80:
       return 7;
     case ElementType::kBf16:
       return 32;

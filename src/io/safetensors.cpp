@@ -211,7 +211,7 @@ void SafetensorsWriter::commit() {
   file_.commit();
 }
 
-void write_safetensors(const std::string& path, std::vector<TensorToWrite> tensors,
+void write_safetensors(const std::string& path, const std::vector<TensorToWrite>& tensors,
                        std::map<std::string, std::string> metadata) {
   std::vector<TensorEntry> entries;
   std::map<std::string_view, std::span<const std::byte>> values;

@@ -70,7 +70,7 @@ struct TensorToWrite {
 
 /// SafetensorsWriter over tensors in memory. Errors: as there, and std::invalid_argument for a size
 /// that is not the shape's.
-void write_safetensors(const std::string& path, std::vector<TensorToWrite> tensors,
+void write_safetensors(const std::string& path, const std::vector<TensorToWrite>& tensors,
                        std::map<std::string, std::string> metadata = {});
 
 }  // namespace lowbank

@@ -88,7 +88,7 @@ void write_tensors(const std::string& path, const std::map<std::string, torch::T
          .shape = values.sizes().vec(),
          .bytes = {static_cast<const std::byte*>(values.const_data_ptr()), values.nbytes()}});
   }
-  write_safetensors(path, std::move(entries), std::move(metadata));
+  write_safetensors(path, entries, std::move(metadata));
 }
 
 }  // namespace lowbank

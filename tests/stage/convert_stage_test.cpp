@@ -248,7 +248,7 @@ TEST_F(ConvertStage, QuantisedGgufFilesKeepVectorsInFloat32) {
   for (const auto& entry : file->entries()) {
     const bool is_vector = entry.shape.size() == 1;
     EXPECT_EQ(entry.type, is_vector                      ? ElementType::kF32
-                          : entry.shape.back() % 32 == 0 ? ElementType::kQ8_0
+                          : entry.shape.back() % 32 == 0 ? ElementType::kQ80
                                                          : ElementType::kF16)
         << entry.name;
   }

@@ -150,16 +150,16 @@ TEST(ConvertValues, SmallTypesHaveTheirPublishedValues) {
 TEST(ConvertValues, SizesThatDisagreeAreACallersMistake) {
   std::vector<std::byte> block(18);
   std::vector<float> out(31);
-  EXPECT_THROW(values_to_f32(ElementType::kQ4_0, block, out), std::invalid_argument);
+  EXPECT_THROW(values_to_f32(ElementType::kQ40, block, out), std::invalid_argument);
   EXPECT_THROW(
       values_to_f32(ElementType::kC64, std::span(block).first(16), std::span(out).first(2)),
       std::invalid_argument);
-  EXPECT_THROW(f32_to_values(ElementType::kQ4_1, out, block), std::invalid_argument);
+  EXPECT_THROW(f32_to_values(ElementType::kQ41, out, block), std::invalid_argument);
 }
 
 TEST(ConvertValues, ABlockOfNumbersTooSmallToDivideByIsZero) {
   const std::vector<float> tiny(32, std::numeric_limits<float>::denorm_min());
-  for (const auto type : {ElementType::kQ8_0, ElementType::kQ4_0}) {
+  for (const auto type : {ElementType::kQ80, ElementType::kQ40}) {
     std::vector<std::byte> block(static_cast<std::size_t>(block_bytes(type)));
     f32_to_values(type, tiny, block);
     EXPECT_THAT(to_floats(type, block, 32), ::testing::Each(0.0f));

@@ -179,7 +179,7 @@ TEST_F(GgufTest, TheWriterRefusesWhatGgufCannotHold) {
   EXPECT_THAT(write({.name = "t", .type = ElementType::kU8, .shape = {4}}), HasSubstr("'t'"));
   EXPECT_THAT(write({.name = std::string(65, 'n'), .shape = {4}}), HasSubstr("nnn"));
   EXPECT_THAT(write({.name = "t", .shape = {1, 1, 1, 1, 1}}), HasSubstr("'t'"));
-  EXPECT_THAT(write({.name = "t", .type = ElementType::kQ8_0, .shape = {33}}), HasSubstr("'t'"));
+  EXPECT_THAT(write({.name = "t", .type = ElementType::kQ80, .shape = {33}}), HasSubstr("'t'"));
 }
 
 TEST(GgufModel, EveryNameGoesThereAndBack) {

@@ -241,7 +241,7 @@ TEST_F(SafetensorsTest, TheWriterRefusesWhatDoesNotFitTogether) {
   const std::vector<float> a = {1, 2};
   const std::string path = folder.path("f");
   const auto write = [&](std::vector<TensorToWrite> tensors) {
-    return error_text<std::invalid_argument>([&] { write_safetensors(path, std::move(tensors)); });
+    return error_text<std::invalid_argument>([&] { write_safetensors(path, tensors); });
   };
   EXPECT_THAT(write({{"a", ElementType::kF32, {3}, bytes_of(a)}}), HasSubstr("'a' has 8 bytes"));
   EXPECT_THAT(write({{"a", ElementType::kF32, {2}, bytes_of(a)},

@@ -11,6 +11,7 @@
 #include "core/json.h"
 #include "core/text.h"
 #include "data/sentencepiece_model.h"
+#include "data/sentencepiece_tokenizer.h"
 #include "data/tokenizer_files.h"
 #include "data/utf8_stream.h"
 #include "error_text.h"
@@ -241,6 +242,14 @@ TEST(SentencepieceModelFile, IsWrittenAsItWasRead) {
   EXPECT_EQ(again.precompiled_charsmap, model.precompiled_charsmap);
   EXPECT_EQ(again.add_dummy_prefix, model.add_dummy_prefix);
   EXPECT_EQ(again.remove_extra_whitespaces, model.remove_extra_whitespaces);
+}
+
+TEST(SentencepieceModelFile, APieceWithANulIsRefusedBeforeTheLibraryThrows) {
+  SentencepieceModel model;
+  model.pieces = {{.text = "<unk>", .kind = TokenKind::kUnknown}, {.text = std::string("a\0b", 3)}};
+  EXPECT_THAT(error_text<IoError>(
+                  [&] { SentencepieceTokenizer(write_sentencepiece_model(model), "hostile"); }),
+              HasSubstr("hostile: piece 1 holds a NUL byte"));
 }
 
 TEST(SentencepieceModelFile, ADamagedOneNamesTheByte) {
