@@ -10,7 +10,7 @@ null. Vocabularies are read from the folder of test data (SHARED) and from the G
 SmolLM2; of the latter only the start of the merges is kept.
 
 Usage: python make_tokenizer_fixture.py OUT SHARED SMOLLM2.gguf
-       (tokenizers 0.22.2, transformers 4.57.1, tiktoken 0.12, gguf 0.19)
+       (tokenizers 0.22.2, transformers 4.57.1, tiktoken 0.14, gguf 0.19)
 """
 
 import array
