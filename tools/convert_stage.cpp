@@ -166,6 +166,24 @@ ElementType gguf_type(const ConvertConfig& config, const MappedTensor& tensor,
   return tensor.shape.back() % block_elements(type) == 0 ? type : ElementType::kF16;
 }
 
+/// Makes a folder, and takes it away again unless it is to stay.
+class NewFolder {
+ public:
+  /// "" makes none. Errors: IoError.
+  explicit NewFolder(std::string path)
+      : path_(std::move(path)), topmost_(path_.empty() ? "" : make_folders(path_)) {}
+  ~NewFolder() {
+    if (!topmost_.empty()) remove_folders(path_, topmost_);
+  }
+  NewFolder(const NewFolder&) = delete;
+  NewFolder& operator=(const NewFolder&) = delete;
+  void keep() { topmost_.clear(); }
+
+ private:
+  std::string path_;
+  std::string topmost_;
+};
+
 /// Writes the model and its tokenizer as one GGUF file; returns its tensors. Parameters that GGUF
 /// has no place for are moved to source.dropped.
 std::vector<TensorEntry> write_gguf(const ConvertConfig& config, ConvertSource& source,
@@ -193,8 +211,7 @@ std::vector<TensorEntry> write_gguf(const ConvertConfig& config, ConvertSource& 
     tensor.transform =
         tensor.transform.is_identity() ? transform_to_gguf(model, tensor.name) : TensorTransform();
     auto shape = tensor.shape;
-    if (name->find(".ssm_conv1d.weight") != std::string::npos)
-      shape = {shape.front(), shape.back()};
+    if (shape.size() == 3) shape = {shape.front(), shape.back()};  // a convolution's [D, 1, W]
     const ElementType type = gguf_type(config, tensor, *name);
     tensors.push_back({.name = *name, .type = type, .shape = std::move(shape)});
     sizes[type] += tensor_bytes(type, tensor.shape).value();
@@ -212,7 +229,7 @@ std::vector<TensorEntry> write_gguf(const ConvertConfig& config, ConvertSource& 
                        .type = ElementType::kF32,
                        .shape = {static_cast<std::int64_t>(divisors.size())}});
   }
-  if (out != nullptr) make_folders(out->path());
+  NewFolder folder(out == nullptr ? "" : out->path());
   GgufWriter file(path, keys, tensors);
   TensorProgress progress(kept.size());
   for (std::size_t i = 0; i < kept.size(); ++i) {
@@ -221,6 +238,7 @@ std::vector<TensorEntry> write_gguf(const ConvertConfig& config, ConvertSource& 
                   [&](std::span<const std::byte> bytes) { file.write(bytes); });
   }
   if (!divisors.empty()) file.write(std::as_bytes(std::span(divisors)));
+  folder.keep();
   if (out != nullptr) out->begin();
   file.commit();
   return file.order();
