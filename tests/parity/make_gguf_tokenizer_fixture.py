@@ -16,6 +16,8 @@ import gguf
 import llama_cpp
 import sentencepiece
 
+from make_tokenizer_fixture import xxh3
+
 VERSION = 1
 ROOT = Path(__file__).resolve().parents[2]
 FIXTURES = ROOT / "tests/parity/fixtures/tokenizers"
@@ -89,6 +91,7 @@ def bert(folder):
 def main():
     lines = (FIXTURES / "texts.jsonl").read_text(encoding="utf-8").splitlines()[1:]
     texts = [json.loads(line) for line in lines]
+    valid = (SHARED / "lm/wikitext2/valid.txt").read_bytes()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         files = {"smollm2": SMOLLM2, "gpt2": gpt2(folder), "bert": bert(folder),
@@ -103,6 +106,9 @@ def main():
                 data = text.encode("utf-8")
                 out.append({"ids": model.tokenize(data, add_bos=False, special=True),
                             "special": model.tokenize(data, add_bos=True, special=True)})
+            # The last line: WikiText-2 valid, as make_tokenizer_fixture.py hashes it.
+            ids = model.tokenize(valid, add_bos=False, special=True)
+            out.append({"wikitext2_valid": xxh3(ids), "count": len(ids)})
             (FIXTURES / f"gguf_{name}.jsonl").write_text(
                 "".join(json.dumps(line, separators=(",", ":")) + "\n" for line in out))
 

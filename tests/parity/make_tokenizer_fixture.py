@@ -568,4 +568,5 @@ def main():
     print(f"{len(texts)} texts, {write_cases(out, sample)} cases")
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -8,6 +8,7 @@
 
 #include "core/atomic_file.h"
 #include "core/error.h"
+#include "core/hash.h"
 #include "core/json.h"
 #include "core/text.h"
 #include "data/sentencepiece_model.h"
@@ -109,7 +110,7 @@ TEST_P(GgufTokenizerParity, GivesTheIdsOfLlamaCpp) {
   const auto tokenizer = open_tokenizer(path_);
   const auto texts = lines_of("texts.jsonl");
   const auto expected = lines_of(std::string("gguf_") + GetParam().name + ".jsonl");
-  ASSERT_EQ(texts.size(), expected.size());
+  ASSERT_EQ(texts.size() + 1, expected.size());
   ASSERT_GE(texts.size(), 300u);
   for (std::size_t i = 0; i < texts.size(); ++i) {
     const auto text = texts[i].get<std::string>();
@@ -119,6 +120,17 @@ TEST_P(GgufTokenizerParity, GivesTheIdsOfLlamaCpp) {
     EXPECT_EQ(encoding.ids, expected[i]["ids"].get<Ids>());
     EXPECT_TRUE(std::is_sorted(encoding.ends.begin(), encoding.ends.end())) << texts[i];
   }
+}
+
+TEST_P(GgufTokenizerParity, GivesTheIdsOfLlamaCppForWikiText2Valid) {
+  const std::string path = shared_tokenizers() + "../lm/wikitext2/valid.txt";
+  if (!fs::exists(path)) GTEST_SKIP() << path << " is absent: set LOWBANK_SHARED_DATA";
+  const auto ids = open_tokenizer(path_)->encode(read_text(path));
+  const std::vector<std::int32_t> narrow(ids.begin(), ids.end());
+  const Json expected = lines_of(std::string("gguf_") + GetParam().name + ".jsonl").back();
+  EXPECT_EQ(ids.size(), expected["count"].get<std::size_t>());
+  EXPECT_EQ(hash_bytes({reinterpret_cast<const char*>(narrow.data()), narrow.size() * 4}),
+            expected["wikitext2_valid"].get<std::string>());
 }
 
 TEST_P(GgufTokenizerParity, DecodesPieceByPieceAsAtOnce) {
