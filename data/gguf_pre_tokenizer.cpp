@@ -36,8 +36,12 @@ std::string cased_words(const std::string& ending, const std::string& digits) {
          ending + "|" + digits + R"(| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
 }
 
-// Characters of Chinese, Japanese and Korean, as DeepSeek's first tokenizers bound them.
-const std::string kDeepseekCjk = R"([\x{4E00}-\x{9FA5}\x{800}-\x{4E00}\x{AC00}-\x{D7FF}]+)";
+// Characters of Chinese, Japanese and Korean, as DeepSeek's first tokenizers bound them: the range
+// has Unicode's spaces in it, which llama.cpp does not see there.
+const std::string kDeepseekCjkAndSpaces =
+    R"([\x{4E00}-\x{9FA5}\x{800}-\x{4E00}\x{AC00}-\x{D7FF}]+)";
+const std::string kDeepseekCjk =
+    R"((?:(?!\s)[\x{4E00}-\x{9FA5}\x{800}-\x{4E00}\x{AC00}-\x{D7FF}])+)";
 
 // Letters with a case (Lu, Ll, Lt of an older Unicode, spelled out by DeepSeek's tokenizer.json).
 const std::string kDeepseekLetters =
@@ -138,7 +142,7 @@ std::string our_spelling(std::string regex) {
       out += fmt::format("\\x{{{:X}}}", static_cast<std::uint32_t>(c));
     }
   }
-  return out;
+  return out == kDeepseekCjkAndSpaces ? kDeepseekCjk : out;
 }
 
 // The regular expressions that a pre-tokenizer comes to; false if it does something else as well.

@@ -134,8 +134,20 @@ class ScoreBpeEncoder : public FragmentEncoder {
     auto symbols = split(text);
     merge(text, symbols);
 
-    std::size_t at = start;  // in the original text
-    bool is_prefix = has_prefix;
+    // Byte by byte: a character that is cut off swallows part of the mark of a space behind it.
+    std::size_t at = 0;  // in the fragment
+    std::size_t prefix_left = has_prefix ? kGgufSpace.size() : 0;
+    std::size_t mark_left = 0;
+    const auto advance = [&](std::size_t num_bytes) {
+      for (; num_bytes > 0; --num_bytes) {
+        if (prefix_left > 0) {
+          --prefix_left;
+          continue;
+        }
+        if (mark_left == 0) mark_left = fragment[at] == ' ' ? kGgufSpace.size() : 1;
+        if (--mark_left == 0) ++at;
+      }
+    };
     for (std::int32_t i = text.empty() ? -1 : 0; i >= 0; i = symbols[std::size_t(i)].next) {
       const std::string_view piece = symbols[std::size_t(i)].in(text);
       const auto token = index_.find(piece);
@@ -146,10 +158,9 @@ class ScoreBpeEncoder : public FragmentEncoder {
         for (const char c : piece) out.ids.push_back(byte_ids_[static_cast<unsigned char>(c)]);
       }
       if (!with_ends) continue;
-      out.ends.resize(out.ends.size() + num_ids - 1, static_cast<std::int64_t>(at));
-      at += original_size(piece, fragment, at - start, is_prefix);
-      is_prefix = false;
-      out.ends.push_back(static_cast<std::int64_t>(at));
+      out.ends.resize(out.ends.size() + num_ids - 1, static_cast<std::int64_t>(start + at));
+      advance(piece.size());
+      out.ends.push_back(static_cast<std::int64_t>(start + at));
     }
   }
 
@@ -226,17 +237,6 @@ class ScoreBpeEncoder : public FragmentEncoder {
       consider(left.previous, best.left);
       consider(best.left, left.next);
     }
-  }
-
-  // Bytes of the fragment, from `at` on, that `piece` of the text with marked spaces stands for.
-  static std::size_t original_size(std::string_view piece, std::string_view fragment,
-                                   std::size_t at, bool is_prefix) {
-    std::size_t size = 0;
-    for (std::size_t i = is_prefix ? kGgufSpace.size() : 0; i < piece.size();) {
-      i += fragment[at + size] == ' ' ? kGgufSpace.size() : 1;
-      size += 1;
-    }
-    return size;
   }
 
   const GgufVocabulary& vocabulary_;

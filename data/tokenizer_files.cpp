@@ -1,6 +1,7 @@
 #include "data/tokenizer_files.h"
 
 #include <algorithm>
+#include <charconv>
 #include <cstdint>
 #include <optional>
 #include <unordered_map>
@@ -197,6 +198,31 @@ class KeyMaker {
     tokens_[at] = text;
     kinds_[at] = kind;
     scores_[at] = score;
+  }
+  /// Tokens that tokenizer_config.json adds behind the vocabulary (added_tokens_decoder: an object
+  /// of ids and {"content": "<|im_start|>", "special": true}).
+  void set_added_tokens() {
+    const auto first_id = static_cast<std::int64_t>(tokens_.size());
+    for (const auto& settings : settings_) {
+      const auto added = settings.find("added_tokens_decoder");
+      if (added == settings.end() || !added->is_object()) continue;
+      for (const auto& [key, token] : added->items()) {
+        std::int64_t id = -1;
+        const auto [end, error] = std::from_chars(key.data(), key.data() + key.size(), id);
+        const bool is_token =
+            token.is_object() && token.contains("content") && token["content"].is_string();
+        if (error != std::errc() || end != key.data() + key.size() || !is_token) {
+          throw IoError(
+              fmt::format("{}/tokenizer_config.json: added_tokens_decoder: '{}' wants an "
+                          "id and an object with content",
+                          source_, key));
+        }
+        if (id < first_id) continue;  // a piece of the model
+        const bool is_special = token.contains("special") && token["special"] == true;
+        set(id, token["content"].get<std::string>(),
+            is_special ? TokenKind::kControl : TokenKind::kUserDefined);
+      }
+    }
   }
   const std::vector<std::string>& tokens() const { return tokens_; }
   std::vector<std::string>& tokens() { return tokens_; }
@@ -452,15 +478,24 @@ GgufKeys sentencepiece_keys(KeyMaker& maker, const std::string& content, const s
     const auto& piece = model.pieces[i];
     maker.set(static_cast<std::int64_t>(i), piece.text, piece.kind, piece.score);
   }
+  if (!model.precompiled_charsmap.empty()) {
+    warn("{}: llama.cpp leaves out the normalizer {}: text that it changes may get other ids", file,
+         model.normalizer_name);
+  }
+  maker.set_added_tokens();
+  // What the settings name goes before the model's own (a chat model's end of a turn).
+  const auto bos = maker.id_of("bos_token"), eos = maker.id_of("eos_token");
+  const auto pad = maker.id_of("pad_token");
   GgufKeys keys = maker.finish("llama", "default");
   std::erase_if(keys, [](const auto& key) { return key.first.ends_with("_token_id"); });
-  const auto add = [&](const char* name, std::int32_t id) {
-    maker.add_id(keys, name, id < 0 ? std::nullopt : std::optional<std::int64_t>(id));
+  const auto add = [&](const char* name, std::optional<std::int64_t> named, std::int32_t id) {
+    if (!named && id >= 0) named = id;
+    maker.add_id(keys, name, named);
   };
-  add("bos", model.bos_id);
-  add("eos", model.eos_id);
-  add("unknown", model.unk_id);
-  add("padding", model.pad_id);
+  add("bos", bos, model.bos_id);
+  add("eos", eos, model.eos_id);
+  add("unknown", std::nullopt, model.unk_id);
+  add("padding", pad, model.pad_id);
   keys.emplace_back("tokenizer.ggml.add_bos_token", maker.flag("add_bos_token", true));
   keys.emplace_back("tokenizer.ggml.add_eos_token", maker.flag("add_eos_token", false));
   keys.emplace_back("tokenizer.ggml.add_space_prefix", model.add_dummy_prefix);

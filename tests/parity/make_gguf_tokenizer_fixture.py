@@ -3,7 +3,8 @@
 usage: .venv-dev/bin/python tests/parity/make_gguf_tokenizer_fixture.py
 
 Needs llama-cpp-python (0.3.36) besides scripts/requirements-dev.txt. Writes
-tests/parity/fixtures/tokenizers/gguf_NAME.jsonl: ids without and with the start and end tokens. The
+tests/parity/fixtures/tokenizers/gguf_NAME.jsonl: ids without and with the start and end tokens, and
+gguf_pre.jsonl: hashes of the ids that GPT-2's vocabulary gives with other pre-tokenizers. The
 vocabulary files are written here by the gguf package (SmolLM2's is the published file); the test
 makes its own from the same sources.
 """
@@ -19,6 +20,10 @@ import sentencepiece
 from make_tokenizer_fixture import xxh3
 
 VERSION = 1
+# One name of each row of data/gguf_pre_tokenizer.cpp.
+PRE_TOKENIZERS = ["default", "gpt-2", "llama-bpe", "glm4", "dbrx", "smollm", "qwen2", "qwen35",
+                  "seed-coder", "bailingmoe", "deepseek-llm", "deepseek-coder", "deepseek-v3",
+                  "falcon", "tekken", "gpt-4o", "bloom", "viking"]
 ROOT = Path(__file__).resolve().parents[2]
 FIXTURES = ROOT / "tests/parity/fixtures/tokenizers"
 SHARED = Path(os.environ.get("LOWBANK_SHARED_DATA", ROOT.parent / "shared/data"))
@@ -45,10 +50,10 @@ def close(writer):
     return path
 
 
-def gpt2(folder):
+def gpt2(folder, pre="gpt-2"):
     vocab = json.loads((SHARED / "tokenizers/gpt2/vocab.json").read_text())
     merges = (SHARED / "tokenizers/gpt2/merges.txt").read_text().splitlines()[1:]
-    writer = new_file(folder, "gpt2", "gpt2", "gpt-2")
+    writer = new_file(folder, "gpt2", "gpt2", pre)
     tokens = sorted(vocab, key=vocab.get)
     writer.add_token_list(tokens)
     writer.add_token_types([3 if t == "<|endoftext|>" else 1 for t in tokens])
@@ -88,6 +93,25 @@ def bert(folder):
     return close(writer)
 
 
+def header():
+    return {"version": VERSION, "generator": "tests/parity/make_gguf_tokenizer_fixture.py",
+            "peer": f"llama_cpp {llama_cpp.__version__}"}
+
+
+def write_lines(name, lines):
+    (FIXTURES / name).write_text(
+        "".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines))
+
+
+def write_pre_tokenizers(folder, texts):
+    out = [header()]
+    for pre in PRE_TOKENIZERS:
+        model = llama_cpp.Llama(str(gpt2(folder, pre)), vocab_only=True, verbose=False)
+        ids = (model.tokenize(t.encode("utf-8"), add_bos=False, special=True) for t in texts)
+        out.append({"pre": pre, "ids_xxh3": [xxh3(i)[:8] for i in ids]})
+    write_lines("gguf_pre.jsonl", out)
+
+
 def main():
     lines = (FIXTURES / "texts.jsonl").read_text(encoding="utf-8").splitlines()[1:]
     texts = [json.loads(line) for line in lines]
@@ -100,8 +124,7 @@ def main():
                  "llama2": llama(folder, "llama2", SHARED / "tokenizers/llama2/tokenizer.model")}
         for name, path in files.items():
             model = llama_cpp.Llama(str(path), vocab_only=True, verbose=False)
-            out = [{"version": VERSION, "generator": "tests/parity/make_gguf_tokenizer_fixture.py",
-                    "peer": f"llama_cpp {llama_cpp.__version__}"}]
+            out = [header()]
             for text in texts:
                 data = text.encode("utf-8")
                 out.append({"ids": model.tokenize(data, add_bos=False, special=True),
@@ -109,8 +132,8 @@ def main():
             # The last line: WikiText-2 valid, as make_tokenizer_fixture.py hashes it.
             ids = model.tokenize(valid, add_bos=False, special=True)
             out.append({"wikitext2_valid": xxh3(ids), "count": len(ids)})
-            (FIXTURES / f"gguf_{name}.jsonl").write_text(
-                "".join(json.dumps(line, separators=(",", ":")) + "\n" for line in out))
+            write_lines(f"gguf_{name}.jsonl", out)
+        write_pre_tokenizers(folder, texts)
 
 
 if __name__ == "__main__":

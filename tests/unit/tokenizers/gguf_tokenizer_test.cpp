@@ -11,6 +11,7 @@
 #include "core/hash.h"
 #include "core/json.h"
 #include "core/text.h"
+#include "data/gguf_pre_tokenizer.h"
 #include "data/sentencepiece_model.h"
 #include "data/sentencepiece_tokenizer.h"
 #include "data/tokenizer_files.h"
@@ -53,9 +54,11 @@ std::vector<Json> lines_of(const std::string& name) {
 }
 
 /// A GGUF file that holds nothing but this tokenizer.
-std::string write_vocabulary(const TokenizerFiles& files, const std::string& path) {
+std::string write_vocabulary(const TokenizerFiles& files, const std::string& path,
+                             const std::string& pre = "") {
   GgufKeys keys = {{"general.architecture", std::string("llama")}};
   for (auto& key : gguf_tokenizer_keys(files, Json::object(), "folder")) {
+    if (!pre.empty() && key.first == "tokenizer.ggml.pre") key.second = pre;
     keys.push_back(std::move(key));
   }
   GgufWriter writer(path, keys, {});
@@ -76,6 +79,11 @@ TokenizerFiles read_files(const std::vector<std::string>& paths) {
 void write_files(const TokenizerFiles& files, const std::string& folder) {
   make_folders(folder);
   for (const auto& [name, content] : files) write_file(folder + "/" + name, content);
+}
+
+std::string hash_of_ids(const Ids& ids) {
+  const std::vector<std::int32_t> narrow(ids.begin(), ids.end());
+  return hash_bytes({reinterpret_cast<const char*>(narrow.data()), narrow.size() * 4});
 }
 
 struct Vocabulary {
@@ -126,11 +134,9 @@ TEST_P(GgufTokenizerParity, GivesTheIdsOfLlamaCppForWikiText2Valid) {
   const std::string path = shared_tokenizers() + "../lm/wikitext2/valid.txt";
   if (!fs::exists(path)) GTEST_SKIP() << path << " is absent: set LOWBANK_SHARED_DATA";
   const auto ids = open_tokenizer(path_)->encode(read_text(path));
-  const std::vector<std::int32_t> narrow(ids.begin(), ids.end());
   const Json expected = lines_of(std::string("gguf_") + GetParam().name + ".jsonl").back();
   EXPECT_EQ(ids.size(), expected["count"].get<std::size_t>());
-  EXPECT_EQ(hash_bytes({reinterpret_cast<const char*>(narrow.data()), narrow.size() * 4}),
-            expected["wikitext2_valid"].get<std::string>());
+  EXPECT_EQ(hash_of_ids(ids), expected["wikitext2_valid"].get<std::string>());
 }
 
 TEST_P(GgufTokenizerParity, DecodesPieceByPieceAsAtOnce) {
@@ -157,6 +163,37 @@ INSTANTIATE_TEST_SUITE_P(Vocabularies, GgufTokenizerParity,
                                            Vocabulary{"stories", {kStoriesModel}},
                                            Vocabulary{"llama2", {"llama2/tokenizer.model"}}),
                          [](const auto& vocabulary) { return std::string(vocabulary.param.name); });
+
+TEST(GgufPreTokenizers, CutTextsAsLlamaCppDoes) {
+  const std::vector<std::string> paths = {shared_tokenizers() + "gpt2/vocab.json",
+                                          shared_tokenizers() + "gpt2/merges.txt"};
+  if (!fs::exists(paths[0])) GTEST_SKIP() << paths[0] << " is absent: set LOWBANK_SHARED_DATA";
+  const TempFolder folder;
+  const auto texts = lines_of("texts.jsonl");
+  for (const auto& line : lines_of("gguf_pre.jsonl")) {
+    const auto pre = line["pre"].get<std::string>();
+    const auto tokenizer =
+        open_tokenizer(write_vocabulary(read_files(paths), folder.path("v.gguf"), pre));
+    ASSERT_EQ(texts.size(), line["ids_xxh3"].size());
+    for (std::size_t i = 0; i < texts.size(); ++i) {
+      EXPECT_EQ(hash_of_ids(tokenizer->encode(texts[i].get<std::string>())).substr(0, 8),
+                line["ids_xxh3"][i].get<std::string>())
+          << pre << " " << texts[i];
+    }
+  }
+}
+
+TEST(GgufPreTokenizers, AreKnownAgainByWhatTheyWrite) {
+  for (const auto& line : lines_of("gguf_pre.jsonl")) {
+    const auto name = line["pre"].get<std::string>();
+    const auto& pre = find_gguf_pre_tokenizer(name, "here");
+    const auto again = recognise_pre_tokenizer(pre_tokenizer_json(pre), pre.ignore_merges);
+    ASSERT_TRUE(again) << name;
+    EXPECT_EQ(find_gguf_pre_tokenizer(*again, "here").patterns, pre.patterns) << name;
+  }
+  EXPECT_THAT(error_text<IoError>([] { find_gguf_pre_tokenizer("other", "file.gguf"); }),
+              HasSubstr("file.gguf: tokenizer.ggml.pre 'other' is not supported; known: "));
+}
 
 class TokenizerFilesTest : public ::testing::Test {
  protected:
@@ -202,6 +239,19 @@ TEST_F(TokenizerFilesTest, FilesGoToGgufAndBack) {
   }
 }
 
+TEST_F(TokenizerFilesTest, EndsOfBrokenTextStayInTheText) {
+  const auto path = write_vocabulary(read_files({kStoriesModel}), folder_.path("v.gguf"));
+  const auto tokenizer = open_tokenizer(path);
+  // Characters that are cut off, and spaces behind them.
+  for (const std::string text : {"\xC3 \xA9", "a \xE4\xB8 b", "\xF0 \xE4 ", "\xC3  ", " \xF0"}) {
+    const auto encoding = tokenizer->encode_with_offsets(text);
+    EXPECT_EQ(encoding.ids, tokenizer->encode(text));
+    EXPECT_EQ(encoding.ends.size(), encoding.ids.size());
+    EXPECT_TRUE(std::is_sorted(encoding.ends.begin(), encoding.ends.end()));
+    EXPECT_EQ(encoding.ends.back(), static_cast<std::int64_t>(text.size()));
+  }
+}
+
 TEST_F(TokenizerFilesTest, AVocabTxtComesBackLineByLine) {
   const std::string lines = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n[unused1]\nhello\n##lo\n!\n";
   const auto path = write_vocabulary({{"vocab.txt", lines}}, folder_.path("v.gguf"));
@@ -218,6 +268,22 @@ TEST_F(TokenizerFilesTest, ASmallVocabularyIsFilledUpToTheModels) {
       EXPECT_EQ(tokens.back(), "[PAD519]");
     }
   }
+}
+
+TEST_F(TokenizerFilesTest, TokensAddedBehindASentencepieceModelAreKept) {
+  const Json settings = {{"eos_token", "<|end|>"},
+                         {"added_tokens_decoder",
+                          {{"2", {{"content", "</s>"}, {"special", true}}},
+                           {"512", {{"content", "<|end|>"}, {"special", true}}},
+                           {"513", {{"content", "  "}, {"special", false}}}}}};
+  const auto path = write_vocabulary(
+      {{"tokenizer.model", read_bytes(kStoriesModel)}, {"tokenizer_config.json", settings.dump()}},
+      folder_.path("v.gguf"));
+  const auto tokenizer = open_tokenizer(path);
+  EXPECT_EQ(tokenizer->vocab_size(), 514);
+  EXPECT_EQ(tokenizer->eos_id(), 512);
+  EXPECT_THAT(tokenizer->encode("a<|end|>b"), ::testing::Contains(512));
+  EXPECT_THAT(tokenizer->encode("a  b"), ::testing::Contains(513));
 }
 
 TEST_F(TokenizerFilesTest, WhatGgufCannotExpressIsRefused) {
