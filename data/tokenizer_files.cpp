@@ -489,8 +489,8 @@ GgufKeys sentencepiece_keys(KeyMaker& maker, const std::string& content, const s
   GgufKeys keys = maker.finish("llama", "default");
   std::erase_if(keys, [](const auto& key) { return key.first.ends_with("_token_id"); });
   const auto add = [&](const char* name, std::optional<std::int64_t> named, std::int32_t id) {
-    if (!named && id >= 0) named = id;
-    maker.add_id(keys, name, named);
+    const std::int64_t chosen = named.value_or(id);
+    if (chosen >= 0) maker.add_id(keys, name, chosen);
   };
   add("bos", bos, model.bos_id);
   add("eos", eos, model.eos_id);
