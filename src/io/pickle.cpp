@@ -17,7 +17,10 @@ namespace {
 using PickleKind = Pickle::Kind;
 using Ref = Pickle::Ref;
 
-constexpr std::size_t kMaxPickleBytes = std::size_t{256} << 20;  // names and shapes, no values
+// Names and shapes, no values: a model of 10,000 tensors takes some 500,000 objects and 5 MB. An
+// object takes a hundred times the memory of the byte that can ask for one.
+constexpr std::size_t kMaxPickleBytes = std::size_t{64} << 20;
+constexpr std::size_t kMaxObjects = std::size_t{1} << 21;
 
 // What a state dict refers to, and harmless containers beside it. Nothing of it is ever called.
 constexpr std::array<std::string_view, 17> kAllowedGlobals = {"collections.OrderedDict",
@@ -129,6 +132,9 @@ class PickleReader {
 
   // --- the stack
   Ref add(Pickle::Object object) {
+    if (pickle_.objects_.size() == kMaxObjects) {
+      refuse(fmt::format("makes more than {} objects; no state dict does", kMaxObjects));
+    }
     pickle_.objects_.push_back(std::move(object));
     return static_cast<Ref>(pickle_.objects_.size() - 1);
   }

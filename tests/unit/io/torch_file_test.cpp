@@ -163,6 +163,11 @@ TEST_F(PickleTest, ProgramsThatMakeNoSenseAreRefused) {
   EXPECT_THAT(refusal("ios\nsystem\n(."), HasSubstr("opcode 0x69"));
 }
 
+TEST_F(PickleTest, ObjectsAreCounted) {
+  EXPECT_THAT(refusal(std::string(3 << 20, ']')), HasSubstr("more than 2097152 objects"));
+  EXPECT_THAT(refusal("N" + std::string(65 << 20, '2')), HasSubstr("larger than any state dict"));
+}
+
 TEST_F(PickleTest, PlainValuesOfOldProtocolsAreRead) {
   bytes_ = "(dS'a'\nI-3\nsVb\nF1.5\nsS\"c\"\nL12L\nsI01\nN\x88s.";
   EXPECT_THAT(refusal(bytes_), HasSubstr("puts items into"));  // one value too many below the pair
