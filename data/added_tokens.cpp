@@ -146,17 +146,21 @@ AddedTokens::AddedTokens(const JsonNode* spec, const WordModel& model,
     by_id.insert_or_assign(id, std::move(token));
   }
   std::sort(special_.begin(), special_.end());
-  AlignedText changed;
-  for (auto& [id, token] : by_id) {
-    if (!token.normalized) {
-      raw_.add(token.content, token);
-    } else if (normalizer != nullptr && normalizer->apply({token.content}, changed)) {
-      normalized_.add(changed.text, token);
-    } else {
-      normalized_.add(token.content, token);
+  // Two tokens may be the same text once normalised; then the special one is found.
+  for (const bool special : {true, false}) {
+    AlignedText changed;
+    for (const auto& [id, token] : by_id) {
+      if (token.special != special) continue;
+      if (!token.normalized) {
+        raw_.add(token.content, token);
+      } else if (normalizer != nullptr && normalizer->apply({token.content}, changed)) {
+        normalized_.add(changed.text, token);
+      } else {
+        normalized_.add(token.content, token);
+      }
     }
-    tokens_.push_back(std::move(token));
   }
+  for (auto& [id, token] : by_id) tokens_.push_back(std::move(token));
 }
 
 const AddedToken* AddedTokens::find(std::int64_t id) const {

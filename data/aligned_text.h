@@ -11,6 +11,7 @@ namespace lowbank {
 
 /// The bytes of the original text that a byte of a changed text stands for: a character of it
 /// belongs to the last byte of what stands for it, so that half a character stands for nothing.
+/// `begin` only tells whether the byte stands for the start of the text.
 struct Origin {
   std::uint32_t begin = 0;
   std::uint32_t end = 0;
@@ -64,6 +65,16 @@ class TextRewriter {
     const std::uint32_t last = begin < end ? from_.origins[end - 1].end : first;
     to_.origins.insert(to_.origins.end(), text.size() - 1, Origin{first, first});
     to_.origins.push_back({first, last});
+  }
+
+  /// The same, but `text` begins where the last character of from[begin, end) begins.
+  void replace_from_last(std::size_t begin, std::size_t end, std::string_view text) {
+    replace(begin, end, text);
+    if (from_.origins == nullptr || begin >= end) return;
+    const std::uint32_t last = from_.origins[end - 1].begin;
+    for (std::size_t i = to_.origins.size() - text.size(); i < to_.origins.size(); ++i) {
+      to_.origins[i].begin = last;
+    }
   }
 
  private:

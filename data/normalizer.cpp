@@ -80,7 +80,7 @@ class ReplaceNormalizer : public Normalizer {
     std::size_t kept = 0;
     do {
       out.keep(kept, begin);
-      out.replace(begin, end, content_);
+      out.replace_from_last(begin, end, content_);  // as the peer counts
       kept = end;
     } while (matches.next(begin, end));
     out.keep(kept, from.text.size());

@@ -13,7 +13,8 @@ namespace lowbank {
 ///
 /// Source:  Oniguruma's Ruby syntax (kkos/oniguruma doc/RE) for what a pattern means.
 /// Differs: patterns with what PCRE2 reads otherwise and nobody writes in a tokenizer (sets inside
-///          sets, &&) are refused.
+///          sets, &&, \X) are refused. Regardless of case, one letter never equals two (ss and the
+///          sharp s); scripts but Han are those of PCRE2's Unicode tables.
 class Pattern {
  public:
   /// Errors: IoError "WHERE: ..." when it cannot be compiled.
@@ -34,7 +35,7 @@ class Pattern {
 Pattern read_pattern(const JsonNode& spec);
 
 /// All matches, one after the other, as Oniguruma's iterator gives them: an empty match right after
-/// a match is passed over.
+/// a match is passed over, and an empty text has none.
 class PatternMatches {
  public:
   PatternMatches(const Pattern& pattern, std::string_view text) : pattern_(pattern), text_(text) {}

@@ -480,6 +480,13 @@ def make_cases():
     case("llama-3", "bytes", model={"ignore_merges": True}, pre_tokenizer={"type": "Sequence", "pretokenizers": [{"type": "Split", "pattern": {"Regex": llama3}, "behavior": "Isolated", "invert": False}, {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}]},
          post_processor=sequence, decoder=BYTE_LEVEL, added_tokens=[added(0, "<s>"), added(1, "</s>")])  # fmt: skip
     classes = r"[\w']+|\h|[[:punct:]]|\p{Han}+|[^\p{Ll}\S]"
+    for pattern in [r"\b", r"\B.", r"\p{N}{1,3}+", r"[ab]{,2}", r"t(?i)h|S", r"(?m)[.].+", r"[\W\d]+", r"[^\W_]+", r"[^\S\r\n]+", r"[\P{L}\p{Lu}]", r"\p{C}", r"\v", r"(a){2}?t"]:
+        case(f"pattern {pattern}", "fallback", pre_tokenizer={"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": False})
+    case("replace then metaspace first", "chars", normalizer={"type": "Replace", "pattern": {"Regex": r"\w{1,2}"}, "content": "a"},
+         pre_tokenizer={"type": "Metaspace", "replacement": "▁", "prepend_scheme": "first", "split": True})  # fmt: skip
+    case("replace in decoder", "wordpiece", decoder={"type": "Sequence", "decoders": [{"type": "WordPiece", "prefix": "a", "cleanup": False}, {"type": "Replace", "pattern": {"Regex": "q*"}, "content": "."}]})
+    case("tokens that strip", "fallback", added_tokens=[added(1000, "a", special=False, rstrip=True), added(1001, "\n", special=False, lstrip=True), added(1002, "b", special=False, lstrip=True, rstrip=True), added(1003, "\u00a0", special=False, lstrip=True)])
+    case("tokens that normalise alike", "fallback", normalizer={"type": "NFC"}, added_tokens=[added(1000, "\u00e9", special=False), added(1001, "e\u0301", normalized=True)])
     case("classes", "fallback", pre_tokenizer={"type": "Split", "pattern": {"Regex": classes}, "behavior": "Isolated", "invert": False})
     return cases
 

@@ -91,6 +91,27 @@ TEST(JsonTokenizer, AnEndInsideACharacterLiesBeforeIt) {
   EXPECT_EQ(tokenizer->encode_with_offsets("a\xC3\xA9 ab", true).ends, (Ids{0, 1, 1, 3, 6}));
 }
 
+TEST(JsonTokenizer, ATokenThatTakesTheSpaceAfterItTakesTheTokenMadeOfIt) {
+  Json spec = parse_json(kSpec, "small");
+  spec["added_tokens"].push_back({{"id", 21}, {"content", "<r>"}, {"rstrip", true}});
+  spec["added_tokens"].push_back({{"id", 22}, {"content", "\n"}, {"lstrip", true}});
+  const auto tokenizer = make_json_tokenizer(spec, "small");
+  const auto encoding = tokenizer->encode_with_offsets("<r> \na\n");
+  EXPECT_EQ(encoding.ids, (Ids{21, 0, 22}));
+  EXPECT_EQ(encoding.ends, (Ids{5, 6, 7}));
+}
+
+TEST(JsonTokenizer, OfTwoTokensThatNormaliseAlikeTheSpecialOneIsFound) {
+  Json spec = parse_json(kSpec, "small");
+  spec["normalizer"] = {{"type", "Lowercase"}};
+  spec["added_tokens"].push_back({{"id", 21}, {"content", "[A]"}});
+  spec["added_tokens"].push_back({{"id", 22}, {"content", "[a]"}});
+  EXPECT_EQ(make_json_tokenizer(spec, "small")->encode("[A]"), (Ids{21}));
+  spec["added_tokens"][2]["special"] = true;
+  spec["added_tokens"][2]["normalized"] = true;
+  EXPECT_EQ(make_json_tokenizer(spec, "small")->encode("[A]"), (Ids{22}));
+}
+
 TEST(JsonTokenizer, PairsNeedRoomForTheirSpecialTokens) {
   const auto tokenizer = small_tokenizer();
   EXPECT_EQ(tokenizer->encode_pair("a b", "c", 3).ids, (Ids{20, 0, 2}));

@@ -44,15 +44,52 @@ TEST(Pattern, ClassesKnowCharactersNewerThanTheLibrary) {
   EXPECT_THAT(matches(R"(\P{L}+)", "a\xF0\x90\xB5\x8A!"), ElementsAre("!"));
 }
 
+TEST(Pattern, EdgesOfWordsKnowMarks) {
+  EXPECT_THAT(matches(R"(\b.)", "e\xCC\x81 a"), ElementsAre("e", " ", "a"));
+  EXPECT_THAT(matches(R"(.\B)", "e\xCC\x81 a"), ElementsAre("e"));
+}
+
+TEST(Pattern, ComplementsInsideASetKnowWhatTheClassesKnow) {
+  const std::string text = "e\xCC\x81-1\xF0\x90\xB5\x80 ";  // a mark, and a digit of Unicode 16
+  EXPECT_THAT(matches(R"([\W])", text), ElementsAre("-", " "));
+  EXPECT_THAT(matches(R"([\W\d]+)", text), ElementsAre("-1\xF0\x90\xB5\x80 "));
+  EXPECT_THAT(matches(R"([^\W\d]+)", text), ElementsAre("e\xCC\x81"));
+  EXPECT_THAT(matches(R"([^\P{N}]+)", text), ElementsAre("1\xF0\x90\xB5\x80"));
+  EXPECT_THAT(matches(R"([^\P{L}\P{Lu}])", "aB1"), ElementsAre("B"));
+  EXPECT_THAT(matches(R"([^\S\r\n]+)", " \xE1\xA0\x8E\n\t"), ElementsAre(" ", "\t"));
+  EXPECT_THAT(matches(R"([\s\S])", "\xE1\xA0\x8E\n"), ElementsAre("\xE1\xA0\x8E", "\n"));
+  EXPECT_THAT(matches(R"([^\p{Cn}]+)", "1\xF0\x90\xB5\x80\xCD\xB8"),
+              ElementsAre("1\xF0\x90\xB5\x80"));
+}
+
+TEST(Pattern, IntervalsAreAsInRuby) {
+  // A plus after an interval repeats it; it does not make it possessive.
+  EXPECT_THAT(matches(R"(\d{1,3}+)", "12345a1"), ElementsAre("12345", "1"));
+  EXPECT_THAT(matches(R"((?:ab){1,2}+a)", "abababa"), ElementsAre("abababa"));
+  EXPECT_THAT(matches(R"(\x61{1,2}+b)", "aaab"), ElementsAre("aaab"));
+  EXPECT_THAT(matches(R"([ab]{,2})", "abab"), ElementsAre("ab", "ab"));
+  EXPECT_THAT(matches("a{2}?b", "b"), ElementsAre("b"));
+  EXPECT_THAT(matches("a{x}{", "a{x}{"), ElementsAre("a{x}{"));
+  EXPECT_THAT(matches("a++a", "aaa"), ElementsAre());
+}
+
+TEST(Pattern, OptionsReachToTheEndOfTheirGroup) {
+  EXPECT_THAT(matches("(x(?i)a|b)c", "xBc xbc xAc bc"), ElementsAre("xBc", "xbc", "xAc"));
+  EXPECT_THAT(matches("(?m)a.b", "a\nb"), ElementsAre("a\nb"));
+  EXPECT_THAT(matches("(?-m:a.b)", "a\nb"), ElementsAre());
+}
+
 TEST(Pattern, LinesAndHexDigitsAreAsInRuby) {
   EXPECT_THAT(matches("^b$", "a\nb\nc"), ElementsAre("b"));
   EXPECT_THAT(matches(R"(\h+)", "xyz0aF g"), ElementsAre("0aF"));
+  EXPECT_THAT(matches(R"([\v]|\v)", "\n\v\r"), ElementsAre("\v"));
   EXPECT_THAT(matches(R"(\u00e9)", "caf\xC3\xA9"), ElementsAre("\xC3\xA9"));
 }
 
 TEST(Pattern, AnEmptyMatchRightAfterAMatchIsPassedOver) {
   EXPECT_THAT(matches("x*", "axxb"), ElementsAre("", "xx", ""));
   EXPECT_THAT(matches("", "\xC3\xA9"), ElementsAre("", ""));
+  EXPECT_THAT(matches("x*", ""), ElementsAre());
 }
 
 TEST(Pattern, LiteralsMatchThemselves) {
@@ -76,6 +113,13 @@ TEST(Pattern, RefusesWhatItWouldReadOtherwise) {
   EXPECT_THAT(says("(a"), HasSubstr("cannot read the pattern (a"));
   EXPECT_THAT(says(R"(\p{NoSuch})"), HasSubstr("cannot read the pattern"));
   EXPECT_THAT(says("\\pL"), HasSubstr("\\p without {name}"));
+  EXPECT_THAT(says(R"(\Qa\E)"), HasSubstr("\\Q at byte 0"));
+  EXPECT_THAT(says(R"(\X)"), HasSubstr("\\X at byte 0"));
+  EXPECT_THAT(says("(?s)."), HasSubstr("(? option at byte 2"));
+  EXPECT_THAT(says("a(*FAIL)"), HasSubstr("(* at byte 1"));
+  EXPECT_THAT(says("[a"), HasSubstr("a set without an end"));
+  EXPECT_THAT(says("a(?#b"), HasSubstr("a comment without an end"));
+  EXPECT_THAT(says(R"(\x{41)"), HasSubstr("a name without an end"));
 }
 
 TEST(Pattern, GivesUpOnATextThatTakesTooManySteps) {
