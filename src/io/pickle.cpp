@@ -18,7 +18,8 @@ using PickleKind = Pickle::Kind;
 using Ref = Pickle::Ref;
 
 // Names and shapes, no values: a model of 10,000 tensors takes some 500,000 objects and 5 MB. An
-// object takes a hundred times the memory of the byte that can ask for one.
+// object takes a hundred times the memory of the byte that can ask for one, a place in the memo
+// sixty times.
 constexpr std::size_t kMaxPickleBytes = std::size_t{64} << 20;
 constexpr std::size_t kMaxObjects = std::size_t{1} << 21;
 
@@ -182,7 +183,12 @@ class PickleReader {
     for (std::size_t i = size; i-- > 0;) items[i] = pop();
     push({.kind = PickleKind::kTuple, .items = std::move(items)});
   }
-  void put(std::uint64_t index) { memo_[index] = top(); }
+  void put(std::uint64_t index) {
+    memo_[index] = top();
+    if (memo_.size() > kMaxObjects) {
+      refuse(fmt::format("keeps more than {} objects; no state dict does", kMaxObjects));
+    }
+  }
   void get(std::uint64_t index) {
     const auto found = memo_.find(index);
     if (found == memo_.end()) refuse(fmt::format("asks for object {}, which it never kept", index));

@@ -27,6 +27,8 @@ constexpr std::string_view kLegacyMagic =
     "\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.";
 constexpr std::size_t kMaxTensorDimensions = 64;
 constexpr std::uint64_t kSmallTensorBytes = std::uint64_t{1} << 20;
+// Names of one shared tensor cost eight bytes each in the file and a kilobyte in memory.
+constexpr std::size_t kMaxTensors = std::size_t{1} << 18;
 
 struct TorchType {
   std::string_view storage;  // class of a typed storage; "" where torch has none
@@ -55,6 +57,13 @@ bool starts_with(std::span<const std::byte> bytes, std::string_view magic) {
   return bytes.size() >= magic.size() && std::memcmp(bytes.data(), magic.data(), magic.size()) == 0;
 }
 
+// The tar archive that torch before 0.2 wrote. A safetensors header may hold this word too.
+bool is_tar(std::span<const std::byte> bytes) {
+  constexpr std::size_t kTarMagicOffset = 257;  // POSIX.1-1988 ustar header
+  return bytes.size() > kTarMagicOffset && bytes[8] != std::byte{'{'} &&
+         starts_with(bytes.subspan(kTarMagicOffset), "ustar");
+}
+
 std::string_view last_part(std::string_view name) { return name.substr(name.rfind('.') + 1); }
 
 }  // namespace
@@ -73,6 +82,7 @@ class TorchFileReader {
     std::string_view key;
     std::string_view type;  // last part of the class name
     std::uint64_t count = 0;
+    std::uint64_t first = 0;  // element of the storage where a view of it begins
   };
 
   [[noreturn]] void refuse(const std::string& what) const { throw IoError(path_ + ": " + what); }
@@ -84,7 +94,8 @@ class TorchFileReader {
   std::int64_t whole(const Object& object, const std::string& where) const;
   std::vector<std::int64_t> wholes(const Object& object, const std::string& where) const;
   void add_tensor(const std::string& name, const Object& call);
-  std::size_t add_tensors(const Object& dict, const std::string& prefix);
+  std::vector<Pickle::Ref> dict_items(const Object& dict) const;
+  std::size_t add_tensors(const std::vector<Pickle::Ref>& dict);
   void add_state_dict();
 
   TorchFile& file_;
@@ -94,7 +105,8 @@ class TorchFileReader {
   std::vector<TensorEntry> entries_;
 };
 
-// ("storage", class, key, location, count[, view])
+// ("storage", class, key, location, count[, view]); before torch 0.4 a storage could be a view of
+// another, (key, first element, count).
 std::optional<TorchFileReader::StorageId> TorchFileReader::storage_id(const Object& object) const {
   if (object.kind != Pickle::Kind::kPersistent) return std::nullopt;
   const Object& id = item(object, 0);
@@ -108,9 +120,18 @@ std::optional<TorchFileReader::StorageId> TorchFileReader::storage_id(const Obje
       count.kind != Pickle::Kind::kInt || count.whole < 0) {
     return std::nullopt;
   }
-  return StorageId{.key = key.text,
+  StorageId out = {.key = key.text,
                    .type = last_part(type.text),
                    .count = static_cast<std::uint64_t>(count.whole)};
+  if (id.items.size() > 5 && item(id, 5).kind != Pickle::Kind::kNone) {
+    const Object& view = item(id, 5);
+    if (view.kind != Pickle::Kind::kTuple || view.items.size() != 3 ||
+        item(view, 1).kind != Pickle::Kind::kInt || item(view, 1).whole < 0) {
+      return std::nullopt;
+    }
+    out.first = static_cast<std::uint64_t>(item(view, 1).whole);
+  }
+  return out;
 }
 
 // The call that makes the tensor which this object is (a parameter wraps one); nullptr if none.
@@ -159,6 +180,13 @@ void TorchFileReader::add_tensor(const std::string& name, const Object& call) {
   }
   const auto id = storage_id(item(arguments, 0));
   if (!id) refuse(where + " has no storage");
+  // Behind the hooks (an OrderedDict) a dict says what else is to be done with the values.
+  for (std::size_t i = 6; i < arguments.items.size(); ++i) {
+    if (item(arguments, i).kind == Pickle::Kind::kDict && !item(arguments, i).items.empty()) {
+      refuse(where +
+             " is stored conjugated or negated; save it after .resolve_conj().resolve_neg()");
+    }
+  }
   // _rebuild_tensor_v3 puts the dtype behind five more arguments.
   const bool names_dtype =
       arguments.items.size() > 6 && item(arguments, 6).kind == Pickle::Kind::kGlobal;
@@ -183,7 +211,7 @@ void TorchFileReader::add_tensor(const std::string& name, const Object& call) {
                        fmt::join(entry.shape, ", "), fmt::join(view.strides, ", "), offset));
   }
   entry.size_bytes = *size;
-  view.offset = static_cast<std::uint64_t>(offset);
+  view.offset = id->first + static_cast<std::uint64_t>(offset);  // both below 2^63
 
   const auto storage = storages_.find(id->key);
   if (storage == storages_.end()) {
@@ -196,15 +224,16 @@ void TorchFileReader::add_tensor(const std::string& name, const Object& call) {
   std::int64_t dense_stride = 1;
   view.is_contiguous = true;
   bool fits = true;
-  for (std::size_t d = entry.shape.size(); d-- > 0;) {
-    if (entry.shape[d] == 0) continue;
+  // Of an empty tensor nothing is touched, and its other lengths may be of any size.
+  for (std::size_t d = entry.size_bytes == 0 ? 0 : entry.shape.size(); d-- > 0;) {
+    if (entry.shape[d] == 1) view.strides[d] = 0;  // never stepped along, and may be of any size
     std::uint64_t reach = 0;
     fits = fits &&
            !__builtin_mul_overflow(static_cast<std::uint64_t>(entry.shape[d] - 1),
                                    static_cast<std::uint64_t>(view.strides[d]), &reach) &&
            !__builtin_add_overflow(last, reach, &last);
     if (entry.shape[d] != 1 && view.strides[d] != dense_stride) view.is_contiguous = false;
-    dense_stride *= entry.shape[d];  // cannot overflow: tensor_bytes() went through
+    dense_stride *= entry.shape[d];  // cannot overflow: no length is 0, tensor_bytes() went through
   }
   if (entry.size_bytes > 0 && (!fits || last >= view.storage.size() / element_bytes)) {
     refuse(fmt::format("{} reaches to element {} of storage '{}', which has {} bytes", where, last,
@@ -219,23 +248,39 @@ void TorchFileReader::add_tensor(const std::string& name, const Object& call) {
   file_.views_.push_back(std::move(view));
 }
 
+// Keys and values of a dict in turns.
+std::vector<Pickle::Ref> TorchFileReader::dict_items(const Object& dict) const {
+  if (dict.kind == Pickle::Kind::kDict) return dict.items;
+  std::vector<Pickle::Ref> out;
+  // Python 2 made an OrderedDict of a list of pairs.
+  const Object& arguments = item(dict, 1);
+  if (arguments.kind == Pickle::Kind::kTuple && !arguments.items.empty() &&
+      item(arguments, 0).kind == Pickle::Kind::kList) {
+    for (const auto ref : item(arguments, 0).items) {
+      const auto& pair = at(ref).items;
+      if (pair.size() == 2) out.insert(out.end(), pair.begin(), pair.end());
+    }
+  }
+  out.insert(out.end(), dict.items.begin() + 2, dict.items.end());
+  return out;
+}
+
 // Tensors right below a dict; returns how many.
-std::size_t TorchFileReader::add_tensors(const Object& dict, const std::string& prefix) {
+std::size_t TorchFileReader::add_tensors(const std::vector<Pickle::Ref>& dict) {
   std::size_t count = 0;
   std::set<std::string_view> seen;
-  const std::size_t first = dict.kind == Pickle::Kind::kCall ? 2 : 0;
-  for (std::size_t i = first; i + 1 < dict.items.size(); i += 2) {
-    const Object& key = item(dict, i);
+  for (std::size_t i = 0; i + 1 < dict.size(); i += 2) {
+    const Object& key = at(dict[i]);
     if (key.kind != Pickle::Kind::kText) continue;
-    if (const Object* const call = tensor_call(item(dict, i + 1))) {
+    if (const Object* const call = tensor_call(at(dict[i + 1]))) {
       if (find_invalid_utf8(key.text) != std::string_view::npos) {
         refuse("the name of a tensor is not UTF-8");
       }
       if (!seen.insert(key.text).second) {
         refuse(fmt::format("holds two tensors '{}'", key.text));
       }
-      add_tensor(prefix + std::string(key.text), *call);
-      ++count;
+      if (++count > kMaxTensors) refuse(fmt::format("holds more than {} tensors", kMaxTensors));
+      add_tensor(std::string(key.text), *call);
     }
   }
   return count;
@@ -251,17 +296,26 @@ void TorchFileReader::add_state_dict() {
     refuse(fmt::format("holds a {}, not a state dict (torch.save(model.state_dict(), ...))",
                        pickle_kind_name(root.kind)));
   }
-  if (add_tensors(root, "") > 0) return;
-  const std::size_t first = root.kind == Pickle::Kind::kCall ? 2 : 0;
+  const auto items = dict_items(root);
+  if (items.empty()) return;  // an empty state dict
+  // A key that stands there twice has the value it got last, as in Python; each is looked at once.
+  std::map<std::string_view, const Object*> wrapped;
   std::vector<std::string> keys;
-  for (std::size_t i = first; i + 1 < root.items.size(); i += 2) {
-    const Object& key = item(root, i);
+  for (std::size_t i = 0; i + 1 < items.size(); i += 2) {
+    const Object& key = at(items[i]);
     if (key.kind != Pickle::Kind::kText) continue;
-    const bool may_wrap = key.text == "state_dict" || key.text == "model" || key.text == "module";
-    if (may_wrap && is_dict(item(root, i + 1)) && add_tensors(item(root, i + 1), "") > 0) return;
+    if (key.text == "state_dict" || key.text == "model" || key.text == "module") {
+      wrapped[key.text] = &at(items[i + 1]);
+    }
     if (keys.size() < 10) keys.emplace_back(key.text.substr(0, 40));
   }
-  if (root.items.size() <= first) return;  // an empty state dict
+  // These first: a training checkpoint may hold a tensor of its own (the best accuracy) beside.
+  for (const auto* name : {"state_dict", "model", "module"}) {
+    const auto found = wrapped.find(name);
+    if (found == wrapped.end() || !is_dict(*found->second)) continue;
+    if (add_tensors(dict_items(*found->second)) > 0) return;
+  }
+  if (add_tensors(items) > 0) return;
   refuse(
       fmt::format("has no tensors at its top nor under state_dict, model or module; its keys: {}",
                   fmt::join(keys, ", ")));
@@ -361,7 +415,7 @@ void TorchFileReader::read_legacy() {
 }
 
 bool looks_like_torch_file(std::span<const std::byte> head) {
-  return starts_with(head, kZipMagic) || starts_with(head, kLegacyMagic);
+  return starts_with(head, kZipMagic) || starts_with(head, kLegacyMagic) || is_tar(head);
 }
 
 std::shared_ptr<const TorchFile> TorchFile::open(const std::string& path) {
@@ -372,6 +426,10 @@ std::shared_ptr<const TorchFile> TorchFile::open(const std::string& path) {
     reader.read_zip();
   } else if (starts_with(file->mapping_->bytes(), kLegacyMagic)) {
     reader.read_legacy();
+  } else if (is_tar(file->mapping_->bytes())) {
+    throw IoError(path +
+                  ": is a tar archive, as torch before 0.2 wrote them; load and save it again with "
+                  "torch");
   } else {
     throw IoError(path + ": is no file of torch.save (neither a zip archive nor its older form)");
   }

@@ -15,14 +15,15 @@ namespace lowbank {
 /// A state dict that torch.save wrote (pytorch_model.bin, .pt, .pth): the zip form of torch 1.6 and
 /// later or the older stream, memory-mapped. The pickle inside is read, never run (see Pickle).
 ///
-/// Tensors lie at the top or under "state_dict", "model" or "module"; what else a training
+/// Tensors lie under "state_dict", "model" or "module", else at the top; what else a training
 /// checkpoint holds is passed over. Tensors may share a storage, be views of one, transposed or
 /// expanded: bytes() gathers them.
 ///
 /// Source:  pytorch/pytorch torch/serialization.py (_save, _legacy_save), torch/_utils.py
 ///          (_rebuild_tensor_v2); torch 2.11.
-/// Differs: big-endian, quantised and sparse tensors are refused; so is a tensor that would take
-///          more memory than its file has bytes (an expanded one can claim any size).
+/// Differs: big-endian, quantised, sparse and lazily conjugated tensors are refused; so is a tensor
+///          that would take more memory than its file has bytes (an expanded one can claim any
+///          size), and the tar archive of torch before 0.2.
 class TorchFile : public TensorArchive {
  public:
   /// Errors: IoError naming the path, and the tensor or byte.
@@ -45,7 +46,8 @@ class TorchFile : public TensorArchive {
   std::vector<View> views_;  // of entries(), in their order
 };
 
-/// True if a file that begins so is a zip archive or a legacy torch stream.
+/// True if a file that begins so is a zip archive, a legacy torch stream, or the tar archive before
+/// it (which open() refuses by name).
 bool looks_like_torch_file(std::span<const std::byte> head);
 
 }  // namespace lowbank

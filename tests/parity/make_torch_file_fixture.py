@@ -45,6 +45,11 @@ def typed(types):
     return out
 
 
+class Python2OrderedDict(dict):
+    def __reduce__(self):  # as collections.OrderedDict did in Python 2.7
+        return collections.OrderedDict, ([[key, value] for key, value in self.items()],)
+
+
 class Evil:
     def __reduce__(self):
         return (os.system, ("touch /tmp/lowbank_pickle_was_run",))
@@ -66,6 +71,9 @@ def main():
     for protocol in (2, 3, 4, 5):
         torch.save(nested, FOLDER / f"nested_p{protocol}.bin", pickle_protocol=protocol)
     torch.save(nested, FOLDER / "nested_legacy.bin", **legacy)
+    torch.save({"best": torch.tensor(0.5), **nested}, FOLDER / "nested_beside_tensor.bin")
+    python2 = Python2OrderedDict(nested["state_dict"])
+    torch.save(python2, FOLDER / "nested_python2.bin", **legacy)
     torch.save({"a": 1, "b": "text"}, FOLDER / "no_tensors.bin")
     torch.save([torch.ones(2)], FOLDER / "list.bin")
 
@@ -82,6 +90,9 @@ def main():
     torch.save({"a": torch.quantize_per_tensor(torch.ones(2), 0.1, 0, torch.qint8)},
                FOLDER / "hostile_quantized.bin")
     torch.save({"a": torch.ones(1).expand(1 << 20, 1 << 20)}, FOLDER / "hostile_expanded.bin")
+    conjugated = torch.ones(2, dtype=torch.complex64).conj()
+    torch.save({"a": conjugated}, FOLDER / "hostile_conjugated.bin")
+    torch.save({"a": conjugated.imag}, FOLDER / "hostile_negated.bin")
     torch.jit.script(torch.nn.Linear(2, 2)).save(str(FOLDER / "hostile_script.bin"))
     with zipfile.ZipFile(FOLDER / "hostile_compressed.bin", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("archive/data.pkl", b"\0" * (1 << 24))

@@ -1,5 +1,6 @@
 #include "io/torch_file.h"
 
+#include <array>
 #include <cstring>
 #include <filesystem>
 #include <random>
@@ -68,8 +69,8 @@ TEST_F(TorchFileTest, EveryTypeAndViewOfTheLegacyFormHasItsValues) {
 }
 
 TEST_F(TorchFileTest, AStateDictInsideATrainingCheckpointIsFoundWhateverTheProtocol) {
-  for (const auto* name :
-       {"nested_p2.bin", "nested_p3.bin", "nested_p4.bin", "nested_p5.bin", "nested_legacy.bin"}) {
+  for (const auto* name : {"nested_p2.bin", "nested_p3.bin", "nested_p4.bin", "nested_p5.bin",
+                           "nested_legacy.bin", "nested_beside_tensor.bin", "nested_python2.bin"}) {
     const auto file = open_archive(kTorchFixtures + name);
     ASSERT_EQ(file->entries().size(), 3u) << name;
     std::vector<std::byte> scratch;
@@ -102,10 +103,16 @@ TEST_F(TorchFileTest, WhatIsNoStateDictIsNamed) {
   EXPECT_THAT(refusal("list.bin"), HasSubstr("holds a list, not a state dict"));
   EXPECT_THAT(refusal("hostile_type.bin"), HasSubstr("'a' is of type ComplexDoubleStorage"));
   EXPECT_THAT(refusal("hostile_quantized.bin"), HasSubstr("_rebuild_qtensor"));
+  for (const auto* name : {"hostile_conjugated.bin", "hostile_negated.bin"}) {
+    EXPECT_THAT(refusal(name), HasSubstr("'a' is stored conjugated or negated"));
+  }
   EXPECT_THAT(refusal("hostile_script.bin"), HasSubstr("is compressed"));  // a TorchScript program
   EXPECT_THAT(refusal("hostile_expanded.bin"), HasSubstr("more than the whole file"));
   EXPECT_THAT(refusal("hostile_compressed.bin"), HasSubstr("'archive/data.pkl' is compressed"));
   EXPECT_THAT(refusal_of_bytes("hello"), HasSubstr("no file of torch.save"));
+  const std::string tar = "sys_info" + std::string(249, '\0') + "ustar  " + std::string(248, '\0');
+  EXPECT_THAT(error_text<IoError>([&] { open_archive(folder_.file("f.tar", tar)); }),
+              HasSubstr("is a tar archive, as torch before 0.2"));
 }
 
 TEST_F(TorchFileTest, AFileCutAnywhereIsRefused) {
@@ -138,6 +145,98 @@ TEST_F(TorchFileTest, ADamagedByteIsAnErrorOrAnotherValueAndNothingElse) {
   }
 }
 
+// Files of the legacy form with one storage, of four floats 0, 1, 2, 3; for what torch no longer
+// writes, or never did.
+class LegacyStreamTest : public TorchFileTest {
+ protected:
+  void SetUp() override {}
+  std::string file(const std::string& state_dict) {
+    const std::string magic = "\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.";
+    const std::array<float, 4> values = {0, 1, 2, 3};
+    std::string bytes = magic + "\x80\x02M\xE9\x03.";  // protocol 1001
+    bytes += "\x80\x02}" + text("little_endian") + "\x88s.";
+    bytes += state_dict + "](" + text("0") + "e.";  // storage keys
+    bytes += std::string("\4\0\0\0\0\0\0\0", 8);
+    bytes.append(reinterpret_cast<const char*>(values.data()), sizeof values);
+    return folder_.file("f.bin", bytes);
+  }
+  static std::string text(const std::string& value) {
+    return std::string("U") + static_cast<char>(value.size()) + value;
+  }
+  static std::string whole(std::int64_t value) {
+    std::string bytes = "\x8A\x08";
+    return bytes.append(reinterpret_cast<const char*>(&value), sizeof value);
+  }
+  static std::string tuple(const std::vector<std::int64_t>& values) {
+    std::string bytes = "(";
+    for (const auto value : values) bytes += whole(value);
+    return bytes + "t";
+  }
+  /// Program that makes one tensor; `view` makes the last part of the storage's id.
+  static std::string tensor(std::int64_t offset, const std::vector<std::int64_t>& shape,
+                            const std::vector<std::int64_t>& strides,
+                            const std::string& view = "N") {
+    return "ctorch._utils\n_rebuild_tensor\n((" + text("storage") + "ctorch\nFloatStorage\n" +
+           text("0") + text("cpu") + "K\x04" + view + "tQ" + whole(offset) + tuple(shape) +
+           tuple(strides) + "tR";
+  }
+  std::vector<float> values_of_a(const std::string& path) {
+    const auto opened = TorchFile::open(path);
+    std::vector<std::byte> scratch;
+    const auto bytes = opened->bytes(*opened->find("a"), scratch);
+    std::vector<float> values(bytes.size() / sizeof(float));
+    if (!bytes.empty()) std::memcpy(values.data(), bytes.data(), bytes.size());
+    return values;
+  }
+};
+
+TEST_F(LegacyStreamTest, AStorageThatIsAViewOfAnotherBeginsWhereItSays) {
+  const auto with = [](const std::string& view) {
+    return "}" + text("a") + tensor(1, {1}, {1}, view) + "s.";
+  };
+  EXPECT_EQ(values_of_a(file(with("N"))), std::vector<float>{1});
+  EXPECT_EQ(values_of_a(file(with("(U\x01vK\x02K\x02t"))), std::vector<float>{3});
+  EXPECT_THAT(error_text<IoError>([&] { TorchFile::open(file(with("(U\x01vK\x03K\x02t"))); }),
+              HasSubstr("reaches to element 4"));
+  EXPECT_THAT(
+      error_text<IoError>([&] { TorchFile::open(file(with("(U\x01vJ\xFF\xFF\xFF\xFFK\x02t"))); }),
+      HasSubstr("storage '0' belongs to no tensor"));
+}
+
+TEST_F(LegacyStreamTest, LengthsAndStridesThatAreNeverUsedMayBeOfAnySize) {
+  const auto with = [](const std::vector<std::int64_t>& shape,
+                       const std::vector<std::int64_t>& strides) {
+    return "}" + text("a") + tensor(0, shape, strides) + "s.";
+  };
+  // Whether these overflow is seen by UBSan, in fuzz/ and the asan preset.
+  EXPECT_TRUE(values_of_a(file(with({0, std::int64_t{1} << 62, 4}, {1, 1, 1}))).empty());
+  EXPECT_EQ(values_of_a(file(with({2, 1}, {2, INT64_MAX}))), (std::vector<float>{0, 2}));
+  EXPECT_THAT(error_text<IoError>([&] {
+                TorchFile::open(file(with({2, 2}, {2, INT64_MAX})));
+              }),
+              HasSubstr("reaches to element"));
+}
+
+TEST_F(LegacyStreamTest, AKeyThatRepeatsIsLookedAtOnce) {
+  // 100,000 values that all are one dict of 100,000 items: 10^10 steps if each were looked through.
+  std::string state_dict = "}q\x01(";
+  for (int i = 0; i < 100'000; ++i) state_dict += "K\x01N";
+  state_dict += "u0}(";
+  for (int i = 0; i < 100'000; ++i) state_dict += text("model") + "h\x01";
+  // A list is not looked into, but makes the storage known.
+  const auto path = file(state_dict + text("other") + "(" + tensor(0, {4}, {1}) + "lu.");
+  EXPECT_THAT(error_text<IoError>([&] { TorchFile::open(path); }),
+              HasSubstr("has no tensors at its top nor under state_dict, model or module"));
+}
+
+TEST_F(LegacyStreamTest, TensorsAreCounted) {
+  std::string state_dict = tensor(0, {4}, {1});
+  state_dict += std::string("q\1") + "0}(";
+  for (int i = 0; i <= 1 << 18; ++i) state_dict += text(std::to_string(i)) + "h\x01";
+  EXPECT_THAT(error_text<IoError>([&] { TorchFile::open(file(state_dict + "u.")); }),
+              HasSubstr("more than 262144 tensors"));
+}
+
 class PickleTest : public ::testing::Test {
  protected:
   std::string refusal(const std::string& text) {
@@ -165,6 +264,7 @@ TEST_F(PickleTest, ProgramsThatMakeNoSenseAreRefused) {
 
 TEST_F(PickleTest, ObjectsAreCounted) {
   EXPECT_THAT(refusal(std::string(3 << 20, ']')), HasSubstr("more than 2097152 objects"));
+  EXPECT_THAT(refusal("N" + std::string(3 << 20, '\x94')), HasSubstr("keeps more than 2097152"));
   EXPECT_THAT(refusal("N" + std::string(65 << 20, '2')), HasSubstr("larger than any state dict"));
 }
 
