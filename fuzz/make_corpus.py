@@ -125,9 +125,9 @@ def gguf_seeds():
 def torch_seeds():
     fixtures = ROOT / "tests/parity/fixtures/torch_file"
     for name in ("nested_p2", "nested_p5", "nested_legacy", "legacy", "zip", "laughs",
-                 "hostile_system"):
+                 "hostile_system", "nested_python2", "training"):
         shutil.copy(fixtures / f"{name}.bin", CORPUS / "torch_file" / name)
-    for name in ("nested_p2", "nested_p4", "zip", "laughs", "hostile_system"):
+    for name in ("nested_p2", "nested_p4", "zip", "laughs", "hostile_system", "training"):
         with zipfile.ZipFile(fixtures / f"{name}.bin") as archive:
             put("pickle", name, archive.read(f"{name}/data.pkl"))
     put("pickle", "protocol0", b"(dS'a'\nI-3\nsVb\nF1.5\nsS\"c\"\nL12L\ns.")

@@ -1,5 +1,6 @@
 #include "config/run_stage.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cstdlib>
 #include <new>
@@ -20,6 +21,9 @@ namespace {
 
 int fail(const std::string& name, int exit_code, std::string message) {
   if (const auto end = message.find('\n'); end != std::string::npos) message.resize(end);
+  // What a file put into it must not steer the terminal.
+  std::replace_if(
+      message.begin(), message.end(), [](unsigned char c) { return c < 0x20 || c == 0x7F; }, '?');
   error_line(fmt::format("lowbank{}{}: {}", name.empty() ? "" : " ", name, message));
   return exit_code;
 }

@@ -24,27 +24,46 @@ constexpr std::size_t kMaxPickleBytes = std::size_t{64} << 20;
 constexpr std::size_t kMaxObjects = std::size_t{1} << 21;
 
 // What a state dict refers to, and harmless containers beside it. Nothing of it is ever called.
-constexpr std::array<std::string_view, 17> kAllowedGlobals = {"collections.OrderedDict",
-                                                              "collections.defaultdict",
-                                                              "collections.Counter",
-                                                              "argparse.Namespace",
-                                                              "builtins.set",
-                                                              "builtins.dict",
-                                                              "builtins.list",
-                                                              "__builtin__.set",
-                                                              "_codecs.encode",
-                                                              "torch._utils._rebuild_tensor",
-                                                              "torch._utils._rebuild_tensor_v2",
-                                                              "torch._utils._rebuild_tensor_v3",
-                                                              "torch._utils._rebuild_parameter",
-                                                              "torch.Size",
-                                                              "torch.device",
-                                                              "torch.storage.UntypedStorage",
-                                                              "torch.storage.TypedStorage"};
+constexpr std::array<std::string_view, 19> kAllowedGlobals = {
+    "collections.OrderedDict",
+    "collections.defaultdict",
+    "collections.Counter",
+    "argparse.Namespace",
+    "_codecs.encode",
+    "numpy.dtype",
+    "numpy.ndarray",
+    "torch._utils._rebuild_tensor",
+    "torch._utils._rebuild_tensor_v2",
+    "torch._utils._rebuild_tensor_v3",
+    "torch._utils._rebuild_parameter",
+    "torch._utils._rebuild_parameter_with_state",
+    "torch._tensor._rebuild_from_type_v2",
+    "torch.Tensor",
+    "torch.nn.parameter.Parameter",
+    "torch.Size",
+    "torch.device",
+    "torch.storage.UntypedStorage",
+    "torch.storage.TypedStorage"};
+// Under the names of Python 3 and 2, of numpy 2 and 1.
+constexpr std::array<std::string_view, 2> kBuiltinModules = {"builtins.", "__builtin__."};
+constexpr std::array<std::string_view, 8> kAllowedBuiltins = {
+    "set", "frozenset", "dict", "list", "bytearray", "complex", "range", "xrange"};
+constexpr std::array<std::string_view, 2> kNumpyModules = {"numpy._core.", "numpy.core."};
+constexpr std::array<std::string_view, 3> kAllowedNumpy = {
+    "multiarray.scalar", "multiarray._reconstruct", "numeric._frombuffer"};
+
+template <std::size_t N>
+bool is_one_of(std::string_view name, const std::array<std::string_view, N>& names) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
 
 bool is_allowed_global(std::string_view name) {
-  if (std::find(kAllowedGlobals.begin(), kAllowedGlobals.end(), name) != kAllowedGlobals.end()) {
-    return true;
+  if (is_one_of(name, kAllowedGlobals)) return true;
+  for (const auto module : kBuiltinModules) {
+    if (name.starts_with(module)) return is_one_of(name.substr(module.size()), kAllowedBuiltins);
+  }
+  for (const auto module : kNumpyModules) {
+    if (name.starts_with(module)) return is_one_of(name.substr(module.size()), kAllowedNumpy);
   }
   // torch.FloatStorage, torch.cuda.HalfStorage; torch.float8_e4m3fn and the other dtypes.
   if (!name.starts_with("torch.")) return false;
@@ -76,6 +95,13 @@ std::string_view pickle_kind_name(PickleKind kind) {
                                                        "object of a class",
                                                        "stored object"};
   return kNames[static_cast<std::size_t>(kind)];
+}
+
+std::string printable_text(std::string_view text) {
+  std::string shown(text.substr(0, 80));
+  std::replace_if(
+      shown.begin(), shown.end(), [](char c) { return c < ' ' || c > '~'; }, '?');
+  return shown;
 }
 
 /// The stack machine that a pickle is a program for.
@@ -197,10 +223,7 @@ class PickleReader {
   void push_global(std::string_view module, std::string_view name) {
     const std::string full = fmt::format("{}.{}", module, name);
     if (!is_allowed_global(full)) {
-      std::string shown = full.substr(0, 80);
-      std::replace_if(
-          shown.begin(), shown.end(), [](char c) { return c < ' ' || c > '~'; }, '?');
-      refuse("asks for " + shown +
+      refuse("asks for " + printable_text(full) +
              ", which is not part of a state dict; nothing was run. Load the file where it was "
              "made and save its state_dict() alone");
     }

@@ -44,7 +44,7 @@ class Pickle {
   ///
   /// Source:  Python's Lib/pickletools.py (opcodes and their arguments).
   /// Differs: only globals that a state dict needs are allowed (torch's storages, dtypes and tensor
-  ///          builders, OrderedDict, and containers of plain values).
+  ///          builders, OrderedDict, containers of plain values, numpy's values).
   /// Errors: IoError naming `source`, the byte, and the global or opcode that is refused.
   Pickle(std::span<const std::byte> bytes, const std::string& source);
 
@@ -65,5 +65,8 @@ class Pickle {
 
 /// "dict", "list", ...: what an object is, for errors.
 std::string_view pickle_kind_name(Pickle::Kind kind);
+
+/// A text from a file for an error: cut to 80 bytes, '?' for what is not printable ASCII.
+std::string printable_text(std::string_view text);
 
 }  // namespace lowbank

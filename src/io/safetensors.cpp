@@ -19,6 +19,7 @@ using Json = nlohmann::ordered_json;
 
 constexpr std::uint64_t kMaxHeaderBytes = 100'000'000;  // as the reference implementation
 constexpr std::uint64_t kPrefixBytes = 8;
+constexpr std::size_t kMaxShapeLengths = 64;  // as torch
 
 std::uint64_t unsigned_at(const Json& value, const std::string& where) {
   if (!value.is_number_unsigned()) {
@@ -49,7 +50,10 @@ TensorEntry read_entry(const std::string& name, const Json& value, const std::st
   entry.type = *type;
 
   const Json& shape = member(value, "shape", where);
-  if (!shape.is_array()) throw IoError(where + ": shape wants a list");
+  if (!shape.is_array() || shape.size() > kMaxShapeLengths) {
+    throw IoError(
+        fmt::format("{}: shape wants a list of at most {} lengths", where, kMaxShapeLengths));
+  }
   for (const auto& dimension : shape) {
     const std::uint64_t length = unsigned_at(dimension, where + ": shape");
     entry.shape.push_back(length > INT64_MAX ? -1 : static_cast<std::int64_t>(length));

@@ -93,11 +93,15 @@ void TensorArchive::set_entries(std::vector<TensorEntry> entries) {
   entries_ = std::move(entries);
   for (std::size_t i = 0; i < entries_.size(); ++i) {
     // Names go into JSON headers and messages; safetensors keeps one for itself.
-    if (find_invalid_utf8(entries_[i].name) != std::string_view::npos ||
-        entries_[i].name == "__metadata__") {
+    const std::string& name = entries_[i].name;
+    const bool has_control = std::any_of(name.begin(), name.end(), [](unsigned char c) {
+      return c < 0x20 || c == 0x7F;  // would reach the terminal
+    });
+    if (has_control || find_invalid_utf8(name) != std::string_view::npos ||
+        name == "__metadata__") {
       throw IoError(
-          fmt::format("{}: the name of tensor {} is not allowed: it is not UTF-8, or "
-                      "__metadata__",
+          fmt::format("{}: the name of tensor {} is not allowed: it has control characters, is not "
+                      "UTF-8, or is __metadata__",
                       path_, i));
     }
     if (!index_.emplace(entries_[i].name, i).second) {

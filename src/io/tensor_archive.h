@@ -41,7 +41,8 @@ class TensorArchive {
 
  protected:
   explicit TensorArchive(std::string path) : path_(std::move(path)) {}
-  /// Takes over the entries. Errors: IoError for a name twice, and for one that is not UTF-8.
+  /// Takes over the entries. Errors: IoError for a name twice, and for one that is not UTF-8 or has
+  /// control characters.
   void set_entries(std::vector<TensorEntry> entries);
 
  private:

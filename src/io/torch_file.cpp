@@ -85,15 +85,22 @@ class TorchFileReader {
     std::uint64_t first = 0;  // element of the storage where a view of it begins
   };
 
+  struct StorageSize {
+    std::string_view type;
+    std::uint64_t count = 0;
+    std::uint64_t width = 0;  // bytes of an element; 0: not known
+  };
+
   [[noreturn]] void refuse(const std::string& what) const { throw IoError(path_ + ": " + what); }
   const Object& at(Pickle::Ref ref) const { return (*pickle_)[ref]; }
   const Object& item(const Object& object, std::size_t i) const { return at(object.items[i]); }
 
   std::optional<StorageId> storage_id(const Object& object) const;
-  const Object* tensor_call(const Object& object) const;
+  std::map<std::string_view, StorageSize> storage_sizes() const;
+  const Object* tensor_arguments(const Object& object) const;
   std::int64_t whole(const Object& object, const std::string& where) const;
   std::vector<std::int64_t> wholes(const Object& object, const std::string& where) const;
-  void add_tensor(const std::string& name, const Object& call);
+  void add_tensor(const std::string& name, const Object& arguments);
   std::vector<Pickle::Ref> dict_items(const Object& dict) const;
   std::size_t add_tensors(const std::vector<Pickle::Ref>& dict);
   void add_state_dict();
@@ -134,19 +141,28 @@ std::optional<TorchFileReader::StorageId> TorchFileReader::storage_id(const Obje
   return out;
 }
 
-// The call that makes the tensor which this object is (a parameter wraps one); nullptr if none.
-const Object* TorchFileReader::tensor_call(const Object& object) const {
+// What the builder of the tensor which this object is gets; nullptr if it is none. Parameters and
+// tensors with attributes wrap another one.
+const Object* TorchFileReader::tensor_arguments(const Object& object) const {
   if (object.kind != Pickle::Kind::kCall) return nullptr;
-  const Object& callable = item(object, 0);
+  const std::string_view builder = item(object, 0).text;
   const Object& arguments = item(object, 1);
   if (arguments.kind != Pickle::Kind::kTuple) return nullptr;
-  if (callable.text == "torch._utils._rebuild_parameter" && !arguments.items.empty()) {
+  if (builder.starts_with("torch._utils._rebuild_tensor")) return &arguments;
+  if (builder.starts_with("torch._utils._rebuild_parameter") && !arguments.items.empty()) {
     const Object& inner = item(arguments, 0);
     const bool is_tensor = inner.kind == Pickle::Kind::kCall &&
-                           item(inner, 0).text.starts_with("torch._utils._rebuild_tensor");
-    return is_tensor ? &inner : nullptr;
+                           !item(inner, 0).text.starts_with("torch._utils._rebuild_parameter");
+    return is_tensor ? tensor_arguments(inner) : nullptr;
   }
-  return callable.text.starts_with("torch._utils._rebuild_tensor") ? &object : nullptr;
+  // (builder, class, arguments, attributes)
+  if (builder == "torch._tensor._rebuild_from_type_v2" && arguments.items.size() == 4) {
+    const bool is_tensor = item(arguments, 0).kind == Pickle::Kind::kGlobal &&
+                           item(arguments, 0).text.starts_with("torch._utils._rebuild_tensor") &&
+                           item(arguments, 2).kind == Pickle::Kind::kTuple;
+    return is_tensor ? &item(arguments, 2) : nullptr;
+  }
+  return nullptr;
 }
 
 std::int64_t TorchFileReader::whole(const Object& object, const std::string& where) const {
@@ -172,10 +188,9 @@ std::vector<std::int64_t> TorchFileReader::wholes(const Object& object,
   return out;
 }
 
-void TorchFileReader::add_tensor(const std::string& name, const Object& call) {
-  const std::string where = fmt::format("tensor '{}'", name);
-  const Object& arguments = item(call, 1);
-  if (arguments.kind != Pickle::Kind::kTuple || arguments.items.size() < 4) {
+void TorchFileReader::add_tensor(const std::string& name, const Object& arguments) {
+  const std::string where = fmt::format("tensor '{}'", printable_text(name));
+  if (arguments.items.size() < 4) {
     refuse(where + " is damaged: its builder wants storage, offset, size and stride");
   }
   const auto id = storage_id(item(arguments, 0));
@@ -215,7 +230,8 @@ void TorchFileReader::add_tensor(const std::string& name, const Object& call) {
 
   const auto storage = storages_.find(id->key);
   if (storage == storages_.end()) {
-    refuse(fmt::format("{} lies in storage '{}', which the file does not hold", where, id->key));
+    refuse(fmt::format("{} lies in storage '{}', which the file does not hold", where,
+                       printable_text(id->key)));
   }
   view.storage = storage->second;
   // The last element that is touched must lie inside.
@@ -237,7 +253,7 @@ void TorchFileReader::add_tensor(const std::string& name, const Object& call) {
   }
   if (entry.size_bytes > 0 && (!fits || last >= view.storage.size() / element_bytes)) {
     refuse(fmt::format("{} reaches to element {} of storage '{}', which has {} bytes", where, last,
-                       id->key, view.storage.size()));
+                       printable_text(id->key), view.storage.size()));
   }
   if (entry.size_bytes >
       std::max<std::uint64_t>(file_.mapping_->bytes().size(), kSmallTensorBytes)) {
@@ -272,15 +288,15 @@ std::size_t TorchFileReader::add_tensors(const std::vector<Pickle::Ref>& dict) {
   for (std::size_t i = 0; i + 1 < dict.size(); i += 2) {
     const Object& key = at(dict[i]);
     if (key.kind != Pickle::Kind::kText) continue;
-    if (const Object* const call = tensor_call(at(dict[i + 1]))) {
+    if (const Object* const arguments = tensor_arguments(at(dict[i + 1]))) {
       if (find_invalid_utf8(key.text) != std::string_view::npos) {
         refuse("the name of a tensor is not UTF-8");
       }
       if (!seen.insert(key.text).second) {
-        refuse(fmt::format("holds two tensors '{}'", key.text));
+        refuse(fmt::format("holds two tensors '{}'", printable_text(key.text)));
       }
       if (++count > kMaxTensors) refuse(fmt::format("holds more than {} tensors", kMaxTensors));
-      add_tensor(std::string(key.text), *call);
+      add_tensor(std::string(key.text), *arguments);
     }
   }
   return count;
@@ -307,7 +323,7 @@ void TorchFileReader::add_state_dict() {
     if (key.text == "state_dict" || key.text == "model" || key.text == "module") {
       wrapped[key.text] = &at(items[i + 1]);
     }
-    if (keys.size() < 10) keys.emplace_back(key.text.substr(0, 40));
+    if (keys.size() < 10) keys.push_back(printable_text(key.text.substr(0, 40)));
   }
   // These first: a training checkpoint may hold a tensor of its own (the best accuracy) beside.
   for (const auto* name : {"state_dict", "model", "module"}) {
@@ -346,8 +362,37 @@ void TorchFileReader::read_zip() {
   }
   const Pickle pickle(pickle_entry->second, path_ + ": " + pickle_entry->first);
   pickle_ = &pickle;
+  for (const auto& [key, size] : storage_sizes()) {
+    const auto record = storages_.find(key);
+    if (record != storages_.end() && size.width != 0 &&
+        (record->second.size() % size.width != 0 ||
+         record->second.size() / size.width != size.count)) {
+      refuse(fmt::format("storage '{}' has {} bytes, its tensors want {} elements of {}",
+                         printable_text(key), record->second.size(), size.count, size.width));
+    }
+  }
   add_state_dict();
   file_.set_entries(std::move(entries_));
+}
+
+// What the pickle says of each storage, by key.
+std::map<std::string_view, TorchFileReader::StorageSize> TorchFileReader::storage_sizes() const {
+  std::map<std::string_view, StorageSize> sizes;
+  for (Pickle::Ref ref = 0; ref < pickle_->size(); ++ref) {
+    const auto id = storage_id(at(ref));
+    if (!id) continue;
+    const auto* const type =
+        std::find_if(kTorchTypes.begin(), kTorchTypes.end(), [&](const TorchType& known) {
+          return known.storage == id->type && !known.storage.empty();
+        });
+    // Untyped storages count bytes.
+    const std::uint64_t width = id->type == "UntypedStorage" ? 1
+                                : type == kTorchTypes.end()
+                                    ? 0
+                                    : static_cast<std::uint64_t>(block_bytes(type->type));
+    sizes[id->key] = {.type = id->type, .count = id->count, .width = width};
+  }
+  return sizes;
 }
 
 // Pickles of the magic number, the protocol, the system, the object, the list of storage keys; then
@@ -373,39 +418,31 @@ void TorchFileReader::read_legacy() {
   const Pickle pickle = next("object");
   pickle_ = &pickle;
   // The width of a storage's elements is known only from the tensors that use it.
-  std::map<std::string_view, std::pair<std::uint64_t, std::uint64_t>> sizes;  // count, width
-  for (Pickle::Ref ref = 0; ref < pickle.size(); ++ref) {
-    const auto id = storage_id(pickle[ref]);
-    if (!id) continue;
-    const auto* const type =
-        std::find_if(kTorchTypes.begin(), kTorchTypes.end(), [&](const TorchType& known) {
-          return known.storage == id->type && !known.storage.empty();
-        });
-    // Untyped storages count bytes.
-    const std::uint64_t width = id->type == "UntypedStorage" ? 1
-                                : type == kTorchTypes.end()
-                                    ? 0
-                                    : static_cast<std::uint64_t>(block_bytes(type->type));
-    sizes[id->key] = {id->count, width};
-  }
+  const auto sizes = storage_sizes();
   const Pickle keys = next("storage keys");
   if (keys.root().kind != Pickle::Kind::kList) refuse("has no list of storage keys");
   for (const auto ref : keys.root().items) {
     const std::string key(keys[ref].text);
     const auto size = sizes.find(key);
-    if (keys[ref].kind != Pickle::Kind::kText || size == sizes.end() || size->second.second == 0) {
-      refuse(fmt::format("storage '{}' belongs to no tensor of a known type", key));
+    if (keys[ref].kind != Pickle::Kind::kText || size == sizes.end()) {
+      refuse(fmt::format("storage '{}' belongs to no tensor", printable_text(key)));
+    }
+    if (size->second.width == 0) {
+      refuse(fmt::format("storage '{}' is a {}, which Lowbank does not read", printable_text(key),
+                         printable_text(size->second.type)));
     }
     std::uint64_t count = 0, num_bytes = 0;
-    if (rest.size() < sizeof count) refuse(fmt::format("is cut off before storage '{}'", key));
+    if (rest.size() < sizeof count) {
+      refuse(fmt::format("is cut off before storage '{}'", printable_text(key)));
+    }
     std::memcpy(&count, rest.data(), sizeof count);
     rest = rest.subspan(sizeof count);
-    if (count != size->second.first ||
-        __builtin_mul_overflow(count, size->second.second, &num_bytes) || num_bytes > rest.size()) {
+    if (count != size->second.count ||
+        __builtin_mul_overflow(count, size->second.width, &num_bytes) || num_bytes > rest.size()) {
       refuse(
           fmt::format("storage '{}' of {} elements (announced: {}) does not fit into the {} "
                       "bytes that are left: the file is cut off or damaged",
-                      key, count, size->second.first, rest.size()));
+                      printable_text(key), count, size->second.count, rest.size()));
     }
     storages_.emplace(key, rest.first(static_cast<std::size_t>(num_bytes)));
     rest = rest.subspan(static_cast<std::size_t>(num_bytes));

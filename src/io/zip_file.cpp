@@ -116,8 +116,11 @@ CentralEntry read_central(const ZipBytes& zip, std::uint64_t at) {
   const auto comment_bytes = zip.at<std::uint16_t>(at + 32);
   CentralEntry entry;
   entry.name = zip.text(at + 46, name_bytes);
-  if (find_invalid_utf8(entry.name) != std::string_view::npos || entry.name.empty()) {
-    zip.refuse(fmt::format("the name at byte {} is empty or not UTF-8", at));
+  const bool is_printable = std::none_of(entry.name.begin(), entry.name.end(),
+                                         [](char c) { return (c >= 0 && c < ' ') || c == '\x7F'; });
+  if (find_invalid_utf8(entry.name) != std::string_view::npos || entry.name.empty() ||
+      !is_printable) {
+    zip.refuse(fmt::format("the name at byte {} is empty, or no printable UTF-8", at));
   }
   entry.compressed_size = zip.at<std::uint32_t>(at + 20);
   entry.size = zip.at<std::uint32_t>(at + 24);
@@ -148,6 +151,12 @@ std::uint64_t data_offset(const ZipBytes& zip, const CentralEntry& entry) {
   if (zip.text(at + 30, name_bytes) != entry.name) {
     zip.refuse(fmt::format("'{}' has another name in its own header", entry.name));
   }
+  // Sizes may stand behind the values (flag 3) or in the extra field (all bits set).
+  const auto size = zip.at<std::uint32_t>(at + 22);
+  const bool has_size = (zip.at<std::uint16_t>(at + 6) & 8) == 0 && size != 0xFFFF'FFFF;
+  if (zip.at<std::uint16_t>(at + 8) != 0 || (has_size && size != entry.size)) {
+    zip.refuse(fmt::format("'{}' has another size or method in its own header", entry.name));
+  }
   return at + 30 + name_bytes + extra_bytes;
 }
 
@@ -176,6 +185,7 @@ ZipFile::ZipFile(std::shared_ptr<const MappedFile> file) : file_(std::move(file)
       zip.refuse("holds '" + entry.name + "' twice");
     }
   }
+  ranges.push_back({directory.offset, at, "the directory"});
   std::sort(ranges.begin(), ranges.end(),
             [](const Range& a, const Range& b) { return a.begin < b.begin; });
   for (std::size_t i = 1; i < ranges.size(); ++i) {

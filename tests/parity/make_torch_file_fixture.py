@@ -10,6 +10,7 @@ import os
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors.torch import save_file
 
@@ -74,6 +75,12 @@ def main():
     torch.save({"best": torch.tensor(0.5), **nested}, FOLDER / "nested_beside_tensor.bin")
     python2 = Python2OrderedDict(nested["state_dict"])
     torch.save(python2, FOLDER / "nested_python2.bin", **legacy)
+    # What training scripts keep beside the weights; tensors with attributes of their own.
+    parameter, tagged = state["parameter"], state["row"].clone()
+    parameter._no_weight_decay = tagged.tag = True
+    torch.save({"score": np.float64(0.5), "curve": np.arange(3), "seen": {1, 2},
+                "steps": range(3), "raw": bytearray(b"x"), "root": 1j,
+                "state_dict": {"parameter": parameter, "row": tagged}}, FOLDER / "training.bin")
     torch.save({"a": 1, "b": "text"}, FOLDER / "no_tensors.bin")
     torch.save([torch.ones(2)], FOLDER / "list.bin")
 
@@ -87,12 +94,21 @@ def main():
     with zipfile.ZipFile(FOLDER / "hostile_deep.bin", "w", zipfile.ZIP_STORED) as archive:
         archive.writestr("archive/data.pkl", b"\x80\x02" + b"]" * 20000 + b"a" * 19999 + b".")
     torch.save({"a": torch.ones(2, dtype=torch.complex128)}, FOLDER / "hostile_type.bin")
+    torch.save({"a": torch.ones(2, dtype=torch.complex128)}, FOLDER / "hostile_type_legacy.bin",
+               **legacy)
+    torch.save({"a\x1b[31m\nb": torch.ones(2, dtype=torch.complex128)},
+               FOLDER / "hostile_name.bin")
     torch.save({"a": torch.quantize_per_tensor(torch.ones(2), 0.1, 0, torch.qint8)},
                FOLDER / "hostile_quantized.bin")
     torch.save({"a": torch.ones(1).expand(1 << 20, 1 << 20)}, FOLDER / "hostile_expanded.bin")
     conjugated = torch.ones(2, dtype=torch.complex64).conj()
     torch.save({"a": conjugated}, FOLDER / "hostile_conjugated.bin")
     torch.save({"a": conjugated.imag}, FOLDER / "hostile_negated.bin")
+    with zipfile.ZipFile(FOLDER / "nested_p2.bin") as archive, \
+            zipfile.ZipFile(FOLDER / "hostile_short.bin", "w", zipfile.ZIP_STORED) as short:
+        for name in archive.namelist():
+            data = archive.read(name)
+            short.writestr(name, data[:-8] if name.endswith("/data/1") else data)
     torch.jit.script(torch.nn.Linear(2, 2)).save(str(FOLDER / "hostile_script.bin"))
     with zipfile.ZipFile(FOLDER / "hostile_compressed.bin", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("archive/data.pkl", b"\0" * (1 << 24))

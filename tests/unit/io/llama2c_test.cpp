@@ -180,6 +180,12 @@ TEST(Llama2cFile, Version1HoldsTheSameTensorsInAnotherOrder) {
     EXPECT_THAT(message_of_opening(folder.file("cut.bin", bytes.substr(0, bytes.size() - 4))),
                 ::testing::HasSubstr("truncated"));
     EXPECT_NE(open_archive(folder.path("v1.bin"))->find("model.norm.weight"), nullptr);
+    try {
+      open_archive(folder.path("cut.bin"));
+      ADD_FAILURE() << "was opened";
+    } catch (const IoError& error) {
+      EXPECT_THAT(error.what(), ::testing::HasSubstr("truncated"));
+    }
   }
 }
 

@@ -237,6 +237,18 @@ TEST_F(SafetensorsTest, WhatIsNoRegularFileIsRefusedAtOnce) {
               HasSubstr("is no regular file"));
 }
 
+TEST_F(SafetensorsTest, NamesThatSteerATerminalAndEndlessShapesAreRefused) {
+  const std::vector<float> a = {1};
+  const std::string path = folder.path("f.safetensors");
+  write_safetensors(path, {{"bad\x1b[31m", ElementType::kF32, {1}, bytes_of(a)}});
+  EXPECT_THAT(error_text<IoError>([&] { SafetensorsFile::open(path); }),
+              HasSubstr("control characters"));
+  write_safetensors(path,
+                    {{"a", ElementType::kF32, std::vector<std::int64_t>(65, 1), bytes_of(a)}});
+  EXPECT_THAT(error_text<IoError>([&] { SafetensorsFile::open(path); }),
+              HasSubstr("at most 64 lengths"));
+}
+
 TEST_F(SafetensorsTest, TheWriterRefusesWhatDoesNotFitTogether) {
   const std::vector<float> a = {1, 2};
   const std::string path = folder.path("f");

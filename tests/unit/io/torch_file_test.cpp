@@ -84,6 +84,11 @@ TEST_F(TorchFileTest, AStateDictInsideATrainingCheckpointIsFoundWhateverTheProto
   }
 }
 
+TEST_F(TorchFileTest, WeightsAreFoundBesideWhateverATrainingScriptKeeps) {
+  expect_tensors("training.bin");
+  EXPECT_EQ(TorchFile::open(kTorchFixtures + "training.bin")->entries().size(), 2u);
+}
+
 TEST_F(TorchFileTest, APickleThatCallsSomethingIsRefusedAndNothingRuns) {
   std::filesystem::remove("/tmp/lowbank_pickle_was_run");
   for (const auto* name : {"hostile_system.bin", "hostile_system_legacy.bin"}) {
@@ -102,6 +107,9 @@ TEST_F(TorchFileTest, WhatIsNoStateDictIsNamed) {
   EXPECT_THAT(refusal("no_tensors.bin"), HasSubstr("its keys: a, b"));
   EXPECT_THAT(refusal("list.bin"), HasSubstr("holds a list, not a state dict"));
   EXPECT_THAT(refusal("hostile_type.bin"), HasSubstr("'a' is of type ComplexDoubleStorage"));
+  EXPECT_THAT(refusal("hostile_type_legacy.bin"), HasSubstr("is a ComplexDoubleStorage"));
+  EXPECT_THAT(refusal("hostile_name.bin"), HasSubstr("tensor 'a?[31m?b' is of type"));
+  EXPECT_THAT(refusal("hostile_short.bin"), HasSubstr("has 0 bytes, its tensors want 1 elements"));
   EXPECT_THAT(refusal("hostile_quantized.bin"), HasSubstr("_rebuild_qtensor"));
   for (const auto* name : {"hostile_conjugated.bin", "hostile_negated.bin"}) {
     EXPECT_THAT(refusal(name), HasSubstr("'a' is stored conjugated or negated"));
@@ -259,6 +267,7 @@ TEST_F(PickleTest, ProgramsThatMakeNoSenseAreRefused) {
   EXPECT_THAT(refusal("\x82\x01."), HasSubstr("opcode 0x82"));
   EXPECT_THAT(refusal("cbuiltins\neval\n."), HasSubstr("builtins.eval"));
   EXPECT_THAT(refusal("\x8C\x02os\x8C\x06system\x93."), HasSubstr("os.system"));
+  EXPECT_THAT(refusal("cos\x1b[2J\nx\n."), HasSubstr("os?[2J.x"));
   EXPECT_THAT(refusal("ios\nsystem\n(."), HasSubstr("opcode 0x69"));
 }
 
@@ -322,6 +331,8 @@ TEST_F(ZipFileTest, RecordsThatLieAreNamed) {
               HasSubstr("another name in its own header"));
   EXPECT_THAT(refusal_with(first + 42, std::string("\xFF\xFF\xFF\x7F", 4)),
               HasSubstr("beyond its end"));
+  EXPECT_THAT(refusal_with(find(kLocal) + 8, "\x08"), HasSubstr("another size or method"));
+  EXPECT_THAT(refusal_with(first + 46, "\x1b"), HasSubstr("no printable UTF-8"));
   EXPECT_THAT(refusal_with(find(kEnd), "XX"), HasSubstr("no directory at its end"));
 }
 
@@ -330,6 +341,12 @@ TEST_F(ZipFileTest, EntriesThatOverlapAreRefused) {
   const auto first = find(kCentral);
   EXPECT_THAT(refusal_with(first + 20, std::string("\x00\x03\x00\x00\x00\x03\x00\x00", 8)),
               HasSubstr("overlap"));
+  // The last one grows over the directory.
+  std::size_t last = first;
+  while (whole_.find(kCentral, last + 1) != std::string::npos)
+    last = whole_.find(kCentral, last + 1);
+  const std::string size = std::string("\xF0\x01\x00\x00", 4);
+  EXPECT_THAT(refusal_with(last + 20, size + size), HasSubstr("and 'the directory' overlap"));
 }
 
 }  // namespace
