@@ -14,8 +14,12 @@
 #include "core/memory.h"
 #include "io/checkpoint_folder.h"
 #include "io/config_reader.h"
+#include "io/model_layout.h"
+#include "io/state_spaces.h"
+#include "models/bert.h"
 #include "models/language_model.h"
 #include "models/llama.h"
+#include "models/mamba.h"
 #include "models/weights.h"
 #include "nn/tensor_file.h"
 
@@ -32,7 +36,13 @@ std::shared_ptr<LanguageModel> build_model(const Json& config, const std::string
   if (type == "llama") {
     return std::make_shared<LlamaModel>(read_llama_config(config, source), config, weights);
   }
-  reader.refuse("model_type", "llama");
+  if (type == "bert") {
+    return std::make_shared<BertModel>(read_bert_config(config, source), config, weights);
+  }
+  if (type == "mamba") {
+    return std::make_shared<MambaModel>(read_mamba_config(config, source), config, weights);
+  }
+  reader.refuse("model_type", "llama, bert, mamba");
 }
 
 constexpr std::pair<c10::ScalarType, const char*> kTypeNames[] = {
@@ -59,9 +69,12 @@ LoadedModel load_model(const std::string& path, c10::Device device, c10::ScalarT
   LoadedModel loaded;
   loaded.folder = resolve_checkpoint(path);
   const std::string config_path = (fs::path(loaded.folder) / "config.json").string();
-  const Json config = read_json(config_path);
+  Json config = read_json(config_path);
+  const bool is_original_mamba = is_state_spaces_config(config);
+  if (is_original_mamba) config = state_spaces_to_hugging_face(config, config_path);
   loaded.meta = read_checkpoint_meta(loaded.folder);
-  FileWeights weights(loaded.folder, loaded.meta, device, type);
+  FileWeights weights(loaded.folder, loaded.meta, device, type,
+                      is_original_mamba ? state_spaces_name : current_name);
   if (device.is_cpu()) require_memory(weights.loaded_bytes(), "loading " + loaded.folder);
   loaded.model = build_model(config, config_path, weights);
   weights.finish();

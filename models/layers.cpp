@@ -9,9 +9,14 @@
 #include <ATen/ops/arange.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/embedding.h>
+#include <ATen/ops/gelu.h>
+#include <ATen/ops/layer_norm.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/outer.h>
+#include <ATen/ops/relu.h>
 #include <ATen/ops/scaled_dot_product_attention.h>
+#include <ATen/ops/silu.h>
+#include <ATen/ops/tanh.h>
 #include <ATen/ops/tensor.h>
 #include <c10/core/InferenceMode.h>
 
@@ -37,7 +42,33 @@ torch::Tensor Embedding::forward(const torch::Tensor& ids_BT) const {
   return at::embedding(weight, ids_BT);
 }
 
-RotaryOptions read_rotary_options(const ConfigReader& config) {
+LayerNorm::LayerNorm(Weights& weights, const std::string& path, std::int64_t features, double eps)
+    : eps_(eps) {
+  weight = register_parameter("weight", weights.take(path + ".weight", {features}));
+  bias = register_parameter("bias", weights.take(path + ".bias", {features}));
+}
+
+torch::Tensor LayerNorm::forward(const torch::Tensor& x_D) const {
+  return at::layer_norm(x_D, weight.sizes(), weight, bias, eps_);
+}
+
+Activation read_activation(const ConfigReader& config, const std::string& key,
+                           const std::string& otherwise) {
+  const std::string name = config.text(key, otherwise);
+  if (name == "gelu" || name == "gelu_python") {
+    return [](const torch::Tensor& x) { return at::gelu(x); };
+  }
+  if (name == "gelu_new" || name == "gelu_pytorch_tanh" || name == "gelu_fast") {
+    return [](const torch::Tensor& x) { return at::gelu(x, "tanh"); };
+  }
+  if (name == "relu") return [](const torch::Tensor& x) { return at::relu(x); };
+  if (name == "silu" || name == "swish") return [](const torch::Tensor& x) { return at::silu(x); };
+  if (name == "tanh") return [](const torch::Tensor& x) { return at::tanh(x); };
+  config.refuse(key, "gelu, gelu_new, gelu_pytorch_tanh, gelu_fast, gelu_python, relu, silu, "
+                     "swish, tanh");
+}
+
+RotaryOptions read_rotary_options(const ConfigReader& config, std::int64_t max_positions) {
   constexpr std::int64_t kMaxPositions = std::int64_t{1} << 31;
   RotaryOptions options;
   options.theta = config.positive("rope_theta", options.theta);
@@ -52,60 +83,89 @@ RotaryOptions read_rotary_options(const ConfigReader& config) {
   const std::string type_key = rope.has("rope_type") ? "rope_type" : "type";
   const std::string type = rope.text(type_key, "default");
   if (type == "default") return options;
-  if (type != "llama3") rope.refuse(type_key, "default, llama3");
-  for (const char* needed :
-       {"factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings"}) {
+  const auto require = [&](const char* needed) {
     if (!rope.has(needed)) rope.refuse(needed, "a number > 0");
-  }
-  options.is_llama3 = true;
+  };
+  require("factor");
   options.factor = rope.positive("factor", 1.0);
-  options.low_freq_factor = rope.positive("low_freq_factor", 1.0);
-  options.high_freq_factor = rope.positive("high_freq_factor", 1.0);
-  options.original_max_positions =
-      rope.integer("original_max_position_embeddings", 1, 1, kMaxPositions);
-  if (options.high_freq_factor <= options.low_freq_factor) {
-    rope.refuse("high_freq_factor", "more than low_freq_factor");
+  if (type == "linear") {
+    options.kind = RotaryKind::kLinear;
+  } else if (type == "dynamic") {
+    options.kind = RotaryKind::kDynamic;
+    if (options.factor < 1.0) rope.refuse("factor", "a number >= 1");
+    options.original_max_positions = max_positions;
+  } else if (type == "llama3") {
+    options.kind = RotaryKind::kLlama3;
+    for (const char* needed :
+         {"low_freq_factor", "high_freq_factor", "original_max_position_embeddings"}) {
+      require(needed);
+    }
+    options.low_freq_factor = rope.positive("low_freq_factor", 1.0);
+    options.high_freq_factor = rope.positive("high_freq_factor", 1.0);
+    options.original_max_positions =
+        rope.integer("original_max_position_embeddings", 1, 1, kMaxPositions);
+    if (options.high_freq_factor <= options.low_freq_factor) {
+      rope.refuse("high_freq_factor", "more than low_freq_factor");
+    }
+  } else {
+    rope.refuse(type_key, "default, linear, dynamic, llama3");
   }
   return options;
 }
 
-RotaryEmbedding::RotaryEmbedding(const RotaryOptions& options, std::int64_t head_dim) {
+RotaryEmbedding::RotaryEmbedding(const RotaryOptions& options, std::int64_t head_dim)
+    : options_(options), head_dim_(head_dim) {}
+
+// [E / 2], float32 on the CPU.
+torch::Tensor RotaryEmbedding::inverse_frequencies(std::int64_t sequence_length) const {
+  const auto dim = static_cast<double>(head_dim_);
+  const auto original = static_cast<double>(options_.original_max_positions);
+  double theta = options_.theta;
+  if (options_.kind == RotaryKind::kDynamic && sequence_length > options_.original_max_positions) {
+    const double stretch = options_.factor * static_cast<double>(sequence_length) / original;
+    theta *= std::pow(stretch - (options_.factor - 1.0), dim / (dim - 2.0));
+  }
   std::vector<float> frequencies;
-  const double original = static_cast<double>(options.original_max_positions);
-  for (std::int64_t i = 0; i < head_dim; i += 2) {
-    double frequency =
-        1.0 / std::pow(options.theta, static_cast<double>(i) / static_cast<double>(head_dim));
-    if (options.is_llama3) {
+  for (std::int64_t i = 0; i < head_dim_; i += 2) {
+    double frequency = 1.0 / std::pow(theta, static_cast<double>(i) / dim);
+    if (options_.kind == RotaryKind::kLinear) frequency /= options_.factor;
+    if (options_.kind == RotaryKind::kLlama3) {
       const double wavelength = 2.0 * M_PI / frequency;
-      if (wavelength > original / options.low_freq_factor) {
-        frequency /= options.factor;
-      } else if (wavelength >= original / options.high_freq_factor) {
-        const double smooth = (original / wavelength - options.low_freq_factor) /
-                              (options.high_freq_factor - options.low_freq_factor);
-        frequency = (1.0 - smooth) * frequency / options.factor + smooth * frequency;
+      if (wavelength > original / options_.low_freq_factor) {
+        frequency /= options_.factor;
+      } else if (wavelength >= original / options_.high_freq_factor) {
+        const double smooth = (original / wavelength - options_.low_freq_factor) /
+                              (options_.high_freq_factor - options_.low_freq_factor);
+        frequency = (1.0 - smooth) * frequency / options_.factor + smooth * frequency;
       }
     }
     frequencies.push_back(static_cast<float>(frequency));
   }
-  inverse_frequency_ = at::tensor(frequencies, at::TensorOptions(c10::kFloat));
+  return at::tensor(frequencies, at::TensorOptions(c10::kFloat));
 }
 
 RotaryEmbedding::Tables RotaryEmbedding::tables(std::int64_t begin, std::int64_t length,
                                                 const torch::TensorOptions& options) {
   const std::int64_t needed = begin + length;
+  const bool is_stretched = depends_on_length() && needed > options_.original_max_positions;
+  const std::int64_t stretched = is_stretched ? needed : 0;
   if (!cache_.cos_T1E.defined() || cache_.cos_T1E.size(0) < needed ||
-      cache_.cos_T1E.device() != options.device() || cache_.cos_T1E.dtype() != options.dtype()) {
+      cache_stretched_ != stretched || cache_.cos_T1E.device() != options.device() ||
+      cache_.cos_T1E.dtype() != options.dtype()) {
     // A table made while evaluating must still serve training, which saves it for its backward.
     const c10::InferenceMode normal_tensors(false);
-    const auto size = static_cast<std::int64_t>(
-        std::bit_ceil(static_cast<std::uint64_t>(std::max<std::int64_t>(needed, 64))));
-    const auto angle_TE =
-        at::outer(at::arange(size, inverse_frequency_.options()), inverse_frequency_);
+    const auto size =
+        is_stretched ? needed
+                     : static_cast<std::int64_t>(std::bit_ceil(
+                           static_cast<std::uint64_t>(std::max<std::int64_t>(needed, 64))));
+    const auto frequency_E = inverse_frequencies(needed);
+    const auto angle_TE = at::outer(at::arange(size, frequency_E.options()), frequency_E);
     const auto cos_TE = angle_TE.cos(), sin_TE = angle_TE.sin();
     const auto finish = [&](const torch::Tensor& first, const torch::Tensor& second) {
       return at::cat({first, second}, -1).unsqueeze(1).to(options);
     };
     cache_ = {.cos_T1E = finish(cos_TE, cos_TE), .sin_T1E = finish(-sin_TE, sin_TE)};
+    cache_stretched_ = stretched;
   }
   return {.cos_T1E = cache_.cos_T1E.narrow(0, begin, length),
           .sin_T1E = cache_.sin_T1E.narrow(0, begin, length)};
@@ -117,22 +177,27 @@ torch::Tensor apply_rotary(const torch::Tensor& x_BTHE, const RotaryEmbedding::T
 }
 
 torch::Tensor causal_attention(const torch::Tensor& q_BHTE, const torch::Tensor& k_BKSE,
-                               const torch::Tensor& v_BKSE) {
+                               const torch::Tensor& v_BKSE, const torch::Tensor& mask_BS) {
   const std::int64_t num_queries = q_BHTE.size(2);
-  const std::int64_t num_past = k_BKSE.size(2) - num_queries;
+  const std::int64_t num_keys = k_BKSE.size(2);
+  const std::int64_t num_past = num_keys - num_queries;
   const std::int64_t group = q_BHTE.size(1) / k_BKSE.size(1);
-  if (num_queries == 1 || num_past == 0) {
+  if (!mask_BS.defined() && (num_queries == 1 || num_past == 0)) {
     // The causal flag aligns queries with the first keys: right only where both begin together.
     return at::scaled_dot_product_attention(q_BHTE, k_BKSE, v_BKSE, /*attn_mask=*/{},
                                             /*dropout_p=*/0.0, /*is_causal=*/num_queries > 1,
                                             /*scale=*/std::nullopt, /*enable_gqa=*/group > 1);
   }
-  const auto mask_TS =
-      at::ones({num_queries, num_past + num_queries}, q_BHTE.options().dtype(c10::kBool))
-          .tril(num_past);
+  const auto options = q_BHTE.options().dtype(c10::kBool);
+  auto visible = at::ones({num_queries, num_keys}, options).tril(num_past);
+  if (mask_BS.defined()) {
+    // A row that sees nothing would be NaN: padding sees itself.
+    const auto self_TS = visible.logical_xor(visible.tril(num_past - 1));
+    visible = (visible & mask_BS.unsqueeze(1)).logical_or(self_TS).unsqueeze(1);
+  }
   // With a mask, grouped heads may fall back to the unfused kernel; repeated keys do not.
   return at::scaled_dot_product_attention(q_BHTE, k_BKSE.repeat_interleave(group, 1),
-                                          v_BKSE.repeat_interleave(group, 1), mask_TS);
+                                          v_BKSE.repeat_interleave(group, 1), visible);
 }
 
 }  // namespace lowbank

@@ -33,24 +33,52 @@ class Embedding : public torch::nn::Module {
   torch::Tensor weight;
 };
 
-/// How positions turn query and key vectors.
-struct RotaryOptions {
-  double theta = 10000.0;
-  bool is_llama3 = false;  ///< wavelengths stretched as below, else left alone
-  double factor = 1.0;
-  double low_freq_factor = 1.0;
-  double high_freq_factor = 4.0;
-  std::int64_t original_max_positions = 8192;
+/// y = (x - mean(x)) / sqrt(var(x) + eps) * weight + bias over the last dimension.
+///
+/// Source:  Ba, Kiros and Hinton 2016.
+class LayerNorm : public torch::nn::Module {
+ public:
+  LayerNorm(Weights& weights, const std::string& path, std::int64_t features, double eps);
+  torch::Tensor forward(const torch::Tensor& x_D) const;
+  torch::Tensor weight, bias;
+
+ private:
+  double eps_;
 };
 
-/// Reads rope_theta and rope_scaling (transformers 4) or rope_parameters (5).
-/// Errors: ConfigError for a kind other than default and llama3, naming the key.
-RotaryOptions read_rotary_options(const ConfigReader& config);
+/// An elementwise function under a name of transformers' ACT2FN.
+using Activation = torch::Tensor (*)(const torch::Tensor& x);
+
+/// Reads the name of an activation. Errors: ConfigError for one that is not known, naming the key.
+Activation read_activation(const ConfigReader& config, const std::string& key,
+                           const std::string& otherwise);
+
+/// How a model stretches the positions it was trained on.
+enum class RotaryKind {
+  kDefault,
+  kLinear,   ///< every frequency divided by `factor`
+  kDynamic,  ///< beyond the trained length the base grows with the length (NTK)
+  kLlama3    ///< long wavelengths divided by `factor`, short ones left, smooth between
+};
+
+/// How positions turn query and key vectors.
+struct RotaryOptions {
+  RotaryKind kind = RotaryKind::kDefault;
+  double theta = 10000.0;
+  double factor = 1.0;
+  double low_freq_factor = 1.0;                ///< llama3
+  double high_freq_factor = 4.0;               ///< llama3
+  std::int64_t original_max_positions = 8192;  ///< llama3 and dynamic: trained length
+};
+
+/// Reads rope_theta and rope_scaling (transformers 4) or rope_parameters (5) of a model trained on
+/// `max_positions`. Errors: ConfigError for another kind than RotaryKind has, naming the key.
+RotaryOptions read_rotary_options(const ConfigReader& config, std::int64_t max_positions);
 
 /// Rotary position embedding in the layout where the first half of a head turns with the second.
 ///
-/// Source:  Su et al. 2021 (RoFormer); the half-split layout and the llama3 wavelengths as in
-///          transformers (modeling_llama.py, modeling_rope_utils.py).
+/// Source:  Su et al. 2021 (RoFormer); the half-split layout, the scaling kinds and the order of
+///          their roundings as in transformers (modeling_llama.py, modeling_rope_utils.py).
 /// Differs: the sine carries rotate_half's sign, so the turn is one roll and one multiply-add.
 class RotaryEmbedding {
  public:
@@ -58,22 +86,29 @@ class RotaryEmbedding {
     torch::Tensor cos_T1E, sin_T1E;
   };
   RotaryEmbedding(const RotaryOptions& options, std::int64_t head_dim);
-  /// Factors of positions begin .. begin + length - 1.
+  /// Factors of positions begin .. begin + length - 1 in a sequence that ends there.
   Tables tables(std::int64_t begin, std::int64_t length, const torch::TensorOptions& options);
+  /// Whether a position's turn depends on how long the sequence is: keys are then to be kept
+  /// unturned.
+  bool depends_on_length() const { return options_.kind == RotaryKind::kDynamic; }
 
  private:
-  torch::Tensor inverse_frequency_;  // [E / 2], float32 on the CPU
-  Tables cache_;                     // of positions 0 .. size - 1
+  torch::Tensor inverse_frequencies(std::int64_t sequence_length) const;
+
+  RotaryOptions options_;
+  std::int64_t head_dim_;
+  Tables cache_;                      // of positions 0 .. size - 1
+  std::int64_t cache_stretched_ = 0;  // sequence length that cache_ was stretched to, 0 = none
 };
 
 /// x [B, T, heads, E] turned by its position.
 torch::Tensor apply_rotary(const torch::Tensor& x_BTHE, const RotaryEmbedding::Tables& tables);
 
-/// Causal attention of the last T of P + T positions; heads / kv_heads query heads share a key
-/// head.
+/// Causal attention of the last T of S = P + T positions; heads / kv_heads query heads share a key
+/// head. Where `mask_BS` is false there is padding, which nobody but itself sees.
 ///
-/// Shapes:  q [B, H, T, E], k and v [B, K, P + T, E] -> [B, H, T, E].
+/// Shapes:  q [B, H, T, E], k and v [B, K, S, E], mask bool [B, S] or undefined -> [B, H, T, E].
 torch::Tensor causal_attention(const torch::Tensor& q_BHTE, const torch::Tensor& k_BKSE,
-                               const torch::Tensor& v_BKSE);
+                               const torch::Tensor& v_BKSE, const torch::Tensor& mask_BS = {});
 
 }  // namespace lowbank

@@ -4,6 +4,7 @@
 
 #include <ATen/ops/empty.h>
 #include <ATen/ops/linear.h>
+#include <ATen/ops/ones.h>
 #include <ATen/ops/silu.h>
 #include <c10/core/GradMode.h>
 #include <c10/core/InferenceMode.h>
@@ -13,6 +14,7 @@
 
 #include "core/error.h"
 #include "models/operator_list.h"
+#include "nn/dense_linear.h"
 
 namespace lowbank {
 
@@ -29,8 +31,21 @@ class LlamaState : public DecodeState {
  private:
   friend class LlamaModel;
   std::vector<Layer> layers_;
+  torch::Tensor mask_BS_;  // false at padding; undefined as long as there is none
   std::int64_t length_ = 0;
 };
+
+namespace {
+
+/// What the layers of one forward pass share.
+struct LlamaPass {
+  RotaryEmbedding::Tables rotary;       // of the new tokens
+  RotaryEmbedding::Tables rotary_keys;  // of all tokens, where the cache holds unturned keys
+  torch::Tensor mask_BS;                // of all tokens; undefined: no padding
+  std::int64_t num_past = 0;
+};
+
+}  // namespace
 
 class LlamaAttention : public torch::nn::Module {
  public:
@@ -48,22 +63,28 @@ class LlamaAttention : public torch::nn::Module {
     o_proj = slot("o_proj", query_size, config.hidden_size);
   }
 
-  torch::Tensor forward(const torch::Tensor& x_BTD, const RotaryEmbedding::Tables& rotary,
-                        LlamaState::Layer* cache, std::int64_t num_past) const {
+  torch::Tensor forward(const torch::Tensor& x_BTD, const LlamaPass& pass,
+                        LlamaState::Layer* cache) const {
     const std::int64_t batch = x_BTD.size(0), num_tokens = x_BTD.size(1);
     const auto heads = [&](const torch::Tensor& y) {
       return y.view({batch, num_tokens, -1, head_dim_});
     };
-    const auto q_BHTE = apply_rotary(heads(q_proj(x_BTD)), rotary).transpose(1, 2);
-    auto k_BKSE = apply_rotary(heads(k_proj(x_BTD)), rotary).transpose(1, 2);
+    const auto q_BHTE = apply_rotary(heads(q_proj(x_BTD)), pass.rotary).transpose(1, 2);
+    const bool keeps_unturned = cache != nullptr && pass.rotary_keys.cos_T1E.defined();
+    auto k_BTKE = heads(k_proj(x_BTD));
+    if (!keeps_unturned) k_BTKE = apply_rotary(k_BTKE, pass.rotary);
+    auto k_BKSE = k_BTKE.transpose(1, 2);
     auto v_BKSE = heads(v_proj(x_BTD)).transpose(1, 2);
     if (cache != nullptr) {
-      cache->keys_BKSE.narrow(2, num_past, num_tokens).copy_(k_BKSE);
-      cache->values_BKSE.narrow(2, num_past, num_tokens).copy_(v_BKSE);
-      k_BKSE = cache->keys_BKSE.narrow(2, 0, num_past + num_tokens);
-      v_BKSE = cache->values_BKSE.narrow(2, 0, num_past + num_tokens);
+      cache->keys_BKSE.narrow(2, pass.num_past, num_tokens).copy_(k_BKSE);
+      cache->values_BKSE.narrow(2, pass.num_past, num_tokens).copy_(v_BKSE);
+      k_BKSE = cache->keys_BKSE.narrow(2, 0, pass.num_past + num_tokens);
+      v_BKSE = cache->values_BKSE.narrow(2, 0, pass.num_past + num_tokens);
     }
-    const auto mixed_BHTE = causal_attention(q_BHTE, k_BKSE, v_BKSE);
+    if (keeps_unturned) {
+      k_BKSE = apply_rotary(k_BKSE.transpose(1, 2), pass.rotary_keys).transpose(1, 2);
+    }
+    const auto mixed_BHTE = causal_attention(q_BHTE, k_BKSE, v_BKSE, pass.mask_BS);
     return o_proj(mixed_BHTE.transpose(1, 2).reshape({batch, num_tokens, -1}));
   }
 
@@ -113,10 +134,9 @@ class LlamaLayer : public torch::nn::Module {
     mlp_ = register_module("mlp", std::make_shared<LlamaMlp>(config, path + ".mlp", weights));
   }
 
-  torch::Tensor forward(const torch::Tensor& x_BTD, const RotaryEmbedding::Tables& rotary,
-                        LlamaState::Layer* cache, std::int64_t num_past) const {
-    const auto h_BTD =
-        x_BTD + self_attn_->forward(input_layernorm_->forward(x_BTD), rotary, cache, num_past);
+  torch::Tensor forward(const torch::Tensor& x_BTD, const LlamaPass& pass,
+                        LlamaState::Layer* cache) const {
+    const auto h_BTD = x_BTD + self_attn_->forward(input_layernorm_->forward(x_BTD), pass, cache);
     return h_BTD + mlp_->forward(post_attention_layernorm_->forward(h_BTD));
   }
 
@@ -185,7 +205,10 @@ LlamaConfig read_llama_config(const nlohmann::ordered_json& json, const std::str
     config.refuse(config.has("head_dim") ? "head_dim" : "hidden_size",
                   "even head sizes (rotary embedding turns pairs)");
   }
-  c.rotary = read_rotary_options(config);
+  c.rotary = read_rotary_options(config, c.max_positions);
+  if (c.rotary.kind == RotaryKind::kDynamic && c.head_dim == 2) {
+    config.refuse("head_dim", "more than 2 with dynamic rotary scaling");
+  }
   return c;
 }
 
@@ -216,10 +239,10 @@ LlamaModel::LlamaModel(const LlamaConfig& config, const nlohmann::ordered_json& 
   }
 }
 
-torch::Tensor LlamaModel::forward(const torch::Tensor& ids_BT, DecodeState* state) {
-  TORCH_CHECK(ids_BT.dim() == 2 && ids_BT.scalar_type() == c10::kLong,
-              "LlamaModel: ids must be [B, T] int64, got ", ids_BT.sizes(), " ", ids_BT.dtype());
-  if (state == nullptr) return run(ids_BT, nullptr);
+torch::Tensor LlamaModel::hidden_states(const ModelInput& input, DecodeState* state) {
+  check_input(input, "LlamaModel");
+  if (state == nullptr) return run(input, nullptr);
+  const auto& ids_BT = input.ids_BT;
   auto* const own_state = dynamic_cast<LlamaState*>(state);
   TORCH_CHECK(own_state != nullptr, "LlamaModel: the state was made by another model");
   TORCH_CHECK(ids_BT.size(0) == own_state->batch(), "LlamaModel: the state is of ",
@@ -228,21 +251,53 @@ torch::Tensor LlamaModel::forward(const torch::Tensor& ids_BT, DecodeState* stat
               "LlamaModel: the state has room for ", own_state->max_length(), " tokens, not for ",
               state->length(), " + ", ids_BT.size(1));
   const c10::NoGradGuard no_grad;
-  auto logits_BTV = run(ids_BT, own_state);
+  if (input.mask_BT.defined()) {
+    if (!own_state->mask_BS_.defined()) {
+      const c10::InferenceMode normal_tensors(false);
+      own_state->mask_BS_ = at::ones({own_state->batch(), own_state->max_length()},
+                                     input.mask_BT.options());
+    }
+    own_state->mask_BS_.narrow(1, state->length(), ids_BT.size(1)).copy_(input.mask_BT);
+  }
+  auto hidden_BTD = run(input, own_state);
   own_state->length_ += ids_BT.size(1);
-  return logits_BTV;
+  return hidden_BTD;
 }
 
-torch::Tensor LlamaModel::run(const torch::Tensor& ids_BT, LlamaState* state) {
-  const std::int64_t num_past = state == nullptr ? 0 : state->length();
-  auto x_BTD = embed_tokens_->forward(ids_BT);
-  const auto rotary = rotary_.tables(num_past, ids_BT.size(1), x_BTD.options());
-  for (std::size_t i = 0; i < layers_.size(); ++i) {
-    x_BTD = layers_[i]->forward(x_BTD, rotary, state == nullptr ? nullptr : &state->layers_[i],
-                                num_past);
+torch::Tensor LlamaModel::run(const ModelInput& input, LlamaState* state) {
+  const std::int64_t num_tokens = input.ids_BT.size(1);
+  auto x_BTD = embed_tokens_->forward(input.ids_BT);
+  LlamaPass pass;
+  pass.num_past = state == nullptr ? 0 : state->length();
+  const std::int64_t total = pass.num_past + num_tokens;
+  pass.rotary = rotary_.tables(pass.num_past, num_tokens, x_BTD.options());
+  if (state != nullptr && rotary_.depends_on_length()) {
+    pass.rotary_keys = rotary_.tables(0, total, x_BTD.options());
   }
-  x_BTD = norm_->forward(x_BTD);
-  return config_.tie_word_embeddings ? at::linear(x_BTD, embed_tokens_->weight) : lm_head_(x_BTD);
+  pass.mask_BS = state == nullptr             ? input.mask_BT
+                 : state->mask_BS_.defined() ? state->mask_BS_.narrow(1, 0, total)
+                                             : torch::Tensor();
+  for (std::size_t i = 0; i < layers_.size(); ++i) {
+    x_BTD = layers_[i]->forward(x_BTD, pass, state == nullptr ? nullptr : &state->layers_[i]);
+  }
+  return norm_->forward(x_BTD);
+}
+
+torch::Tensor LlamaModel::head(const torch::Tensor& hidden_BTD) {
+  return config_.tie_word_embeddings ? at::linear(hidden_BTD, embed_tokens_->weight)
+                                     : lm_head_(hidden_BTD);
+}
+
+torch::Tensor LlamaModel::head_weight() const {
+  if (config_.tie_word_embeddings) return embed_tokens_->weight;
+  const auto* const dense = dynamic_cast<const DenseLinear*>(&lm_head_.get());
+  return dense != nullptr && !dense->bias.defined() ? dense->weight : torch::Tensor();
+}
+
+std::int64_t LlamaModel::max_context() const {
+  if (config_.rotary.kind != RotaryKind::kDynamic) return config_.max_positions;
+  return static_cast<std::int64_t>(static_cast<double>(config_.max_positions) *
+                                   config_.rotary.factor);
 }
 
 std::unique_ptr<DecodeState> LlamaModel::make_state(std::int64_t batch, std::int64_t max_length) {

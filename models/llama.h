@@ -50,16 +50,19 @@ class LlamaModel : public LanguageModel {
  public:
   LlamaModel(const LlamaConfig& config, const nlohmann::ordered_json& json, Weights& weights);
 
-  torch::Tensor forward(const torch::Tensor& ids_BT, DecodeState* state = nullptr) override;
+  torch::Tensor hidden_states(const ModelInput& input, DecodeState* state = nullptr) override;
+  torch::Tensor head(const torch::Tensor& hidden_BTD) override;
+  torch::Tensor head_weight() const override;
   std::unique_ptr<DecodeState> make_state(std::int64_t batch, std::int64_t max_length) override;
   void visit_linears(const SlotVisitor& visit) override;
   std::vector<Operator> operators(Phase phase, std::int64_t batch, std::int64_t context) override;
   std::int64_t vocab_size() const override { return config_.vocab_size; }
-  std::int64_t max_context() const override { return config_.max_positions; }
+  /// max_position_embeddings, stretched by a dynamic rotary embedding's factor.
+  std::int64_t max_context() const override;
   const nlohmann::ordered_json& config() const override { return *json_; }
 
  private:
-  torch::Tensor run(const torch::Tensor& ids_BT, LlamaState* state);
+  torch::Tensor run(const ModelInput& input, LlamaState* state);
 
   LlamaConfig config_;
   std::shared_ptr<const nlohmann::ordered_json> json_;

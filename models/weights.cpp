@@ -1,9 +1,11 @@
 #include "models/weights.h"
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include <ATen/Parallel.h>
+#include <ATen/ops/arange.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/equal.h>
 #include <ATen/ops/isfinite.h>
@@ -13,6 +15,7 @@
 #include <fmt/ranges.h>
 
 #include "core/error.h"
+#include "io/model_layout.h"
 #include "io/value_stream.h"
 #include "nn/dense_linear.h"
 #include "nn/svd_linear.h"
@@ -59,9 +62,14 @@ std::shared_ptr<Linear> make_linear(Weights& weights, const std::string& path,
 }
 
 FileWeights::FileWeights(const std::string& folder, const CheckpointMeta& meta, c10::Device device,
-                         c10::ScalarType type)
+                         c10::ScalarType type,
+                         const std::function<std::string(const std::string&)>& rename)
     : folder_(folder), archive_(open_weights_folder(folder)), device_(device), type_(type) {
-  for (const auto& entry : archive_->entries()) sources_[entry.name] = {.entry = &entry};
+  for (const auto& entry : archive_->entries()) {
+    if (!sources_.emplace(rename(entry.name), Source{.entry = &entry}).second) {
+      add_problem(fmt::format("'{}' is there twice, under an old and a new name", entry.name));
+    }
+  }
   for (const auto& record : meta.linears) {
     if (record.kind == "dense") continue;
     if (record.kind != "svd") {
@@ -134,8 +142,7 @@ void FileWeights::tie(const std::string& name, const std::string& original) {
 
 void FileWeights::finish() {
   for (const auto& [name, source] : sources_) {
-    // Written by transformers before 4.32; computed from rope_theta since.
-    if (source.taken || name.ends_with("rotary_emb.inv_freq")) continue;
+    if (source.taken || is_buffer_name(name)) continue;
     add_problem(fmt::format("'{}' [{}] has no place in the model", name,
                             fmt::join(source.entry->shape, ", ")));
   }
@@ -168,15 +175,32 @@ void FileWeights::throw_problems() const {
 
 torch::Tensor RandomWeights::take(const std::string& name, const std::vector<std::int64_t>& shape) {
   const auto options = at::TensorOptions(c10::kFloat);
-  if (name.ends_with(".bias")) return at::zeros(shape, options).to(device_, type_);
-  if (name.ends_with("norm.weight")) return at::ones(shape, options).to(device_, type_);
-  auto values = at::empty(shape, options);
+  const auto finish = [&](const torch::Tensor& values) { return values.to(device_, type_); };
   const RandomKey key = key_.derive(name);
+  if (name.ends_with("dt_proj.bias")) {
+    auto steps = at::empty(shape, options);
+    fill_uniform({steps.data_ptr<float>(), static_cast<std::size_t>(steps.numel())}, key);
+    steps.mul_(std::log(100.0)).add_(std::log(0.001)).exp_();
+    return finish(steps.expm1().log_());  // softplus gives the step back
+  }
+  if (name.ends_with("conv1d.weight") || name.ends_with("dt_proj.weight")) {
+    auto values = at::empty(shape, options);
+    fill_uniform({values.data_ptr<float>(), static_cast<std::size_t>(values.numel())}, key);
+    const double bound = 1.0 / std::sqrt(static_cast<double>(shape.back()));
+    return finish(values.mul_(2.0 * bound).sub_(bound));
+  }
+  if (name.ends_with(".A_log")) {
+    return finish(at::arange(1, shape[1] + 1, options).log().repeat({shape[0], 1}));
+  }
+  if (name.ends_with("mixer.D")) return finish(at::ones(shape, options));
+  if (name.ends_with(".bias")) return finish(at::zeros(shape, options));
+  if (shape.size() == 1) return finish(at::ones(shape, options));
+  auto values = at::empty(shape, options);
   float* const data = values.data_ptr<float>();
   at::parallel_for(0, values.numel(), 1 << 16, [&](std::int64_t begin, std::int64_t end) {
     fill_normal({data + begin, data + end}, key, static_cast<std::uint64_t>(begin));
   });
-  return values.mul_(deviation_).to(device_, type_);
+  return finish(values.mul_(deviation_));
 }
 
 }  // namespace lowbank

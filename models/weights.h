@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -21,6 +22,8 @@ class Weights {
   virtual ~Weights() = default;
   /// Parameter `name` of exactly this shape, of the wanted device and type, free to be written to.
   virtual torch::Tensor take(const std::string& name, const std::vector<std::int64_t>& shape) = 0;
+  /// Whether a file holds this parameter: for parts that are there in some files and not in others.
+  virtual bool has(const std::string& name) const = 0;
   /// Rank of the factored layer at this module path, 0 for a dense one.
   virtual std::int64_t factored_rank(const std::string& path, std::int64_t max_rank) = 0;
   /// The model uses `original` in place of `name` (a tied head), which a file may hold all the
@@ -39,10 +42,12 @@ std::shared_ptr<Linear> make_linear(Weights& weights, const std::string& path,
 /// no tensor holds a shape without values until `finish` throws.
 class FileWeights : public Weights {
  public:
+  /// `rename` gives the parameter's name in today's transformers.
   /// Errors: IoError for missing or corrupt files.
   FileWeights(const std::string& folder, const CheckpointMeta& meta, c10::Device device,
-              c10::ScalarType type);
+              c10::ScalarType type, const std::function<std::string(const std::string&)>& rename);
 
+  bool has(const std::string& name) const override { return sources_.contains(name); }
   torch::Tensor take(const std::string& name, const std::vector<std::int64_t>& shape) override;
   std::int64_t factored_rank(const std::string& path, std::int64_t max_rank) override;
 
@@ -74,12 +79,16 @@ class FileWeights : public Weights {
 };
 
 /// Parameters drawn from a key, for tests, benchmarks and training from scratch: matrices normal
-/// with the given deviation, norms one, biases zero. The same name gets the same values whatever
-/// else is drawn.
+/// with the given deviation, norms one, biases zero; Mamba's own as published. The same name gets
+/// the same values whatever else is drawn.
+///
+/// Source:  Gu and Dao 2023, section 3.6 (A_log, D, and time steps log-uniform in [0.001, 0.1]).
 class RandomWeights : public Weights {
  public:
   RandomWeights(const RandomKey& key, double deviation, c10::Device device, c10::ScalarType type)
       : key_(key), deviation_(deviation), device_(device), type_(type) {}
+  /// Never: a random model has what its config.json asks for and no more.
+  bool has(const std::string&) const override { return false; }
   torch::Tensor take(const std::string& name, const std::vector<std::int64_t>& shape) override;
   std::int64_t factored_rank(const std::string&, std::int64_t) override { return 0; }
   void tie(const std::string&, const std::string&) override {}

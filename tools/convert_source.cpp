@@ -158,17 +158,6 @@ void LayoutFitter::fit(
   }
 }
 
-// Files of TensorFlow's time call a norm's parameters gamma and beta.
-std::string modern_name(const std::string& name) {
-  for (const auto& [old_end, new_end] : {std::pair("LayerNorm.gamma", "LayerNorm.weight"),
-                                         std::pair("LayerNorm.beta", "LayerNorm.bias")}) {
-    if (name.ends_with(old_end)) {
-      return name.substr(0, name.size() - std::string_view(old_end).size()) + new_end;
-    }
-  }
-  return name;
-}
-
 std::map<std::string, std::string> read_side_files(const std::string& folder) {
   std::map<std::string, std::string> files;
   std::error_code error;
@@ -223,7 +212,7 @@ void open_hugging_face(const std::string& folder, ConvertSource& source) {
   });
   LayoutFitter fitter(source, model_layout(*source.config, config_path, bert_prefix));
   fitter.replace_factored(source.meta.linears);
-  fitter.fit(modern_name);
+  fitter.fit(current_name);
   source.files = read_side_files(folder);
 }
 

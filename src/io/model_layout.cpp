@@ -172,6 +172,16 @@ ModelLayout model_layout(const nlohmann::ordered_json& config, const std::string
   return std::move(builder.layout);
 }
 
+std::string current_name(const std::string& name) {
+  for (const auto& [old_end, new_end] : {std::pair("LayerNorm.gamma", "LayerNorm.weight"),
+                                         std::pair("LayerNorm.beta", "LayerNorm.bias")}) {
+    if (name.ends_with(old_end)) {
+      return name.substr(0, name.size() - std::string_view(old_end).size()) + new_end;
+    }
+  }
+  return name;
+}
+
 bool is_buffer_name(std::string_view name) {
   return name.ends_with("rotary_emb.inv_freq") || name.ends_with("embeddings.position_ids");
 }

@@ -35,6 +35,10 @@ struct ModelLayout {
 ModelLayout model_layout(const nlohmann::ordered_json& config, const std::string& source,
                          bool bert_prefix = true);
 
+/// The name that transformers gives this parameter today: files of TensorFlow's time call those of
+/// a norm gamma and beta.
+std::string current_name(const std::string& name);
+
 /// True for tensors that models compute by themselves and old files hold all the same
 /// (rotary_emb.inv_freq, position_ids).
 bool is_buffer_name(std::string_view name);

@@ -1,0 +1,379 @@
+#include "models/bert.h"
+
+#include <utility>
+
+#include <ATen/ops/linear.h>
+#include <ATen/ops/scaled_dot_product_attention.h>
+#include <ATen/ops/tanh.h>
+#include <c10/util/Exception.h>
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "core/error.h"
+#include "io/config_reader.h"
+#include "models/operator_list.h"
+
+namespace lowbank {
+namespace {
+
+std::string encoder_layer_path(const std::string& prefix, std::int64_t layer) {
+  return fmt::format("{}encoder.layer.{}", prefix, layer);
+}
+
+// A module without a forward of its own, so that parameter names are Hugging Face's.
+std::shared_ptr<torch::nn::Module> add_folder(torch::nn::Module& parent, const std::string& name) {
+  return parent.register_module(name, std::make_shared<torch::nn::Module>());
+}
+
+}  // namespace
+
+/// Self-attention and MLP, each with its residual and a norm behind it.
+class BertLayer : public torch::nn::Module {
+ public:
+  BertLayer(const BertConfig& config, const std::string& path, Weights& weights)
+      : num_heads_(config.num_heads), activation_(config.hidden_act) {
+    const auto slot = [&](torch::nn::Module& parent, const char* name, const std::string& full,
+                          LinearRole role, std::int64_t in, std::int64_t out) {
+      return LinearSlot(parent, name, role, make_linear(weights, path + full, in, out, true));
+    };
+    const auto norm = [&](torch::nn::Module& parent, const std::string& full) {
+      return parent.register_module(
+          "LayerNorm", std::make_shared<LayerNorm>(weights, path + full, config.hidden_size,
+                                                   config.layer_norm_eps));
+    };
+    const std::int64_t hidden = config.hidden_size;
+    const auto attention = add_folder(*this, "attention");
+    const auto self = add_folder(*attention, "self");
+    query = slot(*self, "query", ".attention.self.query", LinearRole::kAttention, hidden, hidden);
+    key = slot(*self, "key", ".attention.self.key", LinearRole::kAttention, hidden, hidden);
+    value = slot(*self, "value", ".attention.self.value", LinearRole::kAttention, hidden, hidden);
+    const auto attention_output = add_folder(*attention, "output");
+    attention_dense = slot(*attention_output, "dense", ".attention.output.dense",
+                           LinearRole::kAttention, hidden, hidden);
+    attention_norm_ = norm(*attention_output, ".attention.output.LayerNorm");
+    const auto intermediate = add_folder(*this, "intermediate");
+    mlp_in = slot(*intermediate, "dense", ".intermediate.dense", LinearRole::kMlp, hidden,
+                  config.intermediate_size);
+    const auto output = add_folder(*this, "output");
+    mlp_out =
+        slot(*output, "dense", ".output.dense", LinearRole::kMlp, config.intermediate_size, hidden);
+    output_norm_ = norm(*output, ".output.LayerNorm");
+  }
+
+  /// `visible` bool, broadcast to [B, heads, T, T]; undefined: everybody sees everybody.
+  torch::Tensor forward(const torch::Tensor& x_BTD, const torch::Tensor& visible) const {
+    const std::int64_t batch = x_BTD.size(0), num_tokens = x_BTD.size(1);
+    const auto heads = [&](const torch::Tensor& y) {
+      return y.view({batch, num_tokens, num_heads_, -1}).transpose(1, 2);
+    };
+    const auto mixed_BHTE = at::scaled_dot_product_attention(
+        heads(query(x_BTD)), heads(key(x_BTD)), heads(value(x_BTD)), visible);
+    const auto mixed_BTD = mixed_BHTE.transpose(1, 2).reshape({batch, num_tokens, -1});
+    const auto h_BTD = attention_norm_->forward(attention_dense(mixed_BTD) + x_BTD);
+    return output_norm_->forward(mlp_out(activation_(mlp_in(h_BTD))) + h_BTD);
+  }
+
+  void visit_linears(const std::string& path, const SlotVisitor& visit) {
+    visit(path + ".attention.self.query", query);
+    visit(path + ".attention.self.key", key);
+    visit(path + ".attention.self.value", value);
+    visit(path + ".attention.output.dense", attention_dense);
+    visit(path + ".intermediate.dense", mlp_in);
+    visit(path + ".output.dense", mlp_out);
+  }
+
+  LinearSlot query, key, value, attention_dense, mlp_in, mlp_out;
+
+ private:
+  std::int64_t num_heads_;
+  Activation activation_;
+  std::shared_ptr<LayerNorm> attention_norm_, output_norm_;
+};
+
+/// cls.predictions: dense, activation and norm, then a product with the word embeddings.
+class BertTokenHead : public torch::nn::Module {
+ public:
+  BertTokenHead(const BertConfig& config, const std::string& word_embeddings, Weights& weights)
+      : activation_(config.hidden_act) {
+    const auto folder = add_folder(*this, "transform");
+    transform = LinearSlot(*folder, "dense", LinearRole::kHead,
+                           make_linear(weights, "cls.predictions.transform.dense",
+                                       config.hidden_size, config.hidden_size, true));
+    norm_ = folder->register_module(
+        "LayerNorm", std::make_shared<LayerNorm>(weights, "cls.predictions.transform.LayerNorm",
+                                                 config.hidden_size, config.layer_norm_eps));
+    bias = register_parameter("bias", weights.take("cls.predictions.bias", {config.vocab_size}));
+    weights.tie("cls.predictions.decoder.bias", "cls.predictions.bias");
+    if (config.tie_word_embeddings) {
+      weights.tie("cls.predictions.decoder.weight", word_embeddings);
+    } else {
+      const auto decoder = add_folder(*this, "decoder");
+      decoder_weight = decoder->register_parameter(
+          "weight", weights.take("cls.predictions.decoder.weight",
+                                 {config.vocab_size, config.hidden_size}));
+    }
+  }
+
+  torch::Tensor forward(const torch::Tensor& hidden_BTD, const torch::Tensor& word_table) const {
+    return at::linear(norm_->forward(activation_(transform(hidden_BTD))),
+                      decoder_weight.defined() ? decoder_weight : word_table, bias);
+  }
+
+  LinearSlot transform;
+  torch::Tensor decoder_weight;  ///< undefined where tied to the word embeddings
+  torch::Tensor bias;
+
+ private:
+  Activation activation_;
+  std::shared_ptr<LayerNorm> norm_;
+};
+
+namespace {
+
+BertHead read_bert_head(const nlohmann::ordered_json& json, const ConfigReader& config) {
+  const auto found = json.find("architectures");
+  if (found == json.end() || found->is_null()) return BertHead::kNone;
+  const std::pair<const char*, BertHead> names[] = {
+      {"BertModel", BertHead::kNone},
+      {"BertForMaskedLM", BertHead::kMaskedToken},
+      {"BertForPreTraining", BertHead::kPreTraining},
+      {"BertForSequenceClassification", BertHead::kSequenceClassifier}};
+  for (const auto& [name, head] : names) {
+    if (*found == nlohmann::ordered_json::array({name})) return head;
+  }
+  config.refuse("architectures",
+                "one of BertModel, BertForMaskedLM, BertForPreTraining, "
+                "BertForSequenceClassification");
+}
+
+double read_dropout(const ConfigReader& config, const nlohmann::ordered_json& json,
+                    const std::string& key, double otherwise) {
+  if (!config.has(key)) return otherwise;
+  const auto& value = json[key];
+  const double probability = value.is_number() ? value.get<double>() : -1.0;
+  if (!(probability >= 0.0 && probability < 1.0)) config.refuse(key, "a number in [0, 1)");
+  return probability;
+}
+
+}  // namespace
+
+BertConfig read_bert_config(const nlohmann::ordered_json& json, const std::string& source) {
+  constexpr std::int64_t kMaxSize = std::int64_t{1} << 24;
+  const ConfigReader config(json, source);
+  if (config.text("model_type", "bert") != "bert") config.refuse("model_type", "bert");
+  BertConfig c;
+  c.head = read_bert_head(json, config);
+  if (config.has("quantization_config")) config.refuse("quantization_config", "none");
+  if (config.text("position_embedding_type", "absolute") != "absolute") {
+    config.refuse("position_embedding_type", "absolute");
+  }
+  for (const auto* key : {"is_decoder", "add_cross_attention"}) {
+    if (config.flag(key, false)) config.refuse(key, "false");
+  }
+  if (config.has("pruned_heads") && !json["pruned_heads"].empty()) {
+    config.refuse("pruned_heads", "none");
+  }
+  const auto size = [&](const char* key, std::int64_t otherwise) {
+    return config.integer(key, otherwise, 1, kMaxSize);
+  };
+  c.vocab_size = size("vocab_size", c.vocab_size);
+  c.hidden_size = size("hidden_size", c.hidden_size);
+  c.num_layers = size("num_hidden_layers", c.num_layers);
+  c.num_heads = size("num_attention_heads", c.num_heads);
+  c.intermediate_size = size("intermediate_size", c.intermediate_size);
+  c.max_positions = size("max_position_embeddings", c.max_positions);
+  c.num_token_types = size("type_vocab_size", c.num_token_types);
+  c.layer_norm_eps = config.positive("layer_norm_eps", c.layer_norm_eps);
+  c.tie_word_embeddings = config.flag("tie_word_embeddings", c.tie_word_embeddings);
+  c.hidden_act = read_activation(config, "hidden_act", "gelu");
+  c.hidden_dropout = read_dropout(config, json, "hidden_dropout_prob", c.hidden_dropout);
+  c.attention_dropout =
+      read_dropout(config, json, "attention_probs_dropout_prob", c.attention_dropout);
+  c.classifier_dropout = read_dropout(config, json, "classifier_dropout", c.hidden_dropout);
+  // transformers derives the number of labels from the names of the labels.
+  const auto labels = json.find("id2label");
+  if (labels != json.end() && labels->is_object() && !labels->empty()) {
+    c.num_labels = static_cast<std::int64_t>(labels->size());
+  } else {
+    c.num_labels = size("num_labels", c.num_labels);
+  }
+  if (c.hidden_size % c.num_heads != 0) {
+    config.refuse("hidden_size",
+                  fmt::format("multiples of num_attention_heads = {}", c.num_heads));
+  }
+  return c;
+}
+
+BertModel::BertModel(const BertConfig& config, const nlohmann::ordered_json& json, Weights& weights)
+    : config_(config),
+      prefix_(config.head != BertHead::kNone ||
+                      weights.has("bert.embeddings.word_embeddings.weight")
+                  ? "bert."
+                  : ""),
+      json_(std::make_shared<nlohmann::ordered_json>(json)) {
+  torch::nn::Module* encoder_parent = this;
+  if (!prefix_.empty()) encoder_parent = add_folder(*this, "bert").get();
+
+  const auto embeddings = add_folder(*encoder_parent, "embeddings");
+  const auto table = [&](const char* name, std::int64_t rows) {
+    return embeddings->register_module(
+        name, std::make_shared<Embedding>(weights, prefix_ + "embeddings." + name, rows,
+                                          config.hidden_size));
+  };
+  word_embeddings_ = table("word_embeddings", config.vocab_size);
+  position_embeddings_ = table("position_embeddings", config.max_positions);
+  token_type_embeddings_ = table("token_type_embeddings", config.num_token_types);
+  embedding_norm_ = embeddings->register_module(
+      "LayerNorm", std::make_shared<LayerNorm>(weights, prefix_ + "embeddings.LayerNorm",
+                                               config.hidden_size, config.layer_norm_eps));
+
+  const auto encoder = add_folder(*encoder_parent, "encoder");
+  const auto layers = add_folder(*encoder, "layer");
+  for (std::int64_t i = 0; i < config.num_layers; ++i) {
+    layers_.push_back(layers->register_module(
+        std::to_string(i),
+        std::make_shared<BertLayer>(config, encoder_layer_path(prefix_, i), weights)));
+  }
+
+  const std::string pooler = prefix_ + "pooler.dense";
+  const bool uses_pooler =
+      config.head == BertHead::kPreTraining || config.head == BertHead::kSequenceClassifier;
+  has_pooler_ = uses_pooler || weights.has(pooler + ".weight");
+  if (has_pooler_) {
+    const auto folder = add_folder(*encoder_parent, "pooler");
+    pooler_ = LinearSlot(*folder, "dense", LinearRole::kPooler,
+                         make_linear(weights, pooler, config.hidden_size, config.hidden_size, true));
+  }
+  if (config.head == BertHead::kMaskedToken || config.head == BertHead::kPreTraining) {
+    const auto cls = add_folder(*this, "cls");
+    token_head_ = cls->register_module(
+        "predictions",
+        std::make_shared<BertTokenHead>(config, prefix_ + "embeddings.word_embeddings.weight",
+                                        weights));
+    has_next_sentence_ = config.head == BertHead::kPreTraining ||
+                         weights.has("cls.seq_relationship.weight");
+    if (has_next_sentence_) {
+      next_sentence_ =
+          LinearSlot(*cls, "seq_relationship", LinearRole::kClassifier,
+                     make_linear(weights, "cls.seq_relationship", config.hidden_size, 2, true));
+    }
+  }
+  if (config.head == BertHead::kSequenceClassifier) {
+    classifier_ = LinearSlot(
+        *this, "classifier", LinearRole::kClassifier,
+        make_linear(weights, "classifier", config.hidden_size, config.num_labels, true));
+  }
+}
+
+ModelOutput BertModel::output() const {
+  switch (config_.head) {
+    case BertHead::kNone:
+      return ModelOutput::kHidden;
+    case BertHead::kMaskedToken:
+    case BertHead::kPreTraining:
+      return ModelOutput::kMaskedToken;
+    case BertHead::kSequenceClassifier:
+      return ModelOutput::kSequence;
+  }
+  return ModelOutput::kHidden;
+}
+
+torch::Tensor BertModel::hidden_states(const ModelInput& input, DecodeState* state) {
+  check_input(input, "BertModel");
+  TORCH_CHECK(state == nullptr, "BertModel: an encoder keeps no state");
+  const auto& ids_BT = input.ids_BT;
+  const std::int64_t num_tokens = ids_BT.size(1);
+  TORCH_CHECK(num_tokens <= config_.max_positions, "BertModel: ", num_tokens,
+              " tokens, the longest context is ", config_.max_positions);
+  const auto types_D = input.token_types_BT.defined()
+                           ? token_type_embeddings_->forward(input.token_types_BT)
+                           : token_type_embeddings_->weight[0];
+  auto x_BTD = word_embeddings_->forward(ids_BT) + types_D;
+  x_BTD = embedding_norm_->forward(x_BTD + position_embeddings_->weight.narrow(0, 0, num_tokens));
+  torch::Tensor visible;
+  if (input.mask_BT.defined()) {
+    visible = input.mask_BT.view({ids_BT.size(0), 1, 1, num_tokens});
+  }
+  for (const auto& layer : layers_) x_BTD = layer->forward(x_BTD, visible);
+  return x_BTD;
+}
+
+torch::Tensor BertModel::pool(const torch::Tensor& hidden_BTD) const {
+  TORCH_CHECK(has_pooler_, "BertModel: this checkpoint has no pooler");
+  return at::tanh(pooler_(hidden_BTD.select(1, 0)));
+}
+
+torch::Tensor BertModel::head(const torch::Tensor& hidden_BTD) {
+  switch (output()) {
+    case ModelOutput::kMaskedToken:
+      return token_head_->forward(hidden_BTD, word_embeddings_->weight);
+    case ModelOutput::kSequence:
+      return classifier_(pool(hidden_BTD));
+    case ModelOutput::kHidden:
+    case ModelOutput::kNextToken:
+      break;
+  }
+  return hidden_BTD;
+}
+
+std::unique_ptr<DecodeState> BertModel::make_state(std::int64_t /*batch*/,
+                                                   std::int64_t /*max_length*/) {
+  TORCH_CHECK(false, "BertModel: an encoder keeps no state");
+}
+
+void BertModel::visit_linears(const SlotVisitor& visit) {
+  for (std::size_t i = 0; i < layers_.size(); ++i) {
+    layers_[i]->visit_linears(encoder_layer_path(prefix_, static_cast<std::int64_t>(i)), visit);
+  }
+  if (has_pooler_) visit(prefix_ + "pooler.dense", pooler_);
+  if (token_head_ != nullptr) visit("cls.predictions.transform.dense", token_head_->transform);
+  if (has_next_sentence_) visit("cls.seq_relationship", next_sentence_);
+  if (config_.head == BertHead::kSequenceClassifier) visit("classifier", classifier_);
+}
+
+std::vector<Operator> BertModel::operators(Phase phase, std::int64_t batch, std::int64_t context) {
+  if (phase == Phase::kDecode) return {};
+  const auto& word_table = word_embeddings_->weight;
+  const auto element_bytes = static_cast<double>(word_table.element_size());
+  const std::int64_t hidden = config_.hidden_size;
+  OperatorList list(batch * context, element_bytes);
+  list.add_embedding(prefix_ + "embeddings.word_embeddings", hidden);
+  list.add_embedding(prefix_ + "embeddings.position_embeddings", hidden);
+  list.add_embedding(prefix_ + "embeddings.token_type_embeddings", hidden);
+  list.add_norm(prefix_ + "embeddings.LayerNorm", hidden);
+  for (std::size_t i = 0; i < layers_.size(); ++i) {
+    list.begin_layer(static_cast<std::int64_t>(i));
+    const auto& layer = *layers_[i];
+    const std::string path = encoder_layer_path(prefix_, static_cast<std::int64_t>(i));
+    const std::string attention = path + ".attention";
+    list.add_linear(attention + ".self.query", layer.query.get(), "qkv");
+    list.add_linear(attention + ".self.key", layer.key.get(), "qkv");
+    list.add_linear(attention + ".self.value", layer.value.get(), "qkv");
+    list.add_attention(attention + ".self", context, context, hidden / config_.num_heads,
+                       batch * config_.num_heads, 1.0);
+    list.add_linear(attention + ".output.dense", layer.attention_dense.get());
+    list.add_norm(attention + ".output.LayerNorm", hidden);
+    list.add_linear(path + ".intermediate.dense", layer.mlp_in.get());
+    list.add_activation(path + ".intermediate.intermediate_act_fn", config_.intermediate_size, 1);
+    list.add_linear(path + ".output.dense", layer.mlp_out.get());
+    list.add_norm(path + ".output.LayerNorm", hidden);
+  }
+  list.begin_layer(-1);
+  if (token_head_ != nullptr) {
+    list.add_linear("cls.predictions.transform.dense", token_head_->transform.get());
+    list.add_activation("cls.predictions.transform.transform_act_fn", hidden, 1);
+    list.add_norm("cls.predictions.transform.LayerNorm", hidden);
+    list.add_product("cls.predictions.decoder", hidden, config_.vocab_size);
+  } else if (config_.head == BertHead::kSequenceClassifier) {
+    OperatorList per_sequence(batch, element_bytes);
+    per_sequence.add_linear(prefix_ + "pooler.dense", pooler_.get());
+    per_sequence.add_activation(prefix_ + "pooler.activation", hidden, 1);
+    per_sequence.add_linear("classifier", classifier_.get());
+    auto operators = list.take();
+    for (auto& op : per_sequence.take()) operators.push_back(std::move(op));
+    return operators;
+  }
+  return list.take();
+}
+
+}  // namespace lowbank

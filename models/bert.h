@@ -1,0 +1,96 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <nlohmann/json_fwd.hpp>
+#include <torch/types.h>
+
+#include "models/language_model.h"
+#include "models/layers.h"
+#include "models/weights.h"
+#include "nn/linear.h"
+
+namespace lowbank {
+
+/// What stands on top of the encoder: the class that config.json's `architectures` names.
+enum class BertHead {
+  kNone,              ///< BertModel
+  kMaskedToken,       ///< BertForMaskedLM
+  kPreTraining,       ///< BertForPreTraining: masked tokens, and whether one text follows another
+  kSequenceClassifier  ///< BertForSequenceClassification; one label is a regression
+};
+
+/// What config.json says about a BERT. Defaults are transformers' BertConfig.
+struct BertConfig {
+  std::int64_t vocab_size = 30522;
+  std::int64_t hidden_size = 768;
+  std::int64_t num_layers = 12;
+  std::int64_t num_heads = 12;
+  std::int64_t intermediate_size = 3072;
+  std::int64_t max_positions = 512;
+  std::int64_t num_token_types = 2;
+  std::int64_t num_labels = 2;
+  double layer_norm_eps = 1e-12;
+  double hidden_dropout = 0.1;
+  double attention_dropout = 0.1;
+  double classifier_dropout = 0.1;
+  bool tie_word_embeddings = true;
+  Activation hidden_act = nullptr;
+  BertHead head = BertHead::kNone;
+};
+
+/// Reads and checks config.json of `model_type` bert; `source` names it in errors.
+///
+/// Errors: ConfigError for values out of range, sizes that do not fit together, and settings that
+/// change the result and are not supported.
+BertConfig read_bert_config(const nlohmann::ordered_json& config, const std::string& source);
+
+class BertLayer;
+class BertTokenHead;
+
+/// BERT: post-norm bidirectional encoder with learned positions and token types.
+///
+/// Source:  Devlin et al. 2019; parameter names and layouts as in transformers 4.57
+///          (modeling_bert.py).
+/// Differs: names begin with "bert." only where the file's do (files of BertModel have none); a
+///          pooler or next-sentence head that the output does not need is kept where the file has
+///          one.
+class BertModel : public LanguageModel {
+ public:
+  BertModel(const BertConfig& config, const nlohmann::ordered_json& json, Weights& weights);
+
+  torch::Tensor hidden_states(const ModelInput& input, DecodeState* state = nullptr) override;
+  torch::Tensor head(const torch::Tensor& hidden_BTD) override;
+  ModelOutput output() const override;
+  torch::Tensor head_weight() const override { return {}; }
+  /// tanh(dense(first token)), [B, D]. Errors: c10::Error for a model without a pooler.
+  torch::Tensor pool(const torch::Tensor& hidden_BTD) const;
+  bool has_pooler() const { return has_pooler_; }
+  /// Errors: c10::Error, always: an encoder does not decode.
+  std::unique_ptr<DecodeState> make_state(std::int64_t batch, std::int64_t max_length) override;
+  void visit_linears(const SlotVisitor& visit) override;
+  std::vector<Operator> operators(Phase phase, std::int64_t batch, std::int64_t context) override;
+  std::int64_t vocab_size() const override { return config_.vocab_size; }
+  std::int64_t num_token_types() const override { return config_.num_token_types; }
+  std::int64_t max_context() const override { return config_.max_positions; }
+  const nlohmann::ordered_json& config() const override { return *json_; }
+
+ private:
+  BertConfig config_;
+  std::string prefix_;  // "bert." or ""
+  std::shared_ptr<const nlohmann::ordered_json> json_;
+  std::shared_ptr<Embedding> word_embeddings_, position_embeddings_, token_type_embeddings_;
+  std::shared_ptr<LayerNorm> embedding_norm_;
+  std::vector<std::shared_ptr<BertLayer>> layers_;
+  bool has_pooler_ = false;
+  LinearSlot pooler_;
+  std::shared_ptr<BertTokenHead> token_head_;
+  bool has_next_sentence_ = false;
+  LinearSlot next_sentence_;
+  LinearSlot classifier_;
+};
+
+}  // namespace lowbank

@@ -1,0 +1,70 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include <nlohmann/json_fwd.hpp>
+#include <torch/types.h>
+
+#include "models/language_model.h"
+#include "models/layers.h"
+#include "models/weights.h"
+#include "nn/linear.h"
+
+namespace lowbank {
+
+/// What config.json says about a Mamba. Defaults are transformers' MambaConfig.
+struct MambaConfig {
+  std::int64_t vocab_size = 50280;
+  std::int64_t hidden_size = 768;
+  std::int64_t num_layers = 32;
+  std::int64_t state_size = 16;
+  std::int64_t inner_size = 1536;  ///< channels: expand x hidden_size
+  std::int64_t conv_kernel = 4;
+  std::int64_t time_step_rank = 48;
+  double layer_norm_eps = 1e-5;
+  bool use_bias = false;
+  bool use_conv_bias = true;
+  bool residual_in_fp32 = true;
+  bool tie_word_embeddings = true;
+};
+
+/// Reads and checks config.json of `model_type` mamba; `source` names it in errors.
+///
+/// Errors: ConfigError for values out of range, sizes that do not fit together, and settings that
+/// change the result and are not supported.
+MambaConfig read_mamba_config(const nlohmann::ordered_json& config, const std::string& source);
+
+class MambaLayer;
+class MambaState;
+
+/// Mamba: pre-norm selective state space layers, no attention, no limit to the context.
+///
+/// Source:  Gu and Dao 2023, arXiv 2312.00752; parameter names, casts and padding as in
+///          transformers 4.57 (modeling_mamba.py).
+/// Differs: computed channel-last by a fused convolution and scan (kernels/selective_scan.h).
+class MambaModel : public LanguageModel {
+ public:
+  MambaModel(const MambaConfig& config, const nlohmann::ordered_json& json, Weights& weights);
+
+  torch::Tensor hidden_states(const ModelInput& input, DecodeState* state = nullptr) override;
+  torch::Tensor head(const torch::Tensor& hidden_BTD) override;
+  torch::Tensor head_weight() const override;
+  std::unique_ptr<DecodeState> make_state(std::int64_t batch, std::int64_t max_length) override;
+  void visit_linears(const SlotVisitor& visit) override;
+  std::vector<Operator> operators(Phase phase, std::int64_t batch, std::int64_t context) override;
+  std::int64_t vocab_size() const override { return config_.vocab_size; }
+  std::int64_t max_context() const override { return 0; }
+  const nlohmann::ordered_json& config() const override { return *json_; }
+
+ private:
+  MambaConfig config_;
+  std::shared_ptr<const nlohmann::ordered_json> json_;
+  std::shared_ptr<Embedding> embeddings_;
+  std::vector<std::shared_ptr<MambaLayer>> layers_;
+  std::shared_ptr<RmsNorm> norm_f_;
+  LinearSlot lm_head_;  // unused where the head is tied to the embedding
+};
+
+}  // namespace lowbank
