@@ -16,6 +16,7 @@
 #include "core/error.h"
 #include "core/json.h"
 #include "core/log.h"
+#include "pim/estimate_tables.h"
 #include "pim/estimator.h"
 #include "pim/workload.h"
 
@@ -81,9 +82,10 @@ std::vector<NamedWorkload> read_workloads(const std::vector<std::string>& paths)
 std::vector<NamedSystem> make_systems(const EstimateConfig& config) {
   const EstimateMode mode =
       config.mode == "reference" ? EstimateMode::kReference : EstimateMode::kPhysical;
+  const Corrections corrections = corrections_of(config);
   std::vector<NamedSystem> systems;
   for (const auto& name : config.system) {
-    auto system = make_system(name, mode, config.slc_frac);
+    auto system = make_system(name, mode, corrections, config.slc_frac);
     const std::string preset_name = system->presets().front().name;
     for (const auto& other : systems) {
       if (other.name == preset_name) {
@@ -308,6 +310,9 @@ void print_notes(const std::vector<NamedSystem>& systems, const std::vector<Row>
 }  // namespace
 
 void estimate_stage(const EstimateConfig& config, RunDir* out, Metrics& metrics) {
+  if (!config.experiments.empty()) return estimate_experiments(config, out, metrics);
+  if (!config.pim_calls.empty()) return estimate_pim_calls(config, out, metrics);
+
   const std::vector<NamedWorkload> workloads = read_workloads(config.workload);
   const std::vector<NamedSystem> systems = make_systems(config);
 

@@ -23,10 +23,12 @@ class System {
   virtual std::vector<std::string> notes() const = 0;
 };
 
-/// `name` as for load_preset; `slc_frac` is of use to RRAM systems only.
+/// `name` as for load_preset; `slc_frac` is of use to RRAM systems only, `corrections` to others.
 /// Errors: as load_preset.
+std::unique_ptr<System> make_system(const std::string& name, EstimateMode mode,
+                                    const Corrections& corrections, double slc_frac);
+/// With all corrections in physical mode, none in reference mode.
 std::unique_ptr<System> make_system(const std::string& name, EstimateMode mode, double slc_frac);
-std::unique_ptr<System> make_system(const SystemPreset& preset, EstimateMode mode, double slc_frac);
 
 /// Size of a workload's factored linears as a part of the dense ones they stand for.
 struct FactoredSize {

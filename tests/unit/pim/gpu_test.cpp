@@ -32,12 +32,12 @@ TEST(GpuTest, OneVectorTimesA4096MatrixAsComputedByHand) {
   const double compulsory = 2.0 * (4096 + 4096.0 * 4096.0 + 4096);
   EXPECT_DOUBLE_EQ(tiling.dram_bytes, compulsory);
 
-  const OperatorCost cost = gpu.linear(1, 4096, 4096, 1);
+  const GpuCost cost = gpu.linear(1, 4096, 4096, 1);
   EXPECT_DOUBLE_EQ(cost.latency_ns, compulsory / (1.935e12 * .85 * 512 / 540) * 1e9);
-  EXPECT_DOUBLE_EQ(cost.energy_pj.part("dram"), compulsory * 28.72);
-  EXPECT_DOUBLE_EQ(cost.energy_pj.part("alu"), 4096.0 * 4096.0 * .32);
-  EXPECT_DOUBLE_EQ(cost.energy_pj.part("registers"), 3 * 4096.0 * 4096.0 * .0675);
-  EXPECT_DOUBLE_EQ(cost.energy_pj.part("l1"), 2.0 * (256 * 4096 + 4096 * 4096 + 4096) * 1.28);
+  EXPECT_DOUBLE_EQ(cost.dram_pj, compulsory * 28.72);
+  EXPECT_DOUBLE_EQ(cost.alu_pj, 4096.0 * 4096.0 * .32);
+  EXPECT_DOUBLE_EQ(cost.register_pj, 3 * 4096.0 * 4096.0 * .0675);
+  EXPECT_DOUBLE_EQ(cost.l1_pj, 2.0 * (256 * 4096 + 4096 * 4096 + 4096) * 1.28);
 }
 
 TEST(GpuTest, ElementwiseKernelsFollowTheirStraightLines) {
@@ -54,11 +54,9 @@ TEST(GpuTest, ElementwiseKernelsFollowTheirStraightLines) {
 TEST(GpuTest, RegisterEnergyOfABatchCountsEveryProductInPhysicalModeOnly) {
   const MatrixShape shape = {.m = 1, .n = 128, .k = 64, .count = 10};
   const double one = 3 * 128 * 64 * .0675;
-  EXPECT_DOUBLE_EQ(
-      GpuModel(a100(), EstimateMode::kReference).batched(shape).energy_pj.part("registers"), one);
-  EXPECT_DOUBLE_EQ(
-      GpuModel(a100(), EstimateMode::kPhysical).batched(shape).energy_pj.part("registers"),
-      one * 10 * 2);  // products, bytes of an element
+  EXPECT_DOUBLE_EQ(GpuModel(a100(), EstimateMode::kReference).batched(shape).register_pj, one);
+  EXPECT_DOUBLE_EQ(GpuModel(a100(), EstimateMode::kPhysical).batched(shape).register_pj,
+                   one * 10 * 2);  // products, bytes of an element
 }
 
 TEST(GpuTest, PhysicalModeAddsTheLaunchOfEveryProduct) {
