@@ -340,6 +340,8 @@ Fields EstimateConfig::stage_fields() {
       Field("experiments", &experiments, "instead: experiments of the reference, JSONL").input(),
       Field("pim_calls", &pim_calls, "instead: calls of a memory with processing units, CSV")
           .input(),
+      Field("operators", &operators, "instead: single GPU operators, CSV").input(),
+      Field("fit", &fit, "instead: measured GPU operators to fit a preset's times to, CSV").input(),
       Field("trace", &trace, "file for every command of pim_calls (small sizes)")
           .output()
           .no_effect(),
@@ -351,16 +353,19 @@ Fields EstimateConfig::stage_fields() {
           .at_most(1)};
 }
 
-bool EstimateConfig::makes_table() const { return !experiments.empty() || !pim_calls.empty(); }
+bool EstimateConfig::makes_table() const { return workload.empty() && fit.empty(); }
 void EstimateConfig::validate() const {
   const int num_jobs = static_cast<int>(!workload.empty()) +
                        static_cast<int>(!experiments.empty()) +
-                       static_cast<int>(!pim_calls.empty());
+                       static_cast<int>(!pim_calls.empty()) + static_cast<int>(!operators.empty()) +
+                       static_cast<int>(!fit.empty());
   if (num_jobs != 1) {
-    throw ConfigError("estimate: give one of workload (with system), experiments and pim_calls");
+    throw ConfigError(
+        "estimate: give one of workload (with system), experiments, pim_calls, operators and fit");
   }
-  if (workload.empty() != system.empty()) {
-    throw ConfigError("system: belongs to workload, and one cannot be given without the other");
+  if (!workload.empty() && system.empty()) throw ConfigError("system: workload needs at least one");
+  if (workload.empty() && !system.empty() && (fit.empty() || system.size() > 1)) {
+    throw ConfigError("system: belongs to workload, or is the one preset that fit starts from");
   }
   if (!trace.empty() && pim_calls.empty()) {
     throw ConfigError("trace: belongs to pim_calls, and cannot be given without it");

@@ -183,6 +183,8 @@ struct EstimateConfig : StageConfig {
   std::vector<std::string> system;
   std::string experiments;  ///< JSONL
   std::string pim_calls;    ///< CSV
+  std::string operators;    ///< CSV
+  std::string fit;          ///< CSV of measured operators
   std::string trace;        ///< of the calls: every command, as text
   std::string mode = "physical";
   std::vector<std::string> correct;  ///< corrections added to reference mode

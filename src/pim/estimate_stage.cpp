@@ -144,6 +144,7 @@ Json row_to_json(const Row& row, const Gain& by_workload, const Gain& by_system,
   const Workload& workload = row.workload->workload;
   const double latency_s = row.cost.latency_ns * 1e-9;
   const bool is_prefill = row.phase == Phase::kPrefill;
+  const std::optional<GpuTimeError> error = row.system->system->gpu_time_error();
   return {{"workload", row.workload->name},
           {"system", row.system->name},
           {"phase", phase_name(row.phase)},
@@ -164,6 +165,8 @@ Json row_to_json(const Row& row, const Gain& by_workload, const Gain& by_system,
           {"time_by_category_ns", to_json(row.cost.time_ns)},
           {"num_macs", num_macs(workload.operators(row.phase))},
           {"weight_bytes", row.cost.weight_bytes},
+          {"gpu_time_error_median_frac", error ? Json(error->median_frac) : Json(nullptr)},
+          {"gpu_time_error_p90_frac", error ? Json(error->p90_frac) : Json(nullptr)},
           {"area_mm2", or_null(row.cost.area_mm2)},
           {"num_chips", row.cost.num_chips},
           {"speedup_vs_first_workload", or_null(by_workload.speedup)},
@@ -312,6 +315,8 @@ void print_notes(const std::vector<NamedSystem>& systems, const std::vector<Row>
 void estimate_stage(const EstimateConfig& config, RunDir* out, Metrics& metrics) {
   if (!config.experiments.empty()) return estimate_experiments(config, out, metrics);
   if (!config.pim_calls.empty()) return estimate_pim_calls(config, out, metrics);
+  if (!config.operators.empty()) return estimate_operators(config, out, metrics);
+  if (!config.fit.empty()) return fit_gpus(config, out, metrics);
 
   const std::vector<NamedWorkload> workloads = read_workloads(config.workload);
   const std::vector<NamedSystem> systems = make_systems(config);

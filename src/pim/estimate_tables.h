@@ -16,4 +16,11 @@ void estimate_experiments(const EstimateConfig& config, RunDir* out, Metrics& me
 /// Cycles and command counts of every line of a CSV file of calls: pim_calls.csv. Errors: as above.
 void estimate_pim_calls(const EstimateConfig& config, RunDir* out, Metrics& metrics);
 
+/// Time of every line of a CSV file of GPU operators: operators.csv. Errors: as above.
+void estimate_operators(const EstimateConfig& config, RunDir* out, Metrics& metrics);
+
+/// Fits the times of the GPUs of a CSV file of measured operators: a preset for each, <name>.json.
+/// Errors: as above; and for a single `out` file if there are several GPUs.
+void fit_gpus(const EstimateConfig& config, RunDir* out, Metrics& metrics);
+
 }  // namespace lowbank

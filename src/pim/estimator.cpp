@@ -76,14 +76,17 @@ class GpuSystem : public System {
     return cost;
   }
   std::vector<SystemPreset> presets() const override { return {preset_}; }
+  std::optional<GpuTimeError> gpu_time_error() const override { return gpu_.time_error(); }
   std::vector<std::string> notes() const override {
     std::vector<std::string> notes = {
         "energy is dynamic only: a GPU's idle and static power is not in it"};
-    notes.push_back(!corrections_.fitted_gpu
-                        ? "GPU times by the reference's roofline, which leaves out launch times: "
-                          "small operators come out far too fast"
-                        : "GPU times by the reference's roofline and one launch time per matrix "
-                          "product; its error on measured products stands with gemm_launch_us");
+    const GpuTimeError error = gpu_.time_error();
+    notes.push_back(fmt::format(
+        "GPU times by {}: on measured matrix products {} median error {:.0f} %, 90th percentile "
+        "{:.0f} %",
+        corrections_.fitted_gpu ? "a rule fitted to measurement" : "the reference's roofline",
+        corrections_.fitted_gpu ? "not fitted to," : "its", 100 * error.median_frac,
+        100 * error.p90_frac));
     return notes;
   }
 

@@ -1,10 +1,12 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "pim/cost.h"
+#include "pim/gpu.h"
 #include "pim/preset.h"
 #include "pim/workload.h"
 
@@ -19,6 +21,8 @@ class System {
   virtual PhaseCost price(const Workload& workload, Phase phase) const = 0;
   /// The preset, and after it those it refers to.
   virtual std::vector<SystemPreset> presets() const = 0;
+  /// Of the GPU's part, where there is one.
+  virtual std::optional<GpuTimeError> gpu_time_error() const { return std::nullopt; }
   /// What holds for every figure of this system.
   virtual std::vector<std::string> notes() const = 0;
 };

@@ -54,6 +54,7 @@ class ExperimentSystem {
   /// Errors: ConfigError for an unknown model, sizes below 1 or beyond 2^40, fewer than two output
   /// tokens, and calls without a value in the reference.
   ExperimentCost price(const Experiment& experiment) const;
+  GpuTimeError gpu_time_error() const { return gpu_.time_error(); }
 
  private:
   struct Pricing;

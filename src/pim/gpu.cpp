@@ -54,7 +54,7 @@ OperatorCost GpuCost::named() const {
 }
 
 GpuModel::GpuModel(const SystemPreset& given, const Corrections& corrections)
-    : corrections_(corrections) {
+    : corrections_(corrections), times_(given.with_hardware(corrections.built_hardware)) {
   const SystemPreset preset = given.with_hardware(corrections.built_hardware);
   element_bytes_ = static_cast<std::int64_t>(preset.value("element_bytes"));
   num_cores_ = preset.value("num_cores");
@@ -62,16 +62,21 @@ GpuModel::GpuModel(const SystemPreset& given, const Corrections& corrections)
   l2_bytes_ = preset.value("l2_bytes");
   flops_per_s_ = preset.value("peak_flops_per_s") * preset.value("compute_frac");
   bytes_per_s_ = preset.value("memory_bytes_per_s") * preset.value("memory_frac");
-  gemm_launch_us_ = preset.value("gemm_launch_us");
+  // `reference` of a constant of time is the published rule's, whatever machine it is.
+  const SystemPreset timing = given.with_hardware(corrections.fitted_gpu);
   const double slowness =
-      preset.value("elementwise_base_bytes_per_s") / preset.value("memory_bytes_per_s");
+      timing.value("elementwise_base_bytes_per_s") / preset.value("memory_bytes_per_s");
   const auto line = [&](const std::string& name, double factor) {
-    return Line{.us_per_byte = preset.value(name + "_us_per_byte") * factor,
-                .launch_us = preset.value(name + "_launch_us")};
+    return GpuLine{.us_per_byte = timing.value(name + "_us_per_byte") * factor,
+                   .launch_us = timing.value(name + "_launch_us")};
   };
   softmax_ = line("softmax", slowness);
   norm_ = line("norm", slowness);
+  norm_.us_per_column = timing.value("norm_us_per_column");
   activation_ = line("activation", slowness);
+  activation_.us_per_column = timing.value("activation_us_per_column");
+  error_ = {.median_frac = timing.value("gemm_error_median_frac"),
+            .p90_frac = timing.value("gemm_error_p90_frac")};
   link_bytes_per_s_ = preset.value("link_bytes_per_s");
   link_ = line("link", preset.value("link_base_bytes_per_s") / link_bytes_per_s_);
   pj_ = {.dram = preset.value("dram_pj_per_byte"),
@@ -161,15 +166,19 @@ GpuCost GpuModel::matrix(const MatrixShape& s, bool is_linear) const {
   const double macs_of_one =
       static_cast<double>(s.m) * static_cast<double>(s.n) * static_cast<double>(s.k);
   const double macs = macs_of_one * static_cast<double>(s.count);
-  const std::int64_t whole_factor = 2 / s.element_bytes;  // the reference's int(2 / bytes)
-  const auto rate_factor = static_cast<double>(whole_factor);
-  const double compute_s = 2 * macs / (flops_per_s_ * tiling.utilisation * rate_factor);
-  const double memory_s = tiling.dram_bytes / (bytes_per_s_ * tiling.utilisation);
+  double time_s = 0;
+  if (corrections_.fitted_gpu) {
+    time_s = times_.matrix_s(s.m, s.n, s.k, s.count, s.element_bytes, !is_linear);
+  } else {
+    const std::int64_t whole_factor = 2 / s.element_bytes;  // the reference's int(2 / bytes)
+    const auto rate_factor = static_cast<double>(whole_factor);
+    time_s = std::max(2 * macs / (flops_per_s_ * tiling.utilisation * rate_factor),
+                      tiling.dram_bytes / (bytes_per_s_ * tiling.utilisation));
+  }
   // The reference forgets the bytes of an element and the count of a batch in the registers' part.
   const double register_bytes =
       corrections_.gpu_energy ? 3 * macs * static_cast<double>(s.element_bytes) : 3 * macs_of_one;
-  return {.latency_ns = std::max(compute_s, memory_s) * 1e9 +
-                        (corrections_.fitted_gpu ? gemm_launch_us_ * 1e3 : 0.0),
+  return {.latency_ns = time_s * 1e9,
           .dram_pj = tiling.dram_bytes * pj_.dram,
           .l2_pj = tiling.l2_bytes * pj_.l2,
           .l1_pj = tile_traffic(s, kRegisterTile, kRegisterTile) * pj_.l1,
@@ -190,7 +199,7 @@ GpuCost GpuModel::elementwise(OperatorKind kind, std::int64_t m, std::int64_t n,
                               std::int64_t count) const {
   double flops_per_element = 0;  // an embedding only copies
   double accesses = 2;           // of each element, in memory
-  const Line* line = &activation_;
+  const GpuLine* line = &activation_;
   if (kind == OperatorKind::kNorm) {
     flops_per_element = 5;
     accesses = 3;
@@ -212,7 +221,7 @@ GpuCost GpuModel::elementwise(OperatorKind kind, std::int64_t m, std::int64_t n,
   const double utilisation = corrections_.fitted_gpu ? 1.0 : wave_utilisation(side_by_side);
   const std::int64_t whole_factor = 2 / element_bytes_;
   const double compute_s = flops / (flops_per_s_ * utilisation * static_cast<double>(whole_factor));
-  const double memory_s = (line->us_per_byte * bytes + line->launch_us) * 1e-6;
+  const double memory_s = line->us(bytes, static_cast<double>(n)) * 1e-6;
   return GpuCost{.latency_ns = std::max(compute_s, memory_s) * 1e9,
                  .dram_pj = bytes * pj_.dram,
                  .l2_pj = bytes * pj_.l2,
@@ -223,7 +232,7 @@ GpuCost GpuModel::elementwise(OperatorKind kind, std::int64_t m, std::int64_t n,
 }
 
 GpuCost GpuModel::all_reduce(double bytes, std::int64_t num_gpus) const {
-  const double launch_s = (link_.launch_us + link_.us_per_byte * bytes) * 1e-6;
+  const double launch_s = link_.us(bytes, 0) * 1e-6;
   const double transfer_s = bytes / (link_bytes_per_s_ / 2);
   return {
       .latency_ns = std::max(launch_s, transfer_s) * std::log2(static_cast<double>(num_gpus)) * 1e9,

@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include "pim/cost.h"
+#include "pim/gpu_times.h"
 #include "pim/preset.h"
 #include "pim/workload.h"
 
@@ -40,13 +41,19 @@ struct GpuCost {
   OperatorCost named() const;
 };
 
+/// |time / measured - 1| of matrix products.
+struct GpuTimeError {
+  double median_frac = 0;
+  double p90_frac = 0;
+};
+
 /// Roofline of a GPU with tiles chosen for its caches.
 ///
 /// Source:  Pimba simulator (MICRO 2025), as described in docs/estimate.md.
 /// Differs: the reference searches all L2 tiles; this looks only at those that need fewer passes
-///          than the one before, with the same result. Physical mode: launch time of matrix
-///          products, batched products tile like single ones, elementwise kernels use all cores,
-///          register energy counts every operator and the elements' bytes.
+///          than the one before, with the same result. Physical mode: times of GpuTimes, batched
+///          products tile like single ones, elementwise kernels use all cores, register energy
+///          counts every operator and the elements' bytes.
 class GpuModel {
  public:
   /// Errors: ConfigError for constants that do not work together.
@@ -63,13 +70,10 @@ class GpuModel {
 
   MatrixTiling tile(const MatrixShape& shape, bool is_linear) const;
   std::int64_t element_bytes() const { return element_bytes_; }
+  /// How far the times of matrix products are from measured ones of models not fitted to.
+  GpuTimeError time_error() const { return error_; }
 
  private:
-  /// us = slope x bytes + launch
-  struct Line {
-    double us_per_byte = 0;
-    double launch_us = 0;
-  };
   struct Energies {
     double dram = 0, l2 = 0, l1 = 0, registers = 0;  // pJ/B
     double alu = 0;                                  // pJ/MAC
@@ -85,10 +89,11 @@ class GpuModel {
   double l2_bytes_ = 0;
   double flops_per_s_ = 0;  ///< reachable
   double bytes_per_s_ = 0;  ///< reachable
-  double gemm_launch_us_ = 0;
-  Line softmax_, norm_, activation_, link_;
+  GpuTimes times_;          ///< in place of the rates above where `fitted_gpu` is on
+  GpuLine softmax_, norm_, activation_, link_;
   double link_bytes_per_s_ = 0;
   Energies pj_;
+  GpuTimeError error_;
 };
 
 }  // namespace lowbank

@@ -39,12 +39,23 @@ constexpr ConstantRule kGpuRules[] = {
     {"memory_frac", "1", Range::kFraction},
     {"element_bytes", "B", Range::kCount},
     {"gemm_launch_us", "us", Range::kNotNegative},
+    {"gemm_compute_scale", "1"},
+    {"gemm_memory_frac", "1"},
+    {"gemm_overlap_exponent", "1"},
+    {"gemm_half_tile", "elements"},
+    {"gemm_startup_depth", "elements", Range::kNotNegative},
+    {"gemm_split_us", "us", Range::kNotNegative},
+    {"gemm_wave_frac", "1", Range::kNotNegative},
+    {"gemm_error_median_frac", "1"},
+    {"gemm_error_p90_frac", "1"},
     {"elementwise_base_bytes_per_s", "B/s"},
     {"softmax_us_per_byte", "us/B"},
     {"softmax_launch_us", "us", Range::kNotNegative},
     {"norm_us_per_byte", "us/B"},
+    {"norm_us_per_column", "us", Range::kNotNegative},
     {"norm_launch_us", "us", Range::kNotNegative},
     {"activation_us_per_byte", "us/B"},
+    {"activation_us_per_column", "us", Range::kNotNegative},
     {"activation_launch_us", "us", Range::kNotNegative},
     {"link_bytes_per_s", "B/s"},
     {"link_base_bytes_per_s", "B/s"},
@@ -331,6 +342,19 @@ std::string system_kind_name(SystemKind kind) {
     if (entry.kind == kind) return entry.name;
   }
   return "";
+}
+
+std::string preset_to_json(const SystemPreset& preset) {
+  Json document = {{"kind", system_kind_name(preset.kind)}, {"about", preset.about}};
+  for (const auto& constant : preset.constants) {
+    Json& object = document["constants"][constant.key];
+    object["value"] = constant.value;
+    if (constant.reference) object["reference"] = *constant.reference;
+    object["unit"] = constant.unit;
+    object["source"] = constant.source;
+    if (!constant.uncertain.empty()) object["uncertain"] = constant.uncertain;
+  }
+  return dump_json(document);
 }
 
 SystemPreset combine_hbm_pim(std::string name, const SystemPreset& gpu, const SystemPreset& memory,

@@ -53,6 +53,9 @@ SystemPreset load_preset(const std::string& name_or_path);
 SystemPreset preset_from_json(const std::string& text, const std::string& name,
                               const std::string& source);
 
+/// The text of a preset file. `preset` is not of kind kHbmPim.
+std::string preset_to_json(const SystemPreset& preset);
+
 /// A GPU whose memory has processing units, from the presets of its parts. Errors: ConfigError for
 /// a part of another kind.
 SystemPreset combine_hbm_pim(std::string name, const SystemPreset& gpu, const SystemPreset& memory,
