@@ -35,12 +35,13 @@ GpuTimes::GpuTimes(const SystemPreset& preset)
       split_us(preset.value("gemm_split_us")),
       wave_frac(preset.value("gemm_wave_frac")) {}
 
-double GpuTimes::matrix_s(std::int64_t m_, std::int64_t n_, std::int64_t k_, std::int64_t count_,
-                          std::int64_t element_bytes, bool is_batched) const {
-  const auto m = static_cast<double>(m_);
-  const auto n = static_cast<double>(n_);
-  const auto k = static_cast<double>(k_);
-  const auto count = static_cast<double>(count_);
+double GpuTimes::matrix_s(std::int64_t rows, std::int64_t columns, std::int64_t depth,
+                          std::int64_t num_products, std::int64_t element_bytes,
+                          bool is_batched) const {
+  const auto m = static_cast<double>(rows);
+  const auto n = static_cast<double>(columns);
+  const auto k = static_cast<double>(depth);
+  const auto count = static_cast<double>(num_products);
   const double rate = flops_per_s / num_cores * compute_scale *
                       std::floor(2.0 / static_cast<double>(element_bytes));
   const double bytes = (m * k + n * k + m * n) * static_cast<double>(element_bytes) * count;
@@ -55,12 +56,14 @@ double GpuTimes::matrix_s(std::int64_t m_, std::int64_t n_, std::int64_t k_, std
       if (split > 1 && tiles * split > kMostSplitWaves * num_cores) continue;
       const double waves = tiles * split / num_cores;
       const double lost = (std::ceil(waves) - waves) * wave_frac;
-      const double rows = is_batched ? std::min(tile.m, round_up(m, kMatrixUnitRows)) : tile.m;
-      const double columns = is_batched ? std::min(tile.n, round_up(n, kMatrixUnitRows)) : tile.n;
+      const double tile_rows = is_batched ? std::min(tile.m, round_up(m, kMatrixUnitRows)) : tile.m;
+      const double tile_columns =
+          is_batched ? std::min(tile.n, round_up(n, kMatrixUnitRows)) : tile.n;
       const double reuse = tile.m * tile.n / (tile.m + tile.n);
       const double efficiency = reuse / (reuse + half_tile);
-      compute_s = std::min(compute_s, (waves < 1 ? 1.0 : waves + lost) * 2 * rows * columns *
-                                          (k / split + startup_depth) / (rate * efficiency));
+      compute_s =
+          std::min(compute_s, (waves < 1 ? 1.0 : waves + lost) * 2 * tile_rows * tile_columns *
+                                  (k / split + startup_depth) / (rate * efficiency));
     }
     if (std::isinf(compute_s)) continue;
     const double partial_bytes = split > 1 ? 2 * kPartialSumBytes * split * m * n * count : 0.0;

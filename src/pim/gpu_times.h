@@ -19,10 +19,10 @@ namespace lowbank {
 struct GpuTimes {
   explicit GpuTimes(const SystemPreset& preset);
 
-  /// `count` products side by side. `is_batched` ones do not compute the part of a tile beyond m
-  /// and n (attention kernels have small tiles of their own).
-  double matrix_s(std::int64_t m, std::int64_t n, std::int64_t k, std::int64_t count,
-                  std::int64_t element_bytes, bool is_batched) const;
+  /// `num_products` products [rows, depth] x [depth, columns] side by side. `is_batched` ones do
+  /// not compute the part of a tile beyond rows and columns (attention kernels have small tiles).
+  double matrix_s(std::int64_t rows, std::int64_t columns, std::int64_t depth,
+                  std::int64_t num_products, std::int64_t element_bytes, bool is_batched) const;
 
   double num_cores;
   double flops_per_s;  ///< peak, of 2-byte elements

@@ -17,7 +17,7 @@ namespace lowbank {
 namespace {
 
 using ::testing::HasSubstr;
-using Json = nlohmann::json;
+using Json = nlohmann::ordered_json;
 
 Experiment experiment_of(const Json& row) {
   return {.model = row["model"],
@@ -73,9 +73,9 @@ TEST(ExperimentTest, EveryRecordedExperimentIsReproduced) {
 void expect_calls_equal(const std::string& path, std::size_t num_expected) {
   const CsvTable table = CsvTable::read(path, {"hw"});
   for (std::size_t row = 0; row < table.num_rows(); ++row) {
-    const std::string hardware = table.text(row, "hw");
+    const std::string& hardware = table.text(row, "hw");
     const std::string unit = reference_unit_name(hardware == "HBM-PIM" ? "GPU+PIM" : hardware);
-    const std::string type = table.text(row, "op_type");
+    const std::string& type = table.text(row, "op_type");
     ASSERT_EQ(table.count(row, "channels"), 40);
     const HbmPimModel model(combine_hbm_pim("test", load_preset("gpu-a100"),
                                             load_preset("memory-a100"), load_preset(unit)),
@@ -127,7 +127,7 @@ TEST(ExperimentTest, InterpolationMeetsTheSumOverEveryLengthWithinAPercent) {
   EXPECT_NEAR(gemv(every).memory_pj / gemv(drawn).memory_pj, 1.0, 0.01);
 }
 
-std::string experiment_error(Experiment experiment) {
+std::string experiment_error(const Experiment& experiment) {
   try {
     price(experiment, EstimateMode::kReference);
     return "";
