@@ -333,13 +333,49 @@ CommandInfo EstimateConfig::info() const {
 }
 Fields EstimateConfig::stage_fields() {
   return {
-      Field("workload", &workload, "workload files").input().many().required(),
-      Field("system", &system, "systems of configs/pim, or files of that form").many().required(),
+      Field("workload", &workload, "workload files, each to be priced on every system")
+          .input()
+          .many(),
+      Field("system", &system, "systems of configs/pim, or files of that form").many(),
+      Field("experiments", &experiments, "instead: experiments of the reference, JSONL").input(),
+      Field("pim_calls", &pim_calls, "instead: calls of a memory with processing units, CSV")
+          .input(),
+      Field("operators", &operators, "instead: single GPU operators, CSV").input(),
+      Field("fit", &fit, "instead: measured GPU operators to fit a preset's times to, CSV").input(),
+      Field("trace", &trace, "file for every command of pim_calls (small sizes)")
+          .output()
+          .no_effect(),
       Field("mode", &mode, "timing rules: corrected, or the published simulators' own")
           .one_of({"physical", "reference"}),
+      Field("correct", &correct, "corrections to add to reference mode, by name").many(),
       Field("slc_frac", &slc_frac, "part of the weights in SLC cells, on RRAM systems")
           .at_least(0)
           .at_most(1)};
+}
+
+bool EstimateConfig::makes_table() const { return workload.empty() && fit.empty(); }
+void EstimateConfig::validate() const {
+  const int num_jobs = static_cast<int>(!workload.empty()) +
+                       static_cast<int>(!experiments.empty()) +
+                       static_cast<int>(!pim_calls.empty()) + static_cast<int>(!operators.empty()) +
+                       static_cast<int>(!fit.empty());
+  if (num_jobs != 1) {
+    throw ConfigError(
+        "estimate: give one of workload (with system), experiments, pim_calls, operators and fit");
+  }
+  if (!workload.empty() && system.empty()) throw ConfigError("system: workload needs at least one");
+  if (workload.empty() && !system.empty() && (fit.empty() || system.size() > 1)) {
+    throw ConfigError("system: belongs to workload, or is the one preset that fit starts from");
+  }
+  if (!trace.empty() && pim_calls.empty()) {
+    throw ConfigError("trace: belongs to pim_calls, and cannot be given without it");
+  }
+  if (!correct.empty() && mode != "reference") {
+    throw ConfigError("correct: adds to mode=reference; mode=physical has every correction");
+  }
+}
+std::string EstimateConfig::run_folder() const {
+  return makes_table() && !common.out.empty() ? "" : StageConfig::run_folder();
 }
 
 CommandInfo ReportConfig::info() const {

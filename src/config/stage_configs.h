@@ -177,13 +177,24 @@ struct WorkloadConfig : StageConfig {
   Fields stage_fields() override;
 };
 
+/// One of: workloads on systems, or a file of experiments, calls or operators.
 struct EstimateConfig : StageConfig {
   std::vector<std::string> workload;
   std::vector<std::string> system;
+  std::string experiments;  ///< JSONL
+  std::string pim_calls;    ///< CSV
+  std::string operators;    ///< CSV
+  std::string fit;          ///< CSV of measured operators
+  std::string trace;        ///< of the calls: every command, as text
   std::string mode = "physical";
+  std::vector<std::string> correct;  ///< corrections added to reference mode
   double slc_frac = 0.2;  ///< part of the weights in SLC cells of an RRAM system; in [0, 1]
   CommandInfo info() const override;
   Fields stage_fields() override;
+  void validate() const override;
+  /// Tables are a file of their own: `out` is that file, whatever its name ends in.
+  std::string run_folder() const override;
+  bool makes_table() const;
 };
 
 struct ReportConfig : StageConfig {

@@ -10,8 +10,29 @@
 namespace lowbank {
 
 /// How constants are applied: `kReference` reproduces the published simulators, quirks included;
-/// `kPhysical` corrects what is known to be wrong (docs/estimate.md lists each difference).
+/// `kPhysical` corrects what is known to be wrong.
 enum class EstimateMode { kPhysical, kReference };
+
+/// What physical mode corrects, one by one (docs/corrections.md says what each is and does).
+struct Corrections {
+  // Not explicit: a mode stands for all or none of them.
+  Corrections(EstimateMode mode = EstimateMode::kPhysical);  // NOLINT(google-explicit-constructor)
+
+  bool timings_in_ns;   ///< memory timings keep their nanoseconds when the clock changes
+  bool refresh;         ///< refreshes are issued and take their time
+  bool last_round;      ///< an incomplete last round of rows counts
+  bool single_results;  ///< a result read counts once, not eight times and one more a row
+  bool built_hardware;  ///< constants of the machines as built, not the reference's
+  bool every_context;   ///< attention in memory is summed over all lengths, not interpolated
+  bool fitted_gpu;      ///< GPU times by the rule fitted to measurement
+  bool gpu_energy;      ///< register energy of every product of a batch, with its bytes
+};
+
+/// Names of the corrections, in the order above.
+std::vector<std::string> correction_names();
+
+/// Switches the correction of that name on. Errors: ConfigError for an unknown name.
+void enable_correction(Corrections& corrections, const std::string& name);
 
 /// A figure split into named parts, in the order in which they were first added.
 class Breakdown {

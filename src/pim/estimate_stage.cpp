@@ -16,6 +16,7 @@
 #include "core/error.h"
 #include "core/json.h"
 #include "core/log.h"
+#include "pim/estimate_tables.h"
 #include "pim/estimator.h"
 #include "pim/workload.h"
 
@@ -81,9 +82,10 @@ std::vector<NamedWorkload> read_workloads(const std::vector<std::string>& paths)
 std::vector<NamedSystem> make_systems(const EstimateConfig& config) {
   const EstimateMode mode =
       config.mode == "reference" ? EstimateMode::kReference : EstimateMode::kPhysical;
+  const Corrections corrections = corrections_of(config);
   std::vector<NamedSystem> systems;
   for (const auto& name : config.system) {
-    auto system = make_system(name, mode, config.slc_frac);
+    auto system = make_system(name, mode, corrections, config.slc_frac);
     const std::string preset_name = system->presets().front().name;
     for (const auto& other : systems) {
       if (other.name == preset_name) {
@@ -142,6 +144,7 @@ Json row_to_json(const Row& row, const Gain& by_workload, const Gain& by_system,
   const Workload& workload = row.workload->workload;
   const double latency_s = row.cost.latency_ns * 1e-9;
   const bool is_prefill = row.phase == Phase::kPrefill;
+  const std::optional<GpuTimeError> error = row.system->system->gpu_time_error();
   return {{"workload", row.workload->name},
           {"system", row.system->name},
           {"phase", phase_name(row.phase)},
@@ -162,6 +165,8 @@ Json row_to_json(const Row& row, const Gain& by_workload, const Gain& by_system,
           {"time_by_category_ns", to_json(row.cost.time_ns)},
           {"num_macs", num_macs(workload.operators(row.phase))},
           {"weight_bytes", row.cost.weight_bytes},
+          {"gpu_time_error_median_frac", error ? Json(error->median_frac) : Json(nullptr)},
+          {"gpu_time_error_p90_frac", error ? Json(error->p90_frac) : Json(nullptr)},
           {"area_mm2", or_null(row.cost.area_mm2)},
           {"num_chips", row.cost.num_chips},
           {"speedup_vs_first_workload", or_null(by_workload.speedup)},
@@ -308,6 +313,11 @@ void print_notes(const std::vector<NamedSystem>& systems, const std::vector<Row>
 }  // namespace
 
 void estimate_stage(const EstimateConfig& config, RunDir* out, Metrics& metrics) {
+  if (!config.experiments.empty()) return estimate_experiments(config, out, metrics);
+  if (!config.pim_calls.empty()) return estimate_pim_calls(config, out, metrics);
+  if (!config.operators.empty()) return estimate_operators(config, out, metrics);
+  if (!config.fit.empty()) return fit_gpus(config, out, metrics);
+
   const std::vector<NamedWorkload> workloads = read_workloads(config.workload);
   const std::vector<NamedSystem> systems = make_systems(config);
 

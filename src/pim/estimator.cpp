@@ -37,19 +37,24 @@ bool is_attention_product(const Operator& op) {
 }
 
 OperatorCost gpu_cost(const GpuModel& gpu, const Operator& op) {
-  if (op.kind == OperatorKind::kLinear) return gpu.linear(op.m, op.n, op.k, op.count);
+  if (op.kind == OperatorKind::kLinear) return gpu.linear(op.m, op.n, op.k, op.count).named();
   if (is_attention_product(op)) {
-    return gpu.batched(
-        {.m = op.m, .n = op.n, .k = op.k, .count = op.count, .element_bytes = gpu.element_bytes()});
+    return gpu
+        .batched({.m = op.m,
+                  .n = op.n,
+                  .k = op.k,
+                  .count = op.count,
+                  .element_bytes = gpu.element_bytes()})
+        .named();
   }
-  return gpu.elementwise(op.kind, op.m, op.n, op.count);
+  return gpu.elementwise(op.kind, op.m, op.n, op.count).named();
 }
 
 // Operators that run one after another, each on the GPU or in its memory.
 class GpuSystem : public System {
  public:
-  GpuSystem(SystemPreset preset, EstimateMode mode)
-      : preset_(std::move(preset)), mode_(mode), gpu_(preset_, mode) {}
+  GpuSystem(SystemPreset preset, const Corrections& corrections)
+      : preset_(std::move(preset)), corrections_(corrections), gpu_(preset_, corrections) {}
 
   PhaseCost price(const Workload& workload, Phase phase) const override {
     PhaseCost cost;
@@ -71,31 +76,36 @@ class GpuSystem : public System {
     return cost;
   }
   std::vector<SystemPreset> presets() const override { return {preset_}; }
+  std::optional<GpuTimeError> gpu_time_error() const override { return gpu_.time_error(); }
   std::vector<std::string> notes() const override {
     std::vector<std::string> notes = {
         "energy is dynamic only: a GPU's idle and static power is not in it"};
-    notes.push_back(mode_ == EstimateMode::kReference
-                        ? "GPU times by the reference's roofline, which leaves out launch times: "
-                          "small operators come out far too fast"
-                        : "GPU times by the reference's roofline and one launch time per matrix "
-                          "product; its error on measured products stands with gemm_launch_us");
+    const GpuTimeError error = gpu_.time_error();
+    notes.push_back(fmt::format(
+        "GPU times by {}: on measured matrix products {} median error {:.0f} %, 90th percentile "
+        "{:.0f} %",
+        corrections_.fitted_gpu ? "a rule fitted to measurement" : "the reference's roofline",
+        corrections_.fitted_gpu ? "not fitted to," : "its", 100 * error.median_frac,
+        100 * error.p90_frac));
     return notes;
   }
 
  protected:
   virtual OperatorCost operator_cost(const Operator& op, Phase) const { return gpu_cost(gpu_, op); }
-  EstimateMode mode() const { return mode_; }
+  const Corrections& corrections() const { return corrections_; }
 
  private:
   SystemPreset preset_;
-  EstimateMode mode_;
+  Corrections corrections_;
   GpuModel gpu_;
 };
 
 class HbmPimSystem : public GpuSystem {
  public:
-  HbmPimSystem(SystemPreset preset, SystemPreset gpu, EstimateMode mode)
-      : GpuSystem(std::move(gpu), mode), preset_(std::move(preset)), pim_(preset_, mode) {}
+  HbmPimSystem(SystemPreset preset, SystemPreset gpu, const Corrections& corrections)
+      : GpuSystem(std::move(gpu), corrections),
+        preset_(std::move(preset)),
+        pim_(preset_, corrections) {}
 
   std::vector<SystemPreset> presets() const override {
     std::vector<SystemPreset> all = GpuSystem::presets();
@@ -104,10 +114,10 @@ class HbmPimSystem : public GpuSystem {
   }
   std::vector<std::string> notes() const override {
     std::vector<std::string> notes = GpuSystem::notes();
-    notes.push_back(fmt::format("attention of decode runs in memory: X",
-                                mode() == EstimateMode::kReference
+    notes.push_back(fmt::format("attention of decode runs in memory: {}",
+                                !corrections().refresh
                                     ? "refresh costs only the wait for it, as in the reference"
-                                    : "refresh included, timings kept in ns at the actual clock"));
+                                    : "refresh included"));
     return notes;
   }
 
@@ -121,10 +131,10 @@ class HbmPimSystem : public GpuSystem {
       throw ConfigError(fmt::format("operator '{}': m x count does not fit in 63 bits", op.name));
     }
     const bool is_score = op.kind == OperatorKind::kScore;
-    return pim_.cost({.kind = op.kind,
+    return pim_.cost({.kind = is_score ? PimKind::kScore : PimKind::kAttend,
                       .num_op = num_op,
                       .head_dim = is_score ? op.k : op.n,
-                      .context = is_score ? op.n : op.k});
+                      .state_dim = is_score ? op.n : op.k});
   }
 
  private:
@@ -164,27 +174,27 @@ class RramSystem : public System {
 
 }  // namespace
 
-std::unique_ptr<System> make_system(const SystemPreset& preset, EstimateMode mode,
-                                    double slc_frac) {
+std::unique_ptr<System> make_system(const std::string& name, EstimateMode mode,
+                                    const Corrections& corrections, double slc_frac) {
+  const SystemPreset preset = load_preset(name);
   switch (preset.kind) {
     case SystemKind::kGpu:
-      return std::make_unique<GpuSystem>(preset, mode);
-    case SystemKind::kHbmPim: {
-      SystemPreset gpu = load_preset(preset.gpu);
-      if (gpu.kind != SystemKind::kGpu) {
-        throw ConfigError(fmt::format("{}: gpu: '{}' is of kind {}, not gpu", preset.file,
-                                      preset.gpu, system_kind_name(gpu.kind)));
-      }
-      return std::make_unique<HbmPimSystem>(preset, std::move(gpu), mode);
-    }
+      return std::make_unique<GpuSystem>(preset, corrections);
+    case SystemKind::kHbmPim:
+      return std::make_unique<HbmPimSystem>(preset, load_preset(preset.gpu), corrections);
     case SystemKind::kRram:
       return std::make_unique<RramSystem>(preset, mode, slc_frac);
+    case SystemKind::kMemory:
+    case SystemKind::kPimUnit:
+      throw ConfigError(fmt::format("system: '{}' is a part of machines (kind {}); there are {}",
+                                    preset.name, system_kind_name(preset.kind),
+                                    fmt::join(system_names(), ", ")));
   }
   throw std::logic_error("make_system: unknown kind");
 }
 
 std::unique_ptr<System> make_system(const std::string& name, EstimateMode mode, double slc_frac) {
-  return make_system(load_preset(name), mode, slc_frac);
+  return make_system(name, mode, mode, slc_frac);
 }
 
 FactoredSize factored_size(const std::vector<Operator>& operators) {

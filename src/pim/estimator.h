@@ -1,10 +1,12 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "pim/cost.h"
+#include "pim/gpu.h"
 #include "pim/preset.h"
 #include "pim/workload.h"
 
@@ -19,14 +21,18 @@ class System {
   virtual PhaseCost price(const Workload& workload, Phase phase) const = 0;
   /// The preset, and after it those it refers to.
   virtual std::vector<SystemPreset> presets() const = 0;
+  /// Of the GPU's part, where there is one.
+  virtual std::optional<GpuTimeError> gpu_time_error() const { return std::nullopt; }
   /// What holds for every figure of this system.
   virtual std::vector<std::string> notes() const = 0;
 };
 
-/// `name` as for load_preset; `slc_frac` is of use to RRAM systems only.
+/// `name` as for load_preset; `slc_frac` is of use to RRAM systems only, `corrections` to others.
 /// Errors: as load_preset.
+std::unique_ptr<System> make_system(const std::string& name, EstimateMode mode,
+                                    const Corrections& corrections, double slc_frac);
+/// With all corrections in physical mode, none in reference mode.
 std::unique_ptr<System> make_system(const std::string& name, EstimateMode mode, double slc_frac);
-std::unique_ptr<System> make_system(const SystemPreset& preset, EstimateMode mode, double slc_frac);
 
 /// Size of a workload's factored linears as a part of the dense ones they stand for.
 struct FactoredSize {

@@ -33,15 +33,57 @@ double tile_traffic(const MatrixShape& s, std::int64_t tile_m, std::int64_t tile
 
 }  // namespace
 
-GpuModel::GpuModel(const SystemPreset& preset, EstimateMode mode)
-    : preset_(preset),
-      mode_(mode),
-      element_bytes_(static_cast<std::int64_t>(preset.value("element_bytes"))),
-      num_cores_(preset.value("num_cores")),
-      l1_bytes_(preset.value("l1_bytes")),
-      l2_bytes_(preset.value("l2_bytes")),
-      flops_per_s_(preset.value("peak_flops_per_s") * preset.value("compute_frac")),
-      bytes_per_s_(preset.value("memory_bytes_per_s") * preset.value("memory_frac")) {
+GpuCost GpuCost::times(double count) const {
+  return {.latency_ns = latency_ns * count,
+          .dram_pj = dram_pj * count,
+          .l2_pj = l2_pj * count,
+          .l1_pj = l1_pj * count,
+          .register_pj = register_pj * count,
+          .alu_pj = alu_pj * count};
+}
+
+OperatorCost GpuCost::named() const {
+  OperatorCost cost;
+  cost.latency_ns = latency_ns;
+  cost.energy_pj.add("dram", dram_pj);
+  cost.energy_pj.add("l2", l2_pj);
+  cost.energy_pj.add("l1", l1_pj);
+  cost.energy_pj.add("registers", register_pj);
+  cost.energy_pj.add("alu", alu_pj);
+  return cost;
+}
+
+GpuModel::GpuModel(const SystemPreset& given, const Corrections& corrections)
+    : corrections_(corrections), times_(given.with_hardware(corrections.built_hardware)) {
+  const SystemPreset preset = given.with_hardware(corrections.built_hardware);
+  element_bytes_ = static_cast<std::int64_t>(preset.value("element_bytes"));
+  num_cores_ = preset.value("num_cores");
+  l1_bytes_ = preset.value("l1_bytes");
+  l2_bytes_ = preset.value("l2_bytes");
+  flops_per_s_ = preset.value("peak_flops_per_s") * preset.value("compute_frac");
+  bytes_per_s_ = preset.value("memory_bytes_per_s") * preset.value("memory_frac");
+  // `reference` of a constant of time is the published rule's, whatever machine it is.
+  const SystemPreset timing = given.with_hardware(corrections.fitted_gpu);
+  const double slowness =
+      timing.value("elementwise_base_bytes_per_s") / preset.value("memory_bytes_per_s");
+  const auto line = [&](const std::string& name, double factor) {
+    return GpuLine{.us_per_byte = timing.value(name + "_us_per_byte") * factor,
+                   .launch_us = timing.value(name + "_launch_us")};
+  };
+  softmax_ = line("softmax", slowness);
+  norm_ = line("norm", slowness);
+  norm_.us_per_column = timing.value("norm_us_per_column");
+  activation_ = line("activation", slowness);
+  activation_.us_per_column = timing.value("activation_us_per_column");
+  error_ = {.median_frac = timing.value("gemm_error_median_frac"),
+            .p90_frac = timing.value("gemm_error_p90_frac")};
+  link_bytes_per_s_ = preset.value("link_bytes_per_s");
+  link_ = line("link", preset.value("link_base_bytes_per_s") / link_bytes_per_s_);
+  pj_ = {.dram = preset.value("dram_pj_per_byte"),
+         .l2 = preset.value("l2_pj_per_byte"),
+         .l1 = preset.value("l1_pj_per_byte"),
+         .registers = preset.value("register_pj_per_byte"),
+         .alu = preset.value("alu_pj_per_mac")};
   if (element_bytes_ > 2) {
     throw ConfigError(fmt::format(
         "{}: constants.element_bytes: must be 1 or 2, the rate of the matrix units is known for no "
@@ -61,13 +103,17 @@ double GpuModel::wave_utilisation(double blocks) const {
 MatrixTiling GpuModel::tile(const MatrixShape& s, bool is_linear) const {
   // The reference splits only single products over the cores; a batched kernel gets one block a
   // product, which no real attention kernel does.
-  const bool splits = is_linear || mode_ == EstimateMode::kPhysical;
+  const bool splits = is_linear || corrections_.fitted_gpu;
   MatrixTiling best;
   double best_score = std::numeric_limits<double>::infinity();
+  std::int64_t tile_m = 0;
   for (const auto size_m : kTileSizes) {
-    const std::int64_t tile_m = std::min(size_m, s.m);
+    if (tile_m == s.m) break;  // larger tiles are cut to the same
+    tile_m = std::min(size_m, s.m);
+    std::int64_t tile_n = 0;
     for (const auto size_n : kTileSizes) {
-      const std::int64_t tile_n = std::min(size_n, s.n);
+      if (tile_n == s.n) break;
+      tile_n = std::min(size_n, s.n);
       const auto rows = static_cast<double>(tile_m);
       const auto columns = static_cast<double>(tile_n);
       const double footprint =
@@ -115,60 +161,52 @@ double GpuModel::best_dram_bytes(const MatrixShape& s, std::int64_t tile_m,
   return best;
 }
 
-OperatorCost GpuModel::matrix(const MatrixShape& s, bool is_linear) const {
-  const bool is_physical = mode_ == EstimateMode::kPhysical;
+GpuCost GpuModel::matrix(const MatrixShape& s, bool is_linear) const {
   const MatrixTiling tiling = tile(s, is_linear);
   const double macs_of_one =
       static_cast<double>(s.m) * static_cast<double>(s.n) * static_cast<double>(s.k);
   const double macs = macs_of_one * static_cast<double>(s.count);
-  const std::int64_t whole_factor = 2 / s.element_bytes;  // the reference's int(2 / bytes)
-  const auto rate_factor = static_cast<double>(whole_factor);
-  const double compute_s = 2 * macs / (flops_per_s_ * tiling.utilisation * rate_factor);
-  const double memory_s = tiling.dram_bytes / (bytes_per_s_ * tiling.utilisation);
-
-  OperatorCost cost;
-  cost.latency_ns = std::max(compute_s, memory_s) * 1e9;
-  if (is_physical) cost.latency_ns += preset_.value("gemm_launch_us") * 1e3;
+  double time_s = 0;
+  if (corrections_.fitted_gpu) {
+    time_s = times_.matrix_s(s.m, s.n, s.k, s.count, s.element_bytes, !is_linear);
+  } else {
+    const std::int64_t whole_factor = 2 / s.element_bytes;  // the reference's int(2 / bytes)
+    const auto rate_factor = static_cast<double>(whole_factor);
+    time_s = std::max(2 * macs / (flops_per_s_ * tiling.utilisation * rate_factor),
+                      tiling.dram_bytes / (bytes_per_s_ * tiling.utilisation));
+  }
   // The reference forgets the bytes of an element and the count of a batch in the registers' part.
   const double register_bytes =
-      is_physical ? 3 * macs * static_cast<double>(s.element_bytes) : 3 * macs_of_one;
-  const double l1_bytes = tile_traffic(s, kRegisterTile, kRegisterTile);
-  cost.energy_pj.add("dram", tiling.dram_bytes * preset_.value("dram_pj_per_byte"));
-  cost.energy_pj.add("l2", tiling.l2_bytes * preset_.value("l2_pj_per_byte"));
-  cost.energy_pj.add("l1", l1_bytes * preset_.value("l1_pj_per_byte"));
-  cost.energy_pj.add("registers", register_bytes * preset_.value("register_pj_per_byte"));
-  cost.energy_pj.add("alu", macs * preset_.value("alu_pj_per_mac"));
-  return cost;
+      corrections_.gpu_energy ? 3 * macs * static_cast<double>(s.element_bytes) : 3 * macs_of_one;
+  return {.latency_ns = time_s * 1e9,
+          .dram_pj = tiling.dram_bytes * pj_.dram,
+          .l2_pj = tiling.l2_bytes * pj_.l2,
+          .l1_pj = tile_traffic(s, kRegisterTile, kRegisterTile) * pj_.l1,
+          .register_pj = register_bytes * pj_.registers,
+          .alu_pj = macs * pj_.alu};
 }
 
-OperatorCost GpuModel::linear(std::int64_t m, std::int64_t n, std::int64_t k,
-                              std::int64_t count) const {
-  OperatorCost cost = matrix({.m = m, .n = n, .k = k, .count = 1, .element_bytes = element_bytes_},
-                             /*is_linear=*/true);
-  cost.latency_ns *= static_cast<double>(count);
-  cost.energy_pj.scale(static_cast<double>(count));
-  return cost;
+GpuCost GpuModel::linear(std::int64_t m, std::int64_t n, std::int64_t k, std::int64_t count) const {
+  const MatrixShape one = {.m = m, .n = n, .k = k, .count = 1, .element_bytes = element_bytes_};
+  return matrix(one, /*is_linear=*/true).times(static_cast<double>(count));
 }
 
-OperatorCost GpuModel::batched(const MatrixShape& shape) const {
+GpuCost GpuModel::batched(const MatrixShape& shape) const {
   return matrix(shape, /*is_linear=*/false);
 }
 
-OperatorCost GpuModel::elementwise(OperatorKind kind, std::int64_t m, std::int64_t n,
-                                   std::int64_t count) const {
+GpuCost GpuModel::elementwise(OperatorKind kind, std::int64_t m, std::int64_t n,
+                              std::int64_t count) const {
   double flops_per_element = 0;  // an embedding only copies
   double accesses = 2;           // of each element, in memory
-  const char* slope_key = "activation_us_per_byte";
-  const char* launch_key = "activation_launch_us";
+  const GpuLine* line = &activation_;
   if (kind == OperatorKind::kNorm) {
     flops_per_element = 5;
     accesses = 3;
-    slope_key = "norm_us_per_byte";
-    launch_key = "norm_launch_us";
+    line = &norm_;
   } else if (kind == OperatorKind::kSoftmax) {
     flops_per_element = 5;
-    slope_key = "softmax_us_per_byte";
-    launch_key = "softmax_launch_us";
+    line = &softmax_;
   } else if (kind == OperatorKind::kActivation) {
     flops_per_element = 8;
   }
@@ -180,23 +218,25 @@ OperatorCost GpuModel::elementwise(OperatorKind kind, std::int64_t m, std::int64
   const double flops = flops_per_element * elements;
 
   // The reference runs an elementwise kernel on one core per operator of the batch.
-  const double utilisation =
-      mode_ == EstimateMode::kPhysical ? 1.0 : wave_utilisation(side_by_side);
+  const double utilisation = corrections_.fitted_gpu ? 1.0 : wave_utilisation(side_by_side);
   const std::int64_t whole_factor = 2 / element_bytes_;
   const double compute_s = flops / (flops_per_s_ * utilisation * static_cast<double>(whole_factor));
-  const double slope = preset_.value(slope_key) * (preset_.value("elementwise_base_bytes_per_s") /
-                                                   preset_.value("memory_bytes_per_s"));
-  const double memory_s = (slope * bytes + preset_.value(launch_key)) * 1e-6;
+  const double memory_s = line->us(bytes, static_cast<double>(n)) * 1e-6;
+  return GpuCost{.latency_ns = std::max(compute_s, memory_s) * 1e9,
+                 .dram_pj = bytes * pj_.dram,
+                 .l2_pj = bytes * pj_.l2,
+                 .l1_pj = bytes * pj_.l1,
+                 .register_pj = bytes * pj_.registers,
+                 .alu_pj = flops / 2 * pj_.alu}
+      .times(in_turn);
+}
 
-  OperatorCost cost;
-  cost.latency_ns = std::max(compute_s, memory_s) * 1e9 * in_turn;
-  cost.energy_pj.add("dram", bytes * preset_.value("dram_pj_per_byte"));
-  cost.energy_pj.add("l2", bytes * preset_.value("l2_pj_per_byte"));
-  cost.energy_pj.add("l1", bytes * preset_.value("l1_pj_per_byte"));
-  cost.energy_pj.add("registers", bytes * preset_.value("register_pj_per_byte"));
-  cost.energy_pj.add("alu", flops / 2 * preset_.value("alu_pj_per_mac"));
-  cost.energy_pj.scale(in_turn);
-  return cost;
+GpuCost GpuModel::all_reduce(double bytes, std::int64_t num_gpus) const {
+  const double launch_s = link_.us(bytes, 0) * 1e-6;
+  const double transfer_s = bytes / (link_bytes_per_s_ / 2);
+  return {
+      .latency_ns = std::max(launch_s, transfer_s) * std::log2(static_cast<double>(num_gpus)) * 1e9,
+      .dram_pj = bytes * pj_.dram};
 }
 
 }  // namespace lowbank

@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include "pim/cost.h"
+#include "pim/gpu_times.h"
 #include "pim/preset.h"
 #include "pim/workload.h"
 
@@ -26,42 +27,73 @@ struct MatrixTiling {
   double dram_bytes = 0;   ///< read and written off chip by the L2's tiles
 };
 
+/// Time and energy of a kernel, in numbers only: some callers sum millions of them.
+struct GpuCost {
+  double latency_ns = 0;
+  double dram_pj = 0;
+  double l2_pj = 0;
+  double l1_pj = 0;
+  double register_pj = 0;
+  double alu_pj = 0;
+
+  double on_chip_pj() const { return l2_pj + l1_pj + register_pj + alu_pj; }
+  GpuCost times(double count) const;
+  OperatorCost named() const;
+};
+
+/// |time / measured - 1| of matrix products.
+struct GpuTimeError {
+  double median_frac = 0;
+  double p90_frac = 0;
+};
+
 /// Roofline of a GPU with tiles chosen for its caches.
 ///
 /// Source:  Pimba simulator (MICRO 2025), as described in docs/estimate.md.
 /// Differs: the reference searches all L2 tiles; this looks only at those that need fewer passes
-///          than the one before, with the same result. Physical mode: launch time of matrix
-///          products, batched products tile like single ones, elementwise kernels use all cores,
-///          register energy counts every operator and the elements' bytes.
+///          than the one before, with the same result. Physical mode: times of GpuTimes, batched
+///          products tile like single ones, elementwise kernels use all cores, register energy
+///          counts every operator and the elements' bytes.
 class GpuModel {
  public:
   /// Errors: ConfigError for constants that do not work together.
-  GpuModel(const SystemPreset& preset, EstimateMode mode);
+  GpuModel(const SystemPreset& preset, const Corrections& corrections);
 
   /// count linears that run one after the other; weights in the GPU's own format.
-  OperatorCost linear(std::int64_t m, std::int64_t n, std::int64_t k, std::int64_t count) const;
+  GpuCost linear(std::int64_t m, std::int64_t n, std::int64_t k, std::int64_t count) const;
   /// A batch of products that run side by side in one kernel: attention, state updates.
-  OperatorCost batched(const MatrixShape& shape) const;
+  GpuCost batched(const MatrixShape& shape) const;
   /// `kind` is kSoftmax (count side by side), kNorm, kActivation or kEmbedding (count in turn).
-  OperatorCost elementwise(OperatorKind kind, std::int64_t m, std::int64_t n,
-                           std::int64_t count) const;
+  GpuCost elementwise(OperatorKind kind, std::int64_t m, std::int64_t n, std::int64_t count) const;
+  /// All GPUs of a tensor-parallel group add up `bytes` that each of them has; of one GPU.
+  GpuCost all_reduce(double bytes, std::int64_t num_gpus) const;
 
   MatrixTiling tile(const MatrixShape& shape, bool is_linear) const;
   std::int64_t element_bytes() const { return element_bytes_; }
+  /// How far the times of matrix products are from measured ones of models not fitted to.
+  GpuTimeError time_error() const { return error_; }
 
  private:
-  OperatorCost matrix(const MatrixShape& shape, bool is_linear) const;
+  struct Energies {
+    double dram = 0, l2 = 0, l1 = 0, registers = 0;  // pJ/B
+    double alu = 0;                                  // pJ/MAC
+  };
+  GpuCost matrix(const MatrixShape& shape, bool is_linear) const;
   double wave_utilisation(double blocks) const;
   double best_dram_bytes(const MatrixShape& shape, std::int64_t tile_m, std::int64_t tile_n) const;
 
-  SystemPreset preset_;
-  EstimateMode mode_;
+  Corrections corrections_;
   std::int64_t element_bytes_ = 2;
   double num_cores_ = 0;
   double l1_bytes_ = 0;
   double l2_bytes_ = 0;
   double flops_per_s_ = 0;  ///< reachable
   double bytes_per_s_ = 0;  ///< reachable
+  GpuTimes times_;          ///< in place of the rates above where `fitted_gpu` is on
+  GpuLine softmax_, norm_, activation_, link_;
+  double link_bytes_per_s_ = 0;
+  Energies pj_;
+  GpuTimeError error_;
 };
 
 }  // namespace lowbank

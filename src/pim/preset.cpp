@@ -21,7 +21,7 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
-enum class Range { kPositive, kNotNegative, kFraction, kCount };
+enum class Range { kPositive, kNotNegative, kFraction, kCount, kWholeNotNegative, kFlag };
 
 struct ConstantRule {
   const char* key;
@@ -39,13 +39,28 @@ constexpr ConstantRule kGpuRules[] = {
     {"memory_frac", "1", Range::kFraction},
     {"element_bytes", "B", Range::kCount},
     {"gemm_launch_us", "us", Range::kNotNegative},
+    {"gemm_compute_scale", "1"},
+    {"gemm_memory_frac", "1"},
+    {"gemm_overlap_exponent", "1"},
+    {"gemm_half_tile", "elements"},
+    {"gemm_startup_depth", "elements", Range::kNotNegative},
+    {"gemm_split_us", "us", Range::kNotNegative},
+    {"gemm_wave_frac", "1", Range::kNotNegative},
+    {"gemm_error_median_frac", "1"},
+    {"gemm_error_p90_frac", "1"},
     {"elementwise_base_bytes_per_s", "B/s"},
     {"softmax_us_per_byte", "us/B"},
     {"softmax_launch_us", "us", Range::kNotNegative},
     {"norm_us_per_byte", "us/B"},
+    {"norm_us_per_column", "us", Range::kNotNegative},
     {"norm_launch_us", "us", Range::kNotNegative},
     {"activation_us_per_byte", "us/B"},
+    {"activation_us_per_column", "us", Range::kNotNegative},
     {"activation_launch_us", "us", Range::kNotNegative},
+    {"link_bytes_per_s", "B/s"},
+    {"link_base_bytes_per_s", "B/s"},
+    {"link_us_per_byte", "us/B"},
+    {"link_launch_us", "us", Range::kNotNegative},
     {"dram_pj_per_byte", "pJ/B"},
     {"l2_pj_per_byte", "pJ/B"},
     {"l1_pj_per_byte", "pJ/B"},
@@ -53,17 +68,12 @@ constexpr ConstantRule kGpuRules[] = {
     {"alu_pj_per_mac", "pJ/MAC"},
 };
 
-constexpr ConstantRule kHbmPimRules[] = {
+constexpr ConstantRule kMemoryRules[] = {
     {"num_channels", "channels", Range::kCount},
     {"pseudo_channels_per_channel", "pseudo-channels", Range::kCount},
     {"bank_groups", "bank groups", Range::kCount},
     {"banks_per_group", "banks", Range::kCount},
     {"atom_bytes", "B", Range::kCount},
-    {"chunk_columns", "columns", Range::kCount},
-    {"kv_element_bytes", "B", Range::kCount},
-    {"attention_comps_per_row", "commands", Range::kCount},
-    {"attend_results_per_row", "commands", Range::kCount},
-    {"score_results_per_row_and_byte", "commands", Range::kCount},
     {"clock_mhz", "MHz"},
     {"timing_clock_mhz", "MHz"},
     {"nBL", "cycles", Range::kCount},
@@ -79,8 +89,20 @@ constexpr ConstantRule kHbmPimRules[] = {
     {"nRFC", "cycles", Range::kCount},
     {"nREFI", "cycles", Range::kCount},
     {"activate_pj", "pJ"},
-    {"compute_pj", "pJ"},
     {"transfer_pj", "pJ"},
+};
+
+constexpr ConstantRule kPimUnitRules[] = {
+    {"element_bytes", "B", Range::kCount},
+    {"chunk_columns", "columns", Range::kCount},
+    {"update_comps_per_row", "commands", Range::kCount},
+    {"attention_comps_per_row", "commands", Range::kCount},
+    {"block_start_writes", "commands", Range::kWholeNotNegative},
+    {"attention_writes_per_row", "commands", Range::kWholeNotNegative},
+    {"attend_results_per_row", "commands", Range::kCount},
+    {"results_per_row_and_byte", "commands", Range::kCount},
+    {"hides_transfers", "0 or 1", Range::kFlag},
+    {"compute_pj", "pJ"},
 };
 
 constexpr ConstantRule kRramRules[] = {
@@ -121,8 +143,10 @@ struct KindEntry {
 };
 
 const KindEntry kKinds[] = {{SystemKind::kGpu, "gpu", kGpuRules},
-                            {SystemKind::kHbmPim, "hbm-pim", kHbmPimRules},
-                            {SystemKind::kRram, "rram", kRramRules}};
+                            {SystemKind::kHbmPim, "hbm-pim", {}},
+                            {SystemKind::kRram, "rram", kRramRules},
+                            {SystemKind::kMemory, "memory", kMemoryRules},
+                            {SystemKind::kPimUnit, "pim-unit", kPimUnitRules}};
 
 std::string text_of(const Json& object, const std::string& key, const std::string& where) {
   const auto it = object.find(key);
@@ -154,6 +178,10 @@ bool is_in_range(double value, Range range) {
       return value > 0 && value <= 1;
     case Range::kCount:
       return value >= 1 && value <= 1e6 && value == std::floor(value);
+    case Range::kWholeNotNegative:
+      return value >= 0 && value <= 1e6 && value == std::floor(value);
+    case Range::kFlag:
+      return value == 0 || value == 1;
   }
   return false;
 }
@@ -168,6 +196,10 @@ std::string range_name(Range range) {
       return "in (0, 1]";
     case Range::kCount:
       return "a whole number in [1, 1000000]";
+    case Range::kWholeNotNegative:
+      return "a whole number in [0, 1000000]";
+    case Range::kFlag:
+      return "0 or 1";
   }
   return "";
 }
@@ -177,18 +209,23 @@ Constant constant_from_json(const Json& object, const ConstantRule& rule,
   if (!object.is_object()) {
     throw ConfigError(where + ": must be an object with value, unit and source");
   }
-  refuse_unknown(object, {"value", "unit", "source", "uncertain"}, where);
+  refuse_unknown(object, {"value", "reference", "unit", "source", "uncertain"}, where);
+  const auto number = [&](const char* key) {
+    const auto it = object.find(key);
+    if (it == object.end() || !it->is_number()) {
+      throw ConfigError(fmt::format("{}: {}: must be a number", where, key));
+    }
+    const auto value = it->get<double>();
+    if (!is_in_range(value, rule.range)) {
+      throw ConfigError(fmt::format("{}: {}: must be {}; got {}", where, key,
+                                    range_name(rule.range), it->dump()));
+    }
+    return value;
+  };
   Constant constant;
   constant.key = rule.key;
-  const auto value = object.find("value");
-  if (value == object.end() || !value->is_number()) {
-    throw ConfigError(where + ": value: must be a number");
-  }
-  constant.value = value->get<double>();
-  if (!is_in_range(constant.value, rule.range)) {
-    throw ConfigError(
-        fmt::format("{}: value: must be {}; got {}", where, range_name(rule.range), value->dump()));
-  }
+  constant.value = number("value");
+  if (object.contains("reference")) constant.reference = number("reference");
   constant.unit = text_of(object, "unit", where);
   if (constant.unit != rule.unit) {
     throw ConfigError(
@@ -199,26 +236,44 @@ Constant constant_from_json(const Json& object, const ConstantRule& rule,
   return constant;
 }
 
-std::string preset_folder() { return find_resource("configs/pim"); }
-
-}  // namespace
-
-double SystemPreset::value(std::string_view key) const {
-  for (const auto& constant : constants) {
-    if (constant.key == key) return constant.value;
+// Every preset of configs/pim, parts included.
+std::vector<std::string> preset_names() {
+  std::vector<std::string> names;
+  for (const auto& entry : fs::directory_iterator(find_resource("configs/pim"))) {
+    if (entry.path().extension() == ".json") names.push_back(entry.path().stem().string());
   }
-  throw std::logic_error(fmt::format("preset {} has no constant '{}'", name, key));
+  std::sort(names.begin(), names.end());
+  return names;
 }
 
-std::string system_kind_name(SystemKind kind) {
-  for (const auto& entry : kKinds) {
-    if (entry.kind == kind) return entry.name;
+// A preset's text and where it stands.
+struct PresetText {
+  std::string text, name, file;
+};
+
+PresetText find_preset(const std::string& name_or_path) {
+  if (name_or_path.ends_with(".json")) {
+    return {read_text(name_or_path), fs::path(name_or_path).stem().string(), name_or_path};
   }
-  return "";
+  const std::vector<std::string> names = preset_names();
+  if (std::find(names.begin(), names.end(), name_or_path) == names.end()) {
+    const std::vector<std::string> systems = system_names();
+    throw ConfigError(
+        fmt::format("system: unknown system '{}'{}; there are {}, or give a .json file",
+                    name_or_path, did_you_mean(name_or_path, systems), fmt::join(systems, ", ")));
+  }
+  const std::string relative = fmt::format("configs/pim/{}.json", name_or_path);
+  return {read_text(find_resource(relative)), name_or_path, relative};
 }
 
-SystemPreset preset_from_json(const std::string& text, const std::string& name,
-                              const std::string& source) {
+SystemPreset parse_preset(const PresetText& from, bool is_part);
+
+SystemPreset load_part(const Json& document, const char* key, const std::string& source) {
+  return parse_preset(find_preset(text_of(document, key, source)), /*is_part=*/true);
+}
+
+SystemPreset parse_preset(const PresetText& from, bool is_part) {
+  const auto& [text, name, source] = from;
   const Json document = parse_json(text, source, /*allow_comments=*/true);
   if (!document.is_object()) throw ConfigError(source + ": must be a JSON object");
   SystemPreset preset;
@@ -236,12 +291,17 @@ SystemPreset preset_from_json(const std::string& text, const std::string& name,
   }
   preset.kind = entry->kind;
   preset.about = text_of(document, "about", source);
-  std::vector<std::string> known = {"kind", "about", "constants"};
   if (preset.kind == SystemKind::kHbmPim) {
-    known.emplace_back("gpu");
-    preset.gpu = text_of(document, "gpu", source);
+    if (is_part) throw ConfigError(source + ": is a whole machine and cannot be a part of one");
+    refuse_unknown(document, {"kind", "about", "gpu", "memory", "unit"}, source);
+    SystemPreset whole =
+        combine_hbm_pim(name, load_part(document, "gpu", source),
+                        load_part(document, "memory", source), load_part(document, "unit", source));
+    whole.about = preset.about;
+    whole.file = source;
+    return whole;
   }
-  refuse_unknown(document, known, source);
+  refuse_unknown(document, {"kind", "about", "constants"}, source);
 
   const auto constants = document.find("constants");
   if (constants == document.end() || !constants->is_object()) {
@@ -259,28 +319,81 @@ SystemPreset preset_from_json(const std::string& text, const std::string& name,
   return preset;
 }
 
-std::vector<std::string> preset_names() {
-  std::vector<std::string> names;
-  for (const auto& entry : fs::directory_iterator(preset_folder())) {
-    if (entry.path().extension() == ".json") names.push_back(entry.path().stem().string());
+}  // namespace
+
+double SystemPreset::value(std::string_view key) const {
+  for (const auto& constant : constants) {
+    if (constant.key == key) return constant.value;
   }
-  std::sort(names.begin(), names.end());
+  throw std::logic_error(fmt::format("preset {} has no constant '{}'", name, key));
+}
+
+SystemPreset SystemPreset::with_hardware(bool as_built) const {
+  SystemPreset preset = *this;
+  for (auto& constant : preset.constants) {
+    if (!as_built && constant.reference) constant.value = *constant.reference;
+    constant.reference.reset();
+  }
+  return preset;
+}
+
+std::string system_kind_name(SystemKind kind) {
+  for (const auto& entry : kKinds) {
+    if (entry.kind == kind) return entry.name;
+  }
+  return "";
+}
+
+std::string preset_to_json(const SystemPreset& preset) {
+  Json document = {{"kind", system_kind_name(preset.kind)}, {"about", preset.about}};
+  for (const auto& constant : preset.constants) {
+    Json& object = document["constants"][constant.key];
+    object["value"] = constant.value;
+    if (constant.reference) object["reference"] = *constant.reference;
+    object["unit"] = constant.unit;
+    object["source"] = constant.source;
+    if (!constant.uncertain.empty()) object["uncertain"] = constant.uncertain;
+  }
+  return dump_json(document);
+}
+
+SystemPreset combine_hbm_pim(std::string name, const SystemPreset& gpu, const SystemPreset& memory,
+                             const SystemPreset& unit) {
+  const auto expect = [](const SystemPreset& part, SystemKind kind) {
+    if (part.kind == kind) return;
+    throw ConfigError(fmt::format("{}: is of kind {}; a {} is needed here", part.file,
+                                  system_kind_name(part.kind), system_kind_name(kind)));
+  };
+  expect(gpu, SystemKind::kGpu);
+  expect(memory, SystemKind::kMemory);
+  expect(unit, SystemKind::kPimUnit);
+  SystemPreset whole;
+  whole.name = std::move(name);
+  whole.kind = SystemKind::kHbmPim;
+  whole.about = fmt::format("{} {}", memory.about, unit.about);
+  whole.file = fmt::format("{} + {}", memory.file, unit.file);
+  whole.gpu = gpu.file.starts_with("configs/pim/") ? gpu.name : gpu.file;
+  whole.constants = memory.constants;
+  whole.constants.insert(whole.constants.end(), unit.constants.begin(), unit.constants.end());
+  return whole;
+}
+
+std::vector<std::string> system_names() {
+  std::vector<std::string> names;
+  for (const auto& name : preset_names()) {
+    const SystemKind kind = load_preset(name).kind;
+    if (kind != SystemKind::kMemory && kind != SystemKind::kPimUnit) names.push_back(name);
+  }
   return names;
 }
 
 SystemPreset load_preset(const std::string& name_or_path) {
-  if (name_or_path.ends_with(".json")) {
-    return preset_from_json(read_text(name_or_path), fs::path(name_or_path).stem().string(),
-                            name_or_path);
-  }
-  const std::vector<std::string> names = preset_names();
-  if (std::find(names.begin(), names.end(), name_or_path) == names.end()) {
-    throw ConfigError(
-        fmt::format("system: unknown system '{}'{}; there are {}, or give a .json file",
-                    name_or_path, did_you_mean(name_or_path, names), fmt::join(names, ", ")));
-  }
-  const std::string relative = fmt::format("configs/pim/{}.json", name_or_path);
-  return preset_from_json(read_text(find_resource(relative)), name_or_path, relative);
+  return parse_preset(find_preset(name_or_path), /*is_part=*/false);
+}
+
+SystemPreset preset_from_json(const std::string& text, const std::string& name,
+                              const std::string& source) {
+  return parse_preset({text, name, source}, /*is_part=*/false);
 }
 
 }  // namespace lowbank

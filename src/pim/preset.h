@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -10,13 +11,20 @@ namespace lowbank {
 struct Constant {
   std::string key;
   double value = 0;
+  std::optional<double> reference;  ///< what the reference simulator has in its place
   std::string unit;
   std::string source;
   std::string uncertain;  ///< what is not sure about it; "" = nothing known
 };
 
-/// The kinds of machine the estimator knows.
-enum class SystemKind { kGpu, kHbmPim, kRram };
+/// The kinds of machine the estimator knows, and their parts.
+enum class SystemKind {
+  kGpu,
+  kHbmPim,  ///< a GPU whose memory computes; put together of a kGpu, a kMemory and a kPimUnit
+  kRram,
+  kMemory,  ///< stacks of memory: geometry, timings
+  kPimUnit  ///< the processing units beside its banks
+};
 
 /// One machine: configs/pim/<name>.json (docs/estimate.md lists the keys and units of each kind).
 struct SystemPreset {
@@ -25,13 +33,15 @@ struct SystemPreset {
   std::string about;
   std::string file;                 ///< as the user can find it: "configs/pim/gpu-a100.json"
   std::string gpu;                  ///< kHbmPim: the preset of the GPU beside the memory; else ""
-  std::vector<Constant> constants;  ///< exactly the keys of its kind
+  std::vector<Constant> constants;  ///< exactly the keys of its kind (kHbmPim: of its parts)
 
   /// Value of a key of the kind's list. Errors: std::logic_error for any other key (our bug).
   double value(std::string_view key) const;
+  /// The preset with the machine as built, or as the reference simulator has it.
+  SystemPreset with_hardware(bool as_built) const;
 };
 
-/// "gpu", "hbm-pim" or "rram".
+/// "gpu", "hbm-pim", "rram", "memory" or "pim-unit".
 std::string system_kind_name(SystemKind kind);
 
 /// A preset by its name in configs/pim, or by the path of a file of that form (ends in .json).
@@ -43,7 +53,15 @@ SystemPreset load_preset(const std::string& name_or_path);
 SystemPreset preset_from_json(const std::string& text, const std::string& name,
                               const std::string& source);
 
-/// Names of the presets in configs/pim, sorted.
-std::vector<std::string> preset_names();
+/// The text of a preset file. `preset` is not of kind kHbmPim.
+std::string preset_to_json(const SystemPreset& preset);
+
+/// A GPU whose memory has processing units, from the presets of its parts. Errors: ConfigError for
+/// a part of another kind.
+SystemPreset combine_hbm_pim(std::string name, const SystemPreset& gpu, const SystemPreset& memory,
+                             const SystemPreset& unit);
+
+/// Names of the whole machines in configs/pim (parts left out), sorted.
+std::vector<std::string> system_names();
 
 }  // namespace lowbank

@@ -293,6 +293,12 @@ void read_noisy(const RunInfo& info, const Node& resolved, const Node& metrics, 
   data.noisy.push_back(std::move(run));
 }
 
+// Runs over tables of experiments, calls or operators have no rows of workloads.
+bool is_estimate_table(const Json& metrics) {
+  return metrics.contains("num_experiments") || metrics.contains("num_calls") ||
+         metrics.contains("num_operators") || metrics.contains("fits");
+}
+
 void read_estimate(const RunInfo& info, ReportData& data) {
   EstimateRun run{.info = info};
   const std::string path = info.path + "/estimate.json";
@@ -395,7 +401,7 @@ void read_run(const std::string& path, ReportData& data) {
   if (info.stage == "finetune" || info.stage == "redistribute") read_training(info, metrics, data);
   if (info.stage == "compress") read_compress(info, resolved, metrics, data);
   if (info.stage == "noisy-infer") read_noisy(info, resolved, metrics, data);
-  if (info.stage == "estimate") read_estimate(info, data);
+  if (info.stage == "estimate" && !is_estimate_table(metrics_value)) read_estimate(info, data);
 }
 
 // The finished runs in a folder of runs, oldest first; earlier reports are no input.

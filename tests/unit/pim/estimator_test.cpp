@@ -2,14 +2,18 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
 
 #include "core/error.h"
+#include "core/json.h"
 #include "pim_samples.h"
+#include "temp_folder.h"
 
 namespace lowbank {
 namespace {
 
 using ::testing::HasSubstr;
+using Json = nlohmann::ordered_json;
 using testing::sample_workload;
 using testing::SampleShape;
 
@@ -117,6 +121,44 @@ TEST(EstimatorTest, AttentionInMemoryReplacesOnlyThatPartOfDecode) {
   const PhaseCost gpu_prefill = price("gpu-a100", shape, Phase::kPrefill);
   const PhaseCost pim_prefill = price("hbm-pim-a100", shape, Phase::kPrefill);
   EXPECT_DOUBLE_EQ(gpu_prefill.latency_ns, pim_prefill.latency_ns);
+}
+
+TEST(EstimatorTest, AnotherMemoryIsAFileAndNoCode) {
+  // One channel of 16 banks a device, longer bursts, slower clock: the shape of GDDR6 or LPDDR.
+  Json memory = read_json(std::string(LOWBANK_SOURCE_DIR) + "/configs/pim/memory-a100.json");
+  const auto set = [&](const char* key, double value) {
+    memory["constants"][key]["value"] = value;
+  };
+  set("num_channels", 16);
+  set("pseudo_channels_per_channel", 1);
+  set("clock_mhz", 1000);
+  set("nBL", 8);
+  set("nCCDL", 8);
+  set("nRFC", 180);
+  const testing::TempFolder folder;
+  const Json machine = {{"kind", "hbm-pim"},
+                        {"about", "test"},
+                        {"gpu", "gpu-a100"},
+                        {"memory", folder.file("memory.json", memory.dump())},
+                        {"unit", "unit-pimba"}};
+  const std::string file = folder.file("machine.json", machine.dump());
+  const SampleShape shape = {.hidden = 1024, .heads = 8, .batch = 64, .context = 2048};
+  const PhaseCost slow = price(file, shape, Phase::kDecode);
+  const PhaseCost fast = price("pimba-a100", shape, Phase::kDecode);
+  // A fifth of the banks at two thirds of the clock and half the columns a cycle.
+  const double ratio = slow.time_ns.part("attention") / fast.time_ns.part("attention");
+  EXPECT_GT(ratio, 7);
+  EXPECT_LT(ratio, 16);
+  EXPECT_DOUBLE_EQ(slow.time_ns.part("gemm"), fast.time_ns.part("gemm"));
+}
+
+TEST(EstimatorTest, APartIsNoSystem) {
+  try {
+    make_system("memory-a100", EstimateMode::kPhysical, 0.2);
+    FAIL();
+  } catch (const ConfigError& e) {
+    EXPECT_THAT(e.what(), HasSubstr("is a part of machines"));
+  }
 }
 
 TEST(EstimatorTest, FactorsAtBreakEvenRankSaveNothingOnAGpuAndTheRowSaysSo) {

@@ -29,9 +29,10 @@ std::string preset_error(const Json& document) {
 }
 
 TEST(PresetTest, EveryShippedPresetLoadsWithASourceForEachConstant) {
-  EXPECT_THAT(preset_names(), ::testing::IsSupersetOf({"gpu-a100", "gpu-h100", "hbm-pim-a100",
+  EXPECT_THAT(system_names(), ::testing::IsSupersetOf({"gpu-a100", "gpu-b200", "hbm-pim-h100",
                                                        "pimba-a100", "rram-hyflexpim"}));
-  for (const auto& name : preset_names()) {
+  EXPECT_THAT(system_names(), ::testing::Not(::testing::Contains("memory-a100")));
+  for (const auto& name : system_names()) {
     const SystemPreset preset = load_preset(name);
     EXPECT_FALSE(preset.about.empty()) << name;
     for (const auto& constant : preset.constants) {
@@ -39,6 +40,37 @@ TEST(PresetTest, EveryShippedPresetLoadsWithASourceForEachConstant) {
     }
   }
   EXPECT_EQ(load_preset("gpu-a100").value("memory_bytes_per_s"), 1.935e12);
+}
+
+TEST(PresetTest, AMachineAsBuiltMayDifferFromTheReferences) {
+  const SystemPreset preset = load_preset("gpu-b200");
+  EXPECT_EQ(preset.with_hardware(/*as_built=*/true).value("num_cores"), 148);
+  EXPECT_EQ(preset.with_hardware(/*as_built=*/false).value("num_cores"), 264);
+  EXPECT_EQ(preset.with_hardware(/*as_built=*/false).value("l1_bytes"), 512);
+}
+
+TEST(PresetTest, AGpuWithComputingMemoryIsPutTogetherOfItsParts) {
+  const SystemPreset preset = load_preset("pimba-h100");
+  EXPECT_EQ(preset.gpu, "gpu-h100");
+  EXPECT_EQ(preset.value("clock_mhz"), 2626);
+  EXPECT_EQ(preset.value("element_bytes"), 1);
+  EXPECT_THAT(preset_error({{"kind", "hbm-pim"},
+                            {"about", "x"},
+                            {"gpu", "gpu-a100"},
+                            {"memory", "gpu-a100"},
+                            {"unit", "unit-pimba"}}),
+              HasSubstr("is of kind gpu; a memory is needed here"));
+  // A machine that is its own part would never end.
+  EXPECT_THAT(preset_error({{"kind", "hbm-pim"},
+                            {"about", "x"},
+                            {"gpu", "pimba-a100"},
+                            {"memory", "memory-a100"},
+                            {"unit", "unit-pimba"}}),
+              HasSubstr("cannot be a part"));
+  EXPECT_THAT(
+      preset_error(
+          {{"kind", "hbm-pim"}, {"about", "x"}, {"gpu", "gpu-a100"}, {"unit", "unit-pimba"}}),
+      HasSubstr("'memory'"));
 }
 
 TEST(PresetTest, AFileOfThatFormIsASystemToo) {

@@ -308,6 +308,13 @@ TEST_F(ReportStageTest, RefusesInOneLineAFileThatHoldsSomethingElse) {
   expect_refused({runs[7]}, "estimate.json");
 }
 
+TEST_F(ReportStageTest, ListsAnEstimateOfATableOfExperimentsOnly) {
+  const auto runs = whole_line();
+  fs::remove(folder_.path("estimate/estimate.json"));
+  folder_.file("estimate/metrics.json", "{\"num_experiments\": 226}");
+  EXPECT_EQ(report({runs[1], runs[7]}), 0) << errors_;
+}
+
 TEST(NoiseComparisonTest, CallsIntervalsThatTouchNoSignificantDifference) {
   const NoisePoint low = {.mean = 10, .ci95_low = 9, .ci95_high = 11};
   const NoisePoint touching = {.mean = 12, .ci95_low = 11, .ci95_high = 13};

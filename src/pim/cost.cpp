@@ -1,0 +1,48 @@
+#include "pim/cost.h"
+
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "core/error.h"
+#include "core/suggest.h"
+
+namespace lowbank {
+namespace {
+
+constexpr std::pair<const char*, bool Corrections::*> kCorrections[] = {
+    {"timings_in_ns", &Corrections::timings_in_ns},
+    {"refresh", &Corrections::refresh},
+    {"last_round", &Corrections::last_round},
+    {"single_results", &Corrections::single_results},
+    {"built_hardware", &Corrections::built_hardware},
+    {"every_context", &Corrections::every_context},
+    {"fitted_gpu", &Corrections::fitted_gpu},
+    {"gpu_energy", &Corrections::gpu_energy}};
+
+}  // namespace
+
+Corrections::Corrections(EstimateMode mode) {
+  for (const auto& [name, member] : kCorrections) {
+    this->*member = mode == EstimateMode::kPhysical;
+  }
+}
+
+std::vector<std::string> correction_names() {
+  std::vector<std::string> names;
+  for (const auto& [name, member] : kCorrections) names.emplace_back(name);
+  return names;
+}
+
+void enable_correction(Corrections& corrections, const std::string& name) {
+  for (const auto& [known, member] : kCorrections) {
+    if (name == known) {
+      corrections.*member = true;
+      return;
+    }
+  }
+  throw ConfigError(fmt::format("correct: unknown correction '{}'{}", name,
+                                did_you_mean(name, correction_names())));
+}
+
+}  // namespace lowbank

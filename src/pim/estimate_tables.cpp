@@ -1,0 +1,442 @@
+#include "pim/estimate_tables.h"
+
+#include <algorithm>
+#include <cctype>
+#include <chrono>
+#include <cmath>
+#include <filesystem>
+#include <map>
+#include <tuple>
+#include <vector>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "core/atomic_file.h"
+#include "core/error.h"
+#include "core/json.h"
+#include "core/log.h"
+#include "core/suggest.h"
+#include "core/text.h"
+#include "pim/csv_table.h"
+#include "pim/experiment.h"
+#include "pim/gpu_fit.h"
+#include "pim/hbm_pim.h"
+#include "pim/preset.h"
+#include "pim/workload.h"
+
+namespace lowbank {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+double seconds_since(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+// The table goes into the run folder, or is the one file that `out` names.
+void write_table(const EstimateConfig& config, RunDir* out, const char* name,
+                 const std::string& text) {
+  if (out != nullptr) {
+    out->begin();
+    out->write(name, text);
+  } else {
+    write_file(config.common.out, text);
+  }
+}
+
+// The same error, with the line that it is about.
+template <class Work>
+auto at_line(const std::string& where, Work&& work) {
+  try {
+    return work();
+  } catch (const ConfigError& e) {
+    throw ConfigError(fmt::format("{}: {}", where, e.what()));
+  }
+}
+
+std::int64_t whole_number(const Json& object, const char* key) {
+  const Json& value = object.at(key);
+  if (!value.is_number_integer()) {
+    throw ConfigError(fmt::format("{}: must be a whole number; got {}", key, value.dump()));
+  }
+  if (value.is_number_unsigned() && value.get<std::uint64_t>() > kMaxDimension) {
+    throw ConfigError(fmt::format("{}: must be at most 2^40; got {}", key, value.dump()));
+  }
+  return value.get<std::int64_t>();
+}
+
+std::string word(const Json& object, const char* key) {
+  const Json& value = object.at(key);
+  if (!value.is_string()) {
+    throw ConfigError(fmt::format("{}: must be a text; got {}", key, value.dump()));
+  }
+  return value.get<std::string>();
+}
+
+std::string percent(const GpuTimeError& error) {
+  return fmt::format("{:.1f} and {:.1f} %", 100 * error.median_frac, 100 * error.p90_frac);
+}
+
+Json to_json(const GpuTimeError& error) {
+  return {{"median_frac", error.median_frac}, {"p90_frac", error.p90_frac}};
+}
+
+// Keys that a result line has beside those of its experiment; a line that has them is a result of
+// before, and gets new ones.
+const std::vector<std::string> kResultKeys = {"time_s", "memory_energy_pj", "compute_energy_pj",
+                                              "mode", "gpu_time_error"};
+
+Experiment experiment_from_json(const Json& object) {
+  const std::vector<std::string> known = {"model",    "batch_size",   "system",       "gpu",
+                                          "num_gpus", "input_tokens", "output_tokens"};
+  if (!object.is_object()) throw ConfigError("must be a JSON object");
+  for (const auto& [key, value] : object.items()) {
+    const auto has = [&key = key](const std::vector<std::string>& keys) {
+      return std::find(keys.begin(), keys.end(), key) != keys.end();
+    };
+    if (!has(known) && !has(kResultKeys)) {
+      throw ConfigError(fmt::format("unknown key '{}'{}", key, did_you_mean(key, known)));
+    }
+  }
+  for (const auto& key : known) {
+    if (!object.contains(key)) throw ConfigError(fmt::format("key '{}' is missing", key));
+  }
+  return {.model = word(object, "model"),
+          .batch_size = whole_number(object, "batch_size"),
+          .system = word(object, "system"),
+          .gpu = word(object, "gpu"),
+          .num_gpus = whole_number(object, "num_gpus"),
+          .input_tokens = whole_number(object, "input_tokens"),
+          .output_tokens = whole_number(object, "output_tokens")};
+}
+
+// The line as it came, with the figures added.
+Json result_line(const Json& line, const ExperimentCost& cost, const std::string& mode,
+                 const GpuTimeError& error) {
+  Json result = line;
+  for (const auto& key : kResultKeys) result.erase(key);
+  for (const char* const key : {"time_s", "memory_energy_pj", "compute_energy_pj"}) {
+    result[key] = Json::object();
+  }
+  for (const auto& [category, part] : cost.parts) {
+    result["time_s"][category] = part.time_s;
+    result["memory_energy_pj"][category] = part.memory_pj;
+    result["compute_energy_pj"][category] = part.compute_pj;
+  }
+  result["mode"] = mode;
+  result["gpu_time_error"] = to_json(error);
+  return result;
+}
+
+// How two systems compare over the experiments that both were asked.
+struct Comparison {
+  std::string gpu, system, base;
+  std::int64_t num_pairs = 0;
+  double mean_speedup = 0, most_speedup = 0;
+  double mean_energy_gain = 0, most_energy_gain = 0;
+};
+
+struct PricedExperiment {
+  Experiment experiment;
+  double time_s = 0;
+  double energy_pj = 0;
+};
+
+std::vector<Comparison> compare_systems(const std::vector<PricedExperiment>& priced) {
+  const auto place = [](const Experiment& e) {
+    return std::tuple(e.gpu, e.model, e.batch_size, e.num_gpus, e.input_tokens, e.output_tokens);
+  };
+  std::map<std::string, std::map<decltype(place(Experiment())), const PricedExperiment*>> by_system;
+  for (const auto& entry : priced) {
+    by_system[entry.experiment.system][place(entry.experiment)] = &entry;
+  }
+  std::vector<Comparison> comparisons;
+  for (const auto& gpu : reference_gpu_names()) {
+    for (const char* const base : {"GPU", "GPU+PIM"}) {
+      for (const auto& system : reference_system_names()) {
+        const bool is_plain = system == "GPU" || system == "GPU+Q";
+        if (system == base || (is_plain && std::string(base) != "GPU")) continue;
+        Comparison sum{.gpu = gpu, .system = system, .base = base};
+        for (const auto& [where, entry] : by_system[system]) {
+          const auto rival = by_system[base].find(where);
+          if (std::get<0>(where) != gpu || rival == by_system[base].end()) continue;
+          const double speedup = rival->second->time_s / entry->time_s;
+          const double gain = rival->second->energy_pj / entry->energy_pj;
+          ++sum.num_pairs;
+          sum.mean_speedup += speedup;
+          sum.most_speedup = std::max(sum.most_speedup, speedup);
+          sum.mean_energy_gain += gain;
+          sum.most_energy_gain = std::max(sum.most_energy_gain, gain);
+        }
+        if (sum.num_pairs == 0) continue;
+        sum.mean_speedup /= static_cast<double>(sum.num_pairs);
+        sum.mean_energy_gain /= static_cast<double>(sum.num_pairs);
+        comparisons.push_back(sum);
+      }
+    }
+  }
+  return comparisons;
+}
+
+Json to_json(const Comparison& c) {
+  return {{"gpu", c.gpu},
+          {"system", c.system},
+          {"base", c.base},
+          {"num_pairs", c.num_pairs},
+          {"mean_speedup", c.mean_speedup},
+          {"most_speedup", c.most_speedup},
+          {"mean_energy_gain", c.mean_energy_gain},
+          {"most_energy_gain", c.most_energy_gain}};
+}
+
+PimKind pim_kind(const std::string& name) {
+  if (name == "SU") return PimKind::kStateUpdate;
+  if (name == "SCORE") return PimKind::kScore;
+  if (name == "ATTEND") return PimKind::kAttend;
+  throw ConfigError(fmt::format("op_type: must be one of SU, SCORE, ATTEND; got '{}'", name));
+}
+
+// The units of a call stand beside the banks of an A100's memory with as many channels as it says.
+HbmPimModel call_model(const std::string& hardware, std::int64_t channels,
+                       const Corrections& corrections) {
+  const std::vector<std::string> names = {"HBM-PIM", "Pimba", "Pipelined", "Time-multiplexed"};
+  if (std::find(names.begin(), names.end(), hardware) == names.end()) {
+    throw ConfigError(fmt::format("hw: unknown hardware '{}'{}; there are {}", hardware,
+                                  did_you_mean(hardware, names), fmt::join(names, ", ")));
+  }
+  const std::string system = hardware == "HBM-PIM" ? "GPU+PIM" : hardware;
+  SystemPreset preset =
+      combine_hbm_pim(hardware, load_preset("gpu-a100"), load_preset("memory-a100"),
+                      load_preset(reference_unit_name(system)));
+  for (auto& constant : preset.constants) {
+    if (constant.key == "num_channels") constant.value = static_cast<double>(channels);
+  }
+  return HbmPimModel(preset, corrections);
+}
+
+// A GPU by its name in tables ("A100"), or a preset of kind gpu by name or file.
+SystemPreset gpu_preset(const std::string& gpu) {
+  const std::vector<std::string> known = reference_gpu_names();
+  std::string name = gpu;
+  if (std::find(known.begin(), known.end(), gpu) != known.end()) {
+    for (char& c : name) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+    name = "gpu-" + name;
+  }
+  SystemPreset preset = load_preset(name);
+  if (preset.kind != SystemKind::kGpu) {
+    throw ConfigError(
+        fmt::format("gpu: '{}' is of kind {}, not gpu", gpu, system_kind_name(preset.kind)));
+  }
+  return preset;
+}
+
+void check_dtype(const std::string& dtype) {
+  if (dtype != "f16" && dtype != "bf16") {
+    throw ConfigError(fmt::format("dtype: must be f16 or bf16; got '{}'", dtype));
+  }
+}
+
+const char* command_name(PimCommand command) {
+  switch (command) {
+    case PimCommand::kBarrier:
+      return "REFRESH_BARRIER";
+    case PimCommand::kWriteRegister:
+      return "REG_WRITE";
+    case PimCommand::kActivate:
+      return "ACT4";
+    case PimCommand::kCompute:
+      return "COMP";
+    case PimCommand::kReadResult:
+      return "RESULT_READ";
+    case PimCommand::kPrecharge:
+      return "PRECHARGE";
+    case PimCommand::kRefresh:
+      return "REFab";
+  }
+  return "";
+}
+
+// Ramulator's form: cycle, command, then the levels of the address, -1 for those it has none of.
+std::string trace_text(const HbmPimModel& model, const PimCall& call) {
+  std::string text;
+  model.trace(call, [&](std::int64_t channel, std::int64_t cycle, std::int64_t pseudo_channel,
+                        const PimStep& step) {
+    text += fmt::format("{}, {}, {}, {}, {}, -1, -1, -1\n", cycle, command_name(step.command),
+                        channel, pseudo_channel, step.bank_group);
+  });
+  return text;
+}
+
+}  // namespace
+
+Corrections corrections_of(const EstimateConfig& config) {
+  Corrections corrections(config.mode == "reference" ? EstimateMode::kReference
+                                                     : EstimateMode::kPhysical);
+  for (const auto& name : config.correct) enable_correction(corrections, name);
+  return corrections;
+}
+
+void estimate_experiments(const EstimateConfig& config, RunDir* out, Metrics& metrics) {
+  const auto start = std::chrono::steady_clock::now();
+  const Corrections corrections = corrections_of(config);
+  std::map<std::pair<std::string, std::string>, ExperimentSystem> systems;
+  std::string text;
+  std::vector<PricedExperiment> priced;
+  std::size_t line_number = 0;
+  const std::string input = read_text(config.experiments);
+  for (const std::string_view line : split_lines(input)) {
+    const std::string where = fmt::format("{}: line {}", config.experiments, ++line_number);
+    if (line.find_first_not_of(" \t") == std::string_view::npos) continue;
+    const Json object = parse_json(line, where);
+    text += at_line(where, [&] {
+      const Experiment experiment = experiment_from_json(object);
+      const auto key = std::pair(experiment.system, experiment.gpu);
+      auto system = systems.find(key);
+      if (system == systems.end()) {
+        system = systems.try_emplace(key, experiment.system, experiment.gpu, corrections).first;
+      }
+      const ExperimentCost result = system->second.price(experiment);
+      if (!std::isfinite(result.time_s()) || !std::isfinite(result.energy_pj())) {
+        throw ConfigError("the figures leave the range of numbers");
+      }
+      priced.push_back({experiment, result.time_s(), result.energy_pj()});
+      const GpuTimeError error = system->second.gpu_time_error();
+      return result_line(object, result, config.mode, error).dump() + "\n";
+    });
+  }
+  write_table(config, out, "experiments.jsonl", text);
+  const double seconds = seconds_since(start);
+  metrics = {{"provenance", "modelled"},     {"mode", config.mode},
+             {"correct", config.correct},    {"num_experiments", priced.size()},
+             {"comparisons", Json::array()}, {"seconds", seconds}};
+  print("{} experiments in {:.3f} s ({} mode; modelled figures)", priced.size(), seconds,
+        config.mode);
+  for (const Comparison& c : compare_systems(priced)) {
+    metrics["comparisons"].push_back(to_json(c));
+    print(
+        "{}: {} over {}: {:.2f} x as fast on average, up to {:.2f} x; energy {:.2f} x, up to "
+        "{:.2f} x ({} experiments)",
+        c.gpu, c.system, c.base, c.mean_speedup, c.most_speedup, c.mean_energy_gain,
+        c.most_energy_gain, c.num_pairs);
+  }
+}
+
+void estimate_pim_calls(const EstimateConfig& config, RunDir* out, Metrics& metrics) {
+  const auto start = std::chrono::steady_clock::now();
+  const Corrections corrections = corrections_of(config);
+  const CsvTable table = CsvTable::read(
+      config.pim_calls, {"hw", "op_type", "num_op", "head_dim", "state_dim", "dbyte", "channels"});
+  std::map<std::pair<std::string, std::int64_t>, HbmPimModel> models;
+  std::vector<std::vector<std::string>> cells;
+  std::string trace;
+  for (std::size_t row = 0; row < table.num_rows(); ++row) {
+    const PimCounts counts = at_line(table.where(row), [&] {
+      const auto key = std::pair(table.text(row, "hw"), table.count(row, "channels"));
+      auto model = models.find(key);
+      if (model == models.end()) {
+        model = models.emplace(key, call_model(key.first, key.second, corrections)).first;
+      }
+      const PimCall call = {.kind = pim_kind(table.text(row, "op_type")),
+                            .num_op = table.count(row, "num_op"),
+                            .head_dim = table.count(row, "head_dim"),
+                            .state_dim = table.count(row, "state_dim"),
+                            .element_bytes = table.count(row, "dbyte")};
+      if (!config.trace.empty()) {
+        trace += fmt::format("# {}\n{}", table.line(row), trace_text(model->second, call));
+      }
+      return model->second.count(call);
+    });
+    cells.push_back({std::to_string(counts.cycles), std::to_string(counts.num_activations),
+                     std::to_string(counts.num_computes), std::to_string(counts.num_transfers)});
+  }
+  write_table(config, out, "pim_calls.csv",
+              table.with_columns({"cycles", "num_act", "num_comp", "num_rdwr"}, cells));
+  if (!config.trace.empty()) write_file(config.trace, trace);
+  const double seconds = seconds_since(start);
+  metrics = {{"provenance", "modelled"},
+             {"mode", config.mode},
+             {"correct", config.correct},
+             {"num_calls", table.num_rows()},
+             {"seconds", seconds}};
+  print("{} calls in {:.3f} s ({} mode; modelled figures)", table.num_rows(), seconds, config.mode);
+}
+
+void estimate_operators(const EstimateConfig& config, RunDir* out, Metrics& metrics) {
+  const Corrections corrections = corrections_of(config);
+  const CsvTable table = CsvTable::read(config.operators, {"gpu", "kind", "m", "n", "k", "dtype"});
+  std::map<std::string, GpuModel> models;
+  std::vector<std::vector<std::string>> cells;
+  for (std::size_t row = 0; row < table.num_rows(); ++row) {
+    const double time_s = at_line(table.where(row), [&] {
+      const std::string& gpu = table.text(row, "gpu");
+      auto model = models.find(gpu);
+      if (model == models.end()) {
+        model = models.try_emplace(gpu, gpu_preset(gpu), corrections).first;
+      }
+      check_dtype(table.text(row, "dtype"));
+      return kernel_s(model->second, table.text(row, "kind"), table.count(row, "m"),
+                      table.count(row, "n"), table.count(row, "k"));
+    });
+    cells.push_back({fmt::format("{}", time_s * 1e3)});
+  }
+  write_table(config, out, "operators.csv", table.with_columns({"time_ms"}, cells));
+  metrics = {{"provenance", "modelled"},
+             {"mode", config.mode},
+             {"correct", config.correct},
+             {"num_operators", table.num_rows()},
+             {"gpu_time_errors", Json::object()}};
+  print("{} operators ({} mode; modelled figures)", table.num_rows(), config.mode);
+  for (const auto& [gpu, model] : models) {
+    metrics["gpu_time_errors"][gpu] = to_json(model.time_error());
+    print("- {}: median error and 90th percentile on measured products: {}", gpu,
+          percent(model.time_error()));
+  }
+}
+
+void fit_gpus(const EstimateConfig& config, RunDir* out, Metrics& metrics) {
+  const CsvTable table =
+      CsvTable::read(config.fit, {"gpu", "kind", "m", "n", "k", "dtype", "time_ms"});
+  for (std::size_t row = 0; row < table.num_rows(); ++row) {
+    at_line(table.where(row), [&] {
+      check_dtype(table.text(row, "dtype"));
+      return 0;
+    });
+  }
+  const auto measured = read_measured_kernels(table);
+  if (measured.size() != 1 && (out == nullptr || !config.system.empty())) {
+    throw ConfigError(
+        fmt::format("{}: tells of {} GPUs; one file, or one system to start from, "
+                    "takes one",
+                    config.fit, measured.size()));
+  }
+  std::vector<GpuFit> fits;
+  for (const auto& [gpu, kernels] : measured) {
+    fits.push_back(fit_gpu(gpu_preset(config.system.empty() ? gpu : config.system.front()), kernels,
+                           std::filesystem::path(config.fit).filename().string()));
+  }
+
+  metrics = {{"provenance", "modelled"}, {"fits", Json::array()}};
+  if (out != nullptr) out->begin();
+  for (const GpuFit& fit : fits) {
+    const std::string text = preset_to_json(fit.preset);
+    if (out != nullptr) {
+      out->write(fit.preset.name + ".json", text);
+    } else {
+      write_file(config.common.out, text);
+    }
+    metrics["fits"].push_back({{"preset", fit.preset.name},
+                               {"num_products", fit.num_products},
+                               {"models", fit.models},
+                               {"held_out_by", fit.held_out_by},
+                               {"held_out", to_json(fit.held_out)},
+                               {"fitted", to_json(fit.fitted)},
+                               {"reference", to_json(fit.reference)}});
+    print("{}: {} matrix products; median error and 90th percentile:", fit.preset.name,
+          fit.num_products);
+    print("  held out by {}: {}; fitted to: {}; the reference's rule: {}", fit.held_out_by,
+          percent(fit.held_out), percent(fit.fitted), percent(fit.reference));
+  }
+}
+
+}  // namespace lowbank

@@ -1,0 +1,311 @@
+#include "pim/gpu_fit.h"
+
+#include <algorithm>
+#include <cmath>
+#include <functional>
+#include <map>
+#include <set>
+
+#include <fmt/format.h>
+
+#include "core/error.h"
+
+namespace lowbank {
+namespace {
+
+using Vector = std::vector<double>;
+using Kernels = std::vector<MeasuredKernel>;
+
+constexpr std::size_t kLeastProducts = 40;
+constexpr std::size_t kLeastPerModel = 20;
+// Between the absolute and the squared logarithm: outliers are many and real (kernels that a
+// library chose badly), and both the median and the 90th percentile count.
+constexpr double kLossPower = 1.4;
+constexpr double kMostLoss = 0.6;
+
+// Minimum of f by the simplex method of Nelder and Mead (1965), from x with edges of `edge`.
+Vector descend(const std::function<double(const Vector&)>& f, const Vector& x, double edge,
+               int num_steps) {
+  using Corner = std::pair<double, Vector>;
+  const std::size_t n = x.size();
+  std::vector<Corner> corners = {{f(x), x}};
+  for (std::size_t i = 0; i < n; ++i) {
+    Vector y = x;
+    y[i] += edge;
+    corners.emplace_back(f(y), y);
+  }
+  const auto by_value = [](const Corner& a, const Corner& b) { return a.first < b.first; };
+  for (int step = 0; step < num_steps; ++step) {
+    std::sort(corners.begin(), corners.end(), by_value);
+    Corner& worst = corners.back();
+    Vector centre(n, 0.0);
+    for (std::size_t i = 0; i < n; ++i) {
+      for (std::size_t j = 0; j < n; ++j) {
+        centre[j] += corners[i].second[j] / static_cast<double>(n);
+      }
+    }
+    const auto at = [&](double part) {
+      Vector y(n);
+      for (std::size_t j = 0; j < n; ++j) y[j] = centre[j] + part * (worst.second[j] - centre[j]);
+      const double value = f(y);
+      return Corner(value, std::move(y));
+    };
+    const Corner reflected = at(-1);
+    if (reflected.first < corners.front().first) {
+      const Corner expanded = at(-2);
+      worst = expanded.first < reflected.first ? expanded : reflected;
+    } else if (reflected.first < corners[n - 1].first) {
+      worst = reflected;
+    } else if (const Corner contracted = at(0.5); contracted.first < worst.first) {
+      worst = contracted;
+    } else {
+      for (std::size_t i = 1; i <= n; ++i) {
+        for (std::size_t j = 0; j < n; ++j) {
+          corners[i].second[j] = (corners[i].second[j] + corners.front().second[j]) / 2;
+        }
+        corners[i].first = f(corners[i].second);
+      }
+    }
+  }
+  return std::min_element(corners.begin(), corners.end(), by_value)->second;
+}
+
+double loss(const Kernels& kernels, const std::function<double(const MeasuredKernel&)>& time_s) {
+  double sum = 0;
+  for (const auto& kernel : kernels) {
+    const double error = std::abs(std::log(time_s(kernel) / kernel.time_s));
+    sum += std::pow(std::isfinite(error) ? std::min(error, kMostLoss) : kMostLoss, kLossPower);
+  }
+  return sum;
+}
+
+Vector minimise(const std::function<double(const Vector&)>& f, Vector x) {
+  for (const double edge : {0.4, 0.2, 0.1, 0.3, 0.05}) x = descend(f, x, edge, 160);
+  return x;
+}
+
+// The constants that are fitted: positive, so their logarithms are searched; the exponent is above
+// 1, so that of what is above is.
+constexpr std::pair<const char*, double GpuTimes::*> kFitted[] = {
+    {"gemm_launch_us", &GpuTimes::launch_us},     {"gemm_compute_scale", &GpuTimes::compute_scale},
+    {"gemm_memory_frac", &GpuTimes::memory_frac}, {"gemm_overlap_exponent", &GpuTimes::overlap},
+    {"gemm_half_tile", &GpuTimes::half_tile},     {"gemm_startup_depth", &GpuTimes::startup_depth},
+    {"gemm_split_us", &GpuTimes::split_us},       {"gemm_wave_frac", &GpuTimes::wave_frac}};
+constexpr double kStart[] = {4, 0.8, 0.85, 3, 16, 128, 2, 0.7};
+
+GpuTimes with_logs(GpuTimes times, const Vector& logs) {
+  for (std::size_t i = 0; i < logs.size(); ++i) {
+    const double value = std::exp(logs[i]);
+    const auto member = kFitted[i].second;
+    times.*member = member == &GpuTimes::overlap ? 1 + value : value;
+  }
+  return times;
+}
+
+GpuTimes fit_products(const GpuTimes& machine, const Kernels& products) {
+  Vector start;
+  for (std::size_t i = 0; i < std::size(kStart); ++i) {
+    const bool is_overlap = kFitted[i].second == &GpuTimes::overlap;
+    start.push_back(std::log(is_overlap ? kStart[i] - 1 : kStart[i]));
+  }
+  const auto f = [&](const Vector& logs) {
+    const GpuTimes times = with_logs(machine, logs);
+    return loss(products, [&](const MeasuredKernel& kernel) {
+      return times.matrix_s(kernel.m, kernel.n, kernel.k, 1, 2, /*is_batched=*/false);
+    });
+  };
+  return with_logs(machine, minimise(f, start));
+}
+
+// Elementwise kernels of `accesses` passes over 2-byte elements.
+GpuLine fit_line(const Kernels& kernels, double accesses, const GpuLine& start) {
+  const auto line_of = [](const Vector& logs) {
+    return GpuLine{.us_per_byte = std::exp(logs[0]),
+                   .us_per_column = std::exp(logs[1]),
+                   .launch_us = std::exp(logs[2])};
+  };
+  const auto f = [&](const Vector& logs) {
+    const GpuLine line = line_of(logs);
+    return loss(kernels, [&](const MeasuredKernel& kernel) {
+      const auto columns = static_cast<double>(kernel.n);
+      return line.us(accesses * 2 * static_cast<double>(kernel.m) * columns, columns) * 1e-6;
+    });
+  };
+  return line_of(minimise(
+      f, {std::log(start.us_per_byte), std::log(1e-4), std::log(std::max(start.launch_us, 0.1))}));
+}
+
+Kernels of_kind(const Kernels& kernels, const std::string& kind) {
+  Kernels chosen;
+  std::copy_if(kernels.begin(), kernels.end(), std::back_inserter(chosen),
+               [&](const MeasuredKernel& kernel) { return kernel.kind == kind; });
+  return chosen;
+}
+
+GpuTimeError summarise(Vector errors) {
+  std::sort(errors.begin(), errors.end());
+  return {.median_frac = errors[errors.size() / 2], .p90_frac = errors[errors.size() * 9 / 10]};
+}
+
+template <class TimeOf>
+void add_errors(const Kernels& products, const TimeOf& time_s, Vector& errors) {
+  for (const auto& kernel : products) {
+    errors.push_back(std::abs(time_s(kernel) / kernel.time_s - 1));
+  }
+}
+
+// Products that are held out together: those of a model, or of every second shape.
+std::vector<Kernels> folds_of(const Kernels& products, std::string& held_out_by) {
+  std::map<std::string, Kernels> by_model;
+  std::set<std::pair<std::int64_t, std::int64_t>> shapes;
+  for (const auto& kernel : products) {
+    by_model[kernel.model].push_back(kernel);
+    shapes.insert({kernel.n, kernel.k});
+  }
+  const auto num_models = std::count_if(by_model.begin(), by_model.end(), [](const auto& entry) {
+    return entry.second.size() >= kLeastPerModel;
+  });
+  std::vector<Kernels> folds;
+  if (num_models >= 2) {
+    held_out_by = "model";
+    for (auto& [model, kernels] : by_model) {
+      if (kernels.size() >= kLeastPerModel) folds.push_back(std::move(kernels));
+    }
+    return folds;
+  }
+  held_out_by = "shape";
+  folds.resize(2);
+  for (const auto& kernel : products) {
+    const auto place = std::distance(shapes.begin(), shapes.find({kernel.n, kernel.k}));
+    folds[static_cast<std::size_t>(place % 2)].push_back(kernel);
+  }
+  std::erase_if(folds, [](const Kernels& fold) { return fold.empty(); });
+  return folds;
+}
+
+GpuTimeError held_out_error(const GpuTimes& machine, const Kernels& products,
+                            std::string& held_out_by) {
+  const std::vector<Kernels> folds = folds_of(products, held_out_by);
+  Vector errors;
+  for (const Kernels& test : folds) {
+    Kernels rest;
+    for (const Kernels& fold : folds) {
+      if (&fold != &test) rest.insert(rest.end(), fold.begin(), fold.end());
+    }
+    const GpuTimes times = fit_products(machine, rest.empty() ? test : rest);
+    add_errors(
+        test,
+        [&](const MeasuredKernel& kernel) {
+          return times.matrix_s(kernel.m, kernel.n, kernel.k, 1, 2, false);
+        },
+        errors);
+  }
+  return summarise(std::move(errors));
+}
+
+double four_digits(double value) { return std::stod(fmt::format("{:.4g}", value)); }
+
+}  // namespace
+
+std::vector<std::pair<std::string, Kernels>> read_measured_kernels(const CsvTable& table) {
+  std::vector<std::pair<std::string, Kernels>> by_gpu;
+  for (std::size_t row = 0; row < table.num_rows(); ++row) {
+    const std::string& gpu = table.text(row, "gpu");
+    auto entry = std::find_if(by_gpu.begin(), by_gpu.end(),
+                              [&](const auto& known) { return known.first == gpu; });
+    if (entry == by_gpu.end()) entry = by_gpu.insert(by_gpu.end(), {gpu, {}});
+    entry->second.push_back({.kind = table.text(row, "kind"),
+                             .model = table.has_column("model") ? table.text(row, "model") : "",
+                             .m = table.count(row, "m"),
+                             .n = table.count(row, "n"),
+                             .k = table.count(row, "k"),
+                             .time_s = table.positive(row, "time_ms") * 1e-3});
+  }
+  return by_gpu;
+}
+
+double kernel_s(const GpuModel& gpu, const std::string& kind, std::int64_t m, std::int64_t n,
+                std::int64_t k) {
+  if (kind == "matmul") return gpu.linear(m, n, k, 1).latency_ns * 1e-9;
+  if (kind == "norm") return gpu.elementwise(OperatorKind::kNorm, m, n, 1).latency_ns * 1e-9;
+  if (kind == "act") return gpu.elementwise(OperatorKind::kActivation, m, n, 1).latency_ns * 1e-9;
+  throw ConfigError(fmt::format("kind: must be one of matmul, norm, act; got '{}'", kind));
+}
+
+GpuFit fit_gpu(const SystemPreset& start, const Kernels& kernels, const std::string& source) {
+  const Kernels products = of_kind(kernels, "matmul");
+  if (products.size() < kLeastProducts) {
+    throw ConfigError(fmt::format("{}: {} matrix products of {}; at least {} are needed for a fit",
+                                  source, products.size(), start.name, kLeastProducts));
+  }
+  GpuFit fit;
+  fit.preset = start;
+  fit.num_products = static_cast<std::int64_t>(products.size());
+  std::set<std::string> models;
+  for (const auto& kernel : products) models.insert(kernel.model);
+  fit.models.assign(models.begin(), models.end());
+  std::map<std::string, double> values;
+
+  const GpuTimes machine(start.with_hardware(/*as_built=*/true));
+  const GpuTimes times = fit_products(machine, products);
+  for (const auto& [key, member] : kFitted) values[key] = times.*member;
+  const SystemPreset reference = start.with_hardware(/*as_built=*/false);
+  for (const auto& [kind, name, accesses] :
+       {std::tuple("norm", "norm", 3.0), std::tuple("act", "activation", 2.0)}) {
+    const Kernels rows = of_kind(kernels, kind);
+    if (rows.size() < kLeastPerModel) continue;
+    const std::string prefix = name;
+    const GpuLine line = fit_line(rows, accesses,
+                                  {.us_per_byte = reference.value(prefix + "_us_per_byte"),
+                                   .launch_us = reference.value(prefix + "_launch_us")});
+    values[prefix + "_us_per_byte"] = line.us_per_byte * start.value("memory_bytes_per_s") /
+                                      start.value("elementwise_base_bytes_per_s");
+    values[prefix + "_us_per_column"] = line.us_per_column;
+    values[prefix + "_launch_us"] = line.launch_us;
+  }
+  fit.held_out = held_out_error(machine, products, fit.held_out_by);
+  values["gemm_error_median_frac"] = fit.held_out.median_frac;
+  values["gemm_error_p90_frac"] = fit.held_out.p90_frac;
+  for (auto& constant : fit.preset.constants) {
+    const auto value = values.find(constant.key);
+    if (value == values.end()) continue;
+    constant.value = four_digits(value->second);
+    constant.source =
+        fmt::format("fitted by lowbank estimate --fit to {} of {}; physical mode only",
+                    constant.key.starts_with("gemm") ? fmt::format("{} products", products.size())
+                                                     : "the elementwise kernels",
+                    source);
+    constant.uncertain =
+        constant.key.starts_with("gemm")
+            ? fmt::format(
+                  "on products held out by {}: median error {:.1f} %, 90th "
+                  "percentile {:.1f} %",
+                  fit.held_out_by, 100 * fit.held_out.median_frac, 100 * fit.held_out.p90_frac)
+            : "";
+  }
+
+  const auto error_of = [&](const SystemPreset& preset, EstimateMode mode) {
+    const GpuModel gpu(preset, mode);
+    Vector errors;
+    add_errors(
+        products,
+        [&](const MeasuredKernel& kernel) {
+          return kernel_s(gpu, kernel.kind, kernel.m, kernel.n, kernel.k);
+        },
+        errors);
+    return summarise(std::move(errors));
+  };
+  fit.fitted = error_of(fit.preset, EstimateMode::kPhysical);
+  fit.reference = error_of(start, EstimateMode::kReference);
+  for (auto& constant : fit.preset.constants) {
+    if (constant.key == "gemm_error_median_frac") {
+      constant.reference = four_digits(fit.reference.median_frac);
+    }
+    if (constant.key == "gemm_error_p90_frac") {
+      constant.reference = four_digits(fit.reference.p90_frac);
+    }
+  }
+  return fit;
+}
+
+}  // namespace lowbank

@@ -1,0 +1,47 @@
+#include "pim/csv_table.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "core/error.h"
+
+namespace lowbank {
+namespace {
+
+using ::testing::HasSubstr;
+
+TEST(CsvTableTest, ColumnsGoByNameAndAreKeptBesideNewOnes) {
+  const CsvTable table = CsvTable::parse("b,note,a\n2,x,1\n\n4,y,3\n", "t.csv", {"a", "b"});
+  ASSERT_EQ(table.num_rows(), 2u);
+  EXPECT_EQ(table.count(1, "a"), 3);
+  EXPECT_EQ(table.positive(1, "b"), 4.0);
+  EXPECT_EQ(table.where(1), "t.csv: line 4");
+  EXPECT_EQ(table.with_columns({"c"}, {{"7"}, {"8"}}), "b,note,a,c\n2,x,1,7\n4,y,3,8\n");
+  EXPECT_EQ(table.with_columns({"b"}, {{"7"}, {"8"}}), "note,a,b\nx,1,7\ny,3,8\n")
+      << "a column of the same name is replaced";
+}
+
+template <class ErrorType>
+std::string csv_error(const std::string& text) {
+  try {
+    CsvTable::parse(text, "t.csv", {"a"}).count(0, "a");
+  } catch (const ErrorType& e) {
+    return e.what();
+  }
+  return "";
+}
+
+TEST(CsvTableTest, WhatCannotBeMeantIsRefusedByLineAndColumn) {
+  EXPECT_THAT(csv_error<IoError>("b\n1\n"), HasSubstr("column 'a' is missing"));
+  EXPECT_THAT(csv_error<IoError>(""), HasSubstr("column 'a' is missing"));
+  EXPECT_THAT(csv_error<IoError>("a\n1,2\n"), HasSubstr("line 2: 2 cells"));
+  for (const char* const cell :
+       {"0", "-3", "1.5", "x", " 1", "1e3", "2199023255552", "99999999999999999999"}) {
+    EXPECT_THAT(csv_error<ConfigError>(std::string("a\n") + cell + "\n"),
+                HasSubstr("t.csv: line 2: a: must be a whole number"))
+        << cell;
+  }
+}
+
+}  // namespace
+}  // namespace lowbank
