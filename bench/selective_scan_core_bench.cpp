@@ -7,6 +7,8 @@
 #include <cstdint>
 #include <cstdlib>
 #include <limits>
+#include <span>
+#include <utility>
 #include <vector>
 
 #include <fmt/format.h>
@@ -27,6 +29,24 @@ struct Shape {
 
 constexpr std::int64_t kConvWidth = 4;
 
+// Starts at a cache line, as a tensor does.
+class Floats {
+ public:
+  explicit Floats(std::int64_t size)
+      : size_(static_cast<std::size_t>(size)), lines_(size_ / std::size(Line{}.floats) + 1) {}
+  float* data() { return lines_.front().floats; }
+  const float* data() const { return lines_.front().floats; }
+  std::span<float> values() { return {data(), size_}; }
+  std::int64_t size() const { return static_cast<std::int64_t>(size_); }
+
+ private:
+  struct alignas(64) Line {
+    float floats[16];
+  };
+  std::size_t size_;
+  std::vector<Line> lines_;
+};
+
 class Buffers {
  public:
   explicit Buffers(const Shape& shape)
@@ -45,19 +65,18 @@ class Buffers {
         grad_z_(u_.size()),
         state_(a_.size()),
         grad_a_(a_.size()),
-        chunk_states_(a_.size() *
-                      static_cast<std::size_t>(lowbank::num_scan_chunks(shape.num_tokens))),
-        grad_b_(b_.size() * static_cast<std::size_t>(num_groups())),
+        chunk_states_(a_.size() * lowbank::num_scan_chunks(shape.num_tokens)),
+        grad_b_(b_.size() * num_groups()),
         grad_c_(grad_b_.size()),
         sums_(weight_.size()) {
-    for (float& a : a_) a = -0.1f - 8.0f * a * a;
-    for (float& dt : dt_) dt -= 4.0f;  // steps around 0.02, as trained models have
+    for (float& a : a_.values()) a = -0.1f - 8.0f * a * a;
+    for (float& dt : dt_.values()) dt -= 4.0f;  // steps around 0.02, as trained models have
   }
 
   std::int64_t num_groups() const { return lowbank::num_scan_groups(shape_.num_channels); }
 
   void scan_forward(CpuIsa isa) {
-    std::fill(state_.begin(), state_.end(), 0.0f);
+    std::ranges::fill(state_.values(), 0.0f);
     const lowbank::ScanForward<float> scan = {.in = scan_operands(),
                                               .y = rows(y_),
                                               .state_ND = state_.data(),
@@ -66,7 +85,7 @@ class Buffers {
   }
 
   void scan_backward(CpuIsa isa) {
-    std::fill(state_.begin(), state_.end(), 0.0f);
+    std::ranges::fill(state_.values(), 0.0f);
     const lowbank::ScanBackward<float> scan = {.in = scan_operands(),
                                                .chunk_states_CND = chunk_states_.data(),
                                                .grad_y = {u_.data(), shape_.num_channels},
@@ -98,15 +117,13 @@ class Buffers {
   }
 
  private:
-  static std::vector<float> normals(std::int64_t count) {
+  static Floats normals(std::int64_t count) {
     static std::uint64_t stream = 0;
-    std::vector<float> out(static_cast<std::size_t>(count));
-    lowbank::fill_normal(out, lowbank::RandomKey(1).derive(++stream));
+    Floats out(count);
+    lowbank::fill_normal(out.values(), lowbank::RandomKey(1).derive(++stream));
     return out;
   }
-  lowbank::TokenRows<float> rows(std::vector<float>& of) const {
-    return {of.data(), shape_.num_channels};
-  }
+  lowbank::TokenRows<float> rows(Floats& of) const { return {of.data(), shape_.num_channels}; }
   lowbank::ScanOperands<float> scan_operands() const {
     return {.num_tokens = shape_.num_tokens,
             .num_channels = shape_.num_channels,
@@ -131,9 +148,8 @@ class Buffers {
   }
 
   Shape shape_;
-  std::vector<float> u_, dt_, z_, b_, c_, a_, per_channel_, weight_;
-  std::vector<float> y_, grad_u_, grad_dt_, grad_z_, state_, grad_a_, chunk_states_, grad_b_,
-      grad_c_, sums_;
+  Floats u_, dt_, z_, b_, c_, a_, per_channel_, weight_;
+  Floats y_, grad_u_, grad_dt_, grad_z_, state_, grad_a_, chunk_states_, grad_b_, grad_c_, sums_;
 };
 
 template <class Function>

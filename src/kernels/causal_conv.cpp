@@ -7,8 +7,10 @@
 #include <ATen/ops/conv1d.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/silu.h>
+#include <ATen/ops/sum.h>
 #include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
+#include <c10/core/DeviceGuard.h>
 #include <c10/core/GradMode.h>
 #include <torch/csrc/autograd/custom_function.h>
 
@@ -74,10 +76,12 @@ template <class T>
 Tensor conv_forward_on_cpu(const ConvTensors& in) {
   auto y_BTD = at::empty(in.x_BTD.sizes(), in.x_BTD.options());
   const CpuIsa isa = best_cpu_isa();
-  for_groups(in.x_BTD, [&](std::int64_t sequence, std::int64_t group) {
-    causal_conv_forward(
-        {.in = operands_of<T>(in, sequence), .y = mutable_rows_of<T>(y_BTD, sequence)}, group, isa);
-  });
+  for_groups(in.x_BTD, in.x_BTD.size(1) * in.weight_WD.size(0),
+             [&](std::int64_t sequence, std::int64_t group) {
+               causal_conv_forward(
+                   {.in = operands_of<T>(in, sequence), .y = mutable_rows_of<T>(y_BTD, sequence)},
+                   group, isa);
+             });
   return y_BTD;
 }
 
@@ -94,26 +98,87 @@ ConvTensors conv_backward_on_cpu(const ConvTensors& in, const Tensor& grad_y_BTD
   const auto weight_BWD = at::zeros({batch, width, channels}, options);
   const auto bias_BD = in.bias_D.defined() ? at::zeros({batch, channels}, options) : Tensor();
   const CpuIsa isa = best_cpu_isa();
-  for_groups(in.x_BTD, [&](std::int64_t sequence, std::int64_t group) {
-    causal_conv_backward({.in = operands_of<T>(in, sequence),
-                          .grad_y = rows_of<T>(grad_y_BTD, sequence),
-                          .grad_x = mutable_rows_of<T>(grad.x_BTD, sequence),
-                          .grad_before = mutable_rows_of<T>(grad.before_BWD, sequence),
-                          .grad_weight_WD = part_of<T>(weight_BWD, sequence),
-                          .grad_bias_D = part_of<T>(bias_BD, sequence)},
-                         group, isa);
-  });
+  for_groups(in.x_BTD, in.x_BTD.size(1) * in.weight_WD.size(0),
+             [&](std::int64_t sequence, std::int64_t group) {
+               causal_conv_backward({.in = operands_of<T>(in, sequence),
+                                     .grad_y = rows_of<T>(grad_y_BTD, sequence),
+                                     .grad_x = mutable_rows_of<T>(grad.x_BTD, sequence),
+                                     .grad_before = mutable_rows_of<T>(grad.before_BWD, sequence),
+                                     .grad_weight_WD = part_of<T>(weight_BWD, sequence),
+                                     .grad_bias_D = part_of<T>(bias_BD, sequence)},
+                                    group, isa);
+             });
   grad.weight_WD = sum_in_order(weight_BWD, 0);
   if (bias_BD.defined()) grad.bias_D = sum_in_order(bias_BD, 0);
   return grad;
 }
 
+// Whether our own kernels run where x is; the operands are still of any type.
+bool is_conv_fused(const CausalConvInput& in) {
+  if (in.x_BTD.is_cpu()) return true;
+  return in.x_BTD.is_cuda() && scan_type(in.x_BTD) == torch::kFloat &&
+         in.weight_DW.size(1) <= kLowbankCudaConvMaxWidth && cuda_library() != nullptr;
+}
+
+void check_conv_cuda(int error) {
+  TORCH_CHECK(error == 0, "causal_conv: ", cuda_library()->error_text(error));
+}
+
+LowbankCudaConv cuda_operands_of(const ConvTensors& in) {
+  return {.batch = in.x_BTD.size(0),
+          .tokens = in.x_BTD.size(1),
+          .channels = in.x_BTD.size(2),
+          .width = in.weight_WD.size(0),
+          .x = cuda_rows_of(in.x_BTD),
+          .before = cuda_rows_of(in.before_BWD),
+          .weight_WD = in.weight_WD.const_data_ptr<float>(),
+          .bias_D = data_of<float>(in.bias_D),
+          .silu = in.silu ? 1 : 0};
+}
+
+Tensor conv_forward_on_cuda(const ConvTensors& in) {
+  const c10::DeviceGuard device(in.x_BTD.device());
+  auto y_BTD = at::empty(in.x_BTD.sizes(), in.x_BTD.options());
+  const auto conv = cuda_operands_of(in);
+  check_conv_cuda(cuda_library()->conv_forward(&conv, y_BTD.mutable_data_ptr<float>()));
+  return y_BTD;
+}
+
+ConvTensors conv_backward_on_cuda(const ConvTensors& in, const Tensor& grad_y_BTD) {
+  const c10::DeviceGuard device(in.x_BTD.device());
+  const auto batch = in.x_BTD.size(0);
+  const auto tokens = in.x_BTD.size(1);
+  const auto channels = in.x_BTD.size(2);
+  const auto width = in.weight_WD.size(0);
+  const auto num_tiles = (tokens + kLowbankCudaConvTile - 1) / kLowbankCudaConvTile;
+  const auto options = in.x_BTD.options();
+  ConvTensors grad;
+  grad.x_BTD = at::empty(in.x_BTD.sizes(), options);
+  grad.before_BWD = at::empty({batch, width - 1, channels}, options);
+  const auto sum_BTD = at::empty(in.x_BTD.sizes(), options);
+  const auto weight_BCWD = at::empty({batch, num_tiles, width, channels}, options);
+  const auto bias_BCD =
+      in.bias_D.defined() ? at::empty({batch, num_tiles, channels}, options) : Tensor();
+  const auto conv = cuda_operands_of(in);
+  const auto grad_y = cuda_rows_of(grad_y_BTD);
+  check_conv_cuda(cuda_library()->conv_backward(
+      &conv, &grad_y, sum_BTD.mutable_data_ptr<float>(), grad.x_BTD.mutable_data_ptr<float>(),
+      grad.before_BWD.mutable_data_ptr<float>(), weight_BCWD.mutable_data_ptr<float>(),
+      bias_BCD.defined() ? bias_BCD.mutable_data_ptr<float>() : nullptr));
+  constexpr std::int64_t kParts[] = {0, 1};
+  grad.weight_WD = weight_BCWD.sum(kParts);
+  if (bias_BCD.defined()) grad.bias_D = bias_BCD.sum(kParts);
+  return grad;
+}
+
 Tensor conv_forward(const ConvTensors& in) {
+  if (in.x_BTD.is_cuda()) return conv_forward_on_cuda(in);
   return in.x_BTD.scalar_type() == torch::kDouble ? conv_forward_on_cpu<double>(in)
                                                   : conv_forward_on_cpu<float>(in);
 }
 
 ConvTensors conv_backward(const ConvTensors& in, const Tensor& grad_y_BTD) {
+  if (in.x_BTD.is_cuda()) return conv_backward_on_cuda(in, grad_y_BTD);
   return in.x_BTD.scalar_type() == torch::kDouble ? conv_backward_on_cpu<double>(in, grad_y_BTD)
                                                   : conv_backward_on_cpu<float>(in, grad_y_BTD);
 }
@@ -154,7 +219,7 @@ ConvTensors prepare(const CausalConvInput& in) {
 
 CausalConvOutput causal_conv(const CausalConvInput& input) {
   check_conv_input(input);
-  if (!input.x_BTD.is_cpu()) return causal_conv_reference(input);
+  if (!is_conv_fused(input)) return causal_conv_reference(input);
   const auto in = prepare(input);
   // apply records nothing, and keeps nothing, where no gradient is wanted.
   const auto y_BTD = CausalConvFunction::apply(in.x_BTD, in.before_BWD, in.weight_WD,

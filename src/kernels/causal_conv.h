@@ -5,14 +5,13 @@
 namespace lowbank {
 
 /// Operands of a depthwise causal convolution over B sequences, T tokens and D channels. Rows of x
-/// may be a strided slice.
+/// may be a strided slice. A state is the inputs before the first token.
 struct CausalConvInput {
-  torch::Tensor x_BTD;        ///< its type is y's
-  torch::Tensor weight_DW;    ///< conv1d.weight.squeeze(1): the last meets the newest token
-  torch::Tensor bias_D = {};  ///< may be undefined
-  torch::Tensor initial_state_BWD =
-      {};            ///< [B, W - 1, D], the inputs before; may be undefined: zeros
-  bool silu = true;  ///< y = silu(conv + bias), else conv + bias
+  torch::Tensor x_BTD;                   ///< its type is y's
+  torch::Tensor weight_DW;               ///< conv1d.weight.squeeze(1): the last is the newest's
+  torch::Tensor bias_D = {};             ///< may be undefined
+  torch::Tensor initial_state_BWD = {};  ///< [B, W - 1, D]; may be undefined: zeros
+  bool silu = true;                      ///< y = silu(conv + bias), else conv + bias
 };
 
 struct CausalConvOutput {

@@ -1,11 +1,13 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 
 #include <ATen/Parallel.h>
 #include <torch/types.h>
 
+#include "kernels/cuda_library.h"
 #include "kernels/selective_scan_core.h"
 
 // What the scan and the convolution share between tensors and their cores' pointers.
@@ -65,11 +67,20 @@ const T* data_of(const torch::Tensor& tensor) {
   return tensor.defined() ? tensor.const_data_ptr<T>() : nullptr;
 }
 
-/// function(sequence, group), in parallel.
+inline LowbankCudaRows cuda_rows_of(const torch::Tensor& tensor_BTX) {
+  if (!tensor_BTX.defined()) return {};
+  return {tensor_BTX.const_data_ptr<float>(), tensor_BTX.stride(0), tensor_BTX.stride(1)};
+}
+
+/// function(sequence, group), in parallel where each group has work enough: `channel_cost` is the
+/// number of updates for one channel of one sequence.
 template <class Function>
-void for_groups(const torch::Tensor& u_BTD, const Function& function) {
+void for_groups(const torch::Tensor& u_BTD, std::int64_t channel_cost, const Function& function) {
+  constexpr std::int64_t kTaskCost = std::int64_t{1} << 15;  // about 10 us of work
   const auto num_groups = num_scan_groups(u_BTD.size(2));
-  at::parallel_for(0, u_BTD.size(0) * num_groups, 1, [&](std::int64_t begin, std::int64_t end) {
+  const auto grain = std::max<std::int64_t>(
+      1, kTaskCost / std::max<std::int64_t>(1, channel_cost * kScanGroupChannels));
+  at::parallel_for(0, u_BTD.size(0) * num_groups, grain, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) function(i / num_groups, i % num_groups);
   });
 }

@@ -11,8 +11,10 @@
 #include <ATen/ops/silu.h>
 #include <ATen/ops/softplus.h>
 #include <ATen/ops/stack.h>
+#include <ATen/ops/sum.h>
 #include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
+#include <c10/core/DeviceGuard.h>
 #include <c10/core/GradMode.h>
 #include <torch/csrc/autograd/custom_function.h>
 
@@ -95,13 +97,14 @@ FusedForward forward_on_cpu(const SelectiveScanInput& in, const Tensor& state_BN
         options);
   }
   const CpuIsa isa = best_cpu_isa();
-  for_groups(in.u_BTD, [&](std::int64_t sequence, std::int64_t group) {
-    selective_scan_forward({.in = operands_of<T>(in, sequence),
-                            .y = mutable_rows_of<T>(out.y_BTD, sequence),
-                            .state_ND = part_of<T>(state_BND, sequence),
-                            .chunk_states_CND = part_of<T>(out.chunk_states_BCND, sequence)},
-                           group, isa);
-  });
+  for_groups(
+      in.u_BTD, in.u_BTD.size(1) * in.A_ND.size(0), [&](std::int64_t sequence, std::int64_t group) {
+        selective_scan_forward({.in = operands_of<T>(in, sequence),
+                                .y = mutable_rows_of<T>(out.y_BTD, sequence),
+                                .state_ND = part_of<T>(state_BND, sequence),
+                                .chunk_states_CND = part_of<T>(out.chunk_states_BCND, sequence)},
+                               group, isa);
+      });
   return out;
 }
 
@@ -126,21 +129,22 @@ SelectiveScanInput backward_on_cpu(const SelectiveScanInput& in, const Tensor& c
   const auto skip_BD = in.D_D.defined() ? at::zeros({batch, channels}, options) : Tensor();
   const auto bias_BD = in.dt_bias_D.defined() ? at::zeros({batch, channels}, options) : Tensor();
   const CpuIsa isa = best_cpu_isa();
-  for_groups(in.u_BTD, [&](std::int64_t sequence, std::int64_t group) {
-    selective_scan_backward({.in = operands_of<T>(in, sequence),
-                             .chunk_states_CND = part_of<T>(chunk_states_BCND, sequence),
-                             .grad_y = rows_of<T>(grad_y_BTD, sequence),
-                             .grad_u = mutable_rows_of<T>(grad.u_BTD, sequence),
-                             .grad_dt = mutable_rows_of<T>(grad.dt_BTD, sequence),
-                             .grad_z = mutable_rows_of<T>(grad.z_BTD, sequence),
-                             .grad_b_GTN = part_of<T>(b_BGTN, sequence),
-                             .grad_c_GTN = part_of<T>(c_BGTN, sequence),
-                             .grad_a_ND = part_of<T>(a_BND, sequence),
-                             .grad_skip_D = part_of<T>(skip_BD, sequence),
-                             .grad_dt_bias_D = part_of<T>(bias_BD, sequence),
-                             .grad_state_ND = part_of<T>(grad_state_BND, sequence)},
-                            group, isa);
-  });
+  for_groups(in.u_BTD, in.u_BTD.size(1) * in.A_ND.size(0),
+             [&](std::int64_t sequence, std::int64_t group) {
+               selective_scan_backward({.in = operands_of<T>(in, sequence),
+                                        .chunk_states_CND = part_of<T>(chunk_states_BCND, sequence),
+                                        .grad_y = rows_of<T>(grad_y_BTD, sequence),
+                                        .grad_u = mutable_rows_of<T>(grad.u_BTD, sequence),
+                                        .grad_dt = mutable_rows_of<T>(grad.dt_BTD, sequence),
+                                        .grad_z = mutable_rows_of<T>(grad.z_BTD, sequence),
+                                        .grad_b_GTN = part_of<T>(b_BGTN, sequence),
+                                        .grad_c_GTN = part_of<T>(c_BGTN, sequence),
+                                        .grad_a_ND = part_of<T>(a_BND, sequence),
+                                        .grad_skip_D = part_of<T>(skip_BD, sequence),
+                                        .grad_dt_bias_D = part_of<T>(bias_BD, sequence),
+                                        .grad_state_ND = part_of<T>(grad_state_BND, sequence)},
+                                       group, isa);
+             });
   grad.A_ND = sum_in_order(a_BND, 0);
   grad.B_BTN = sum_in_order(b_BGTN, 1);
   grad.C_BTN = sum_in_order(c_BGTN, 1);
@@ -149,8 +153,96 @@ SelectiveScanInput backward_on_cpu(const SelectiveScanInput& in, const Tensor& c
   return grad;
 }
 
+// Whether the fused form runs where u is; the operands are still of any type.
+bool is_fused(const SelectiveScanInput& in) {
+  if (in.u_BTD.is_cpu()) return true;
+  return in.u_BTD.is_cuda() && scan_type(in.u_BTD) == torch::kFloat &&
+         in.A_ND.size(0) <= kLowbankCudaScanMaxStates && cuda_library() != nullptr;
+}
+
+void check_cuda(int error) {
+  TORCH_CHECK(error == 0, "selective_scan: ", cuda_library()->error_text(error));
+}
+
+LowbankCudaScan cuda_operands_of(const SelectiveScanInput& in) {
+  return {.batch = in.u_BTD.size(0),
+          .tokens = in.u_BTD.size(1),
+          .channels = in.u_BTD.size(2),
+          .states = in.A_ND.size(0),
+          .u = cuda_rows_of(in.u_BTD),
+          .dt = cuda_rows_of(in.dt_BTD),
+          .z = cuda_rows_of(in.z_BTD),
+          .b = cuda_rows_of(in.B_BTN),
+          .c = cuda_rows_of(in.C_BTN),
+          .a_ND = data_of<float>(in.A_ND),
+          .skip_D = data_of<float>(in.D_D),
+          .dt_bias_D = data_of<float>(in.dt_bias_D)};
+}
+
+float* mutable_data_of(const Tensor& tensor) {
+  return tensor.defined() ? tensor.mutable_data_ptr<float>() : nullptr;
+}
+
+FusedForward forward_on_cuda(const SelectiveScanInput& in, const Tensor& state_BND,
+                             bool keep_states) {
+  const c10::DeviceGuard device(in.u_BTD.device());
+  const auto options = in.u_BTD.options();
+  FusedForward out = {.y_BTD = at::empty(in.u_BTD.sizes(), options), .chunk_states_BCND = {}};
+  if (keep_states) {
+    const auto num_tiles = (in.u_BTD.size(1) + kLowbankCudaScanTile - 1) / kLowbankCudaScanTile;
+    out.chunk_states_BCND =
+        at::empty({in.u_BTD.size(0), num_tiles, in.A_ND.size(0), in.u_BTD.size(2)}, options);
+  }
+  const auto scan = cuda_operands_of(in);
+  check_cuda(cuda_library()->scan_forward(&scan, mutable_data_of(out.y_BTD),
+                                          mutable_data_of(state_BND),
+                                          mutable_data_of(out.chunk_states_BCND)));
+  return out;
+}
+
+SelectiveScanInput backward_on_cuda(const SelectiveScanInput& in, const Tensor& tile_states_BCND,
+                                    const Tensor& grad_y_BTD, const Tensor& grad_state_BND) {
+  const c10::DeviceGuard device(in.u_BTD.device());
+  const auto batch = in.u_BTD.size(0);
+  const auto tokens = in.u_BTD.size(1);
+  const auto channels = in.u_BTD.size(2);
+  const auto states = in.A_ND.size(0);
+  const auto num_groups = (channels + kLowbankCudaScanChannels - 1) / kLowbankCudaScanChannels;
+  const auto options = in.u_BTD.options();
+  SelectiveScanInput grad;
+  grad.u_BTD = at::empty({batch, tokens, channels}, options);
+  grad.dt_BTD = at::empty({batch, tokens, channels}, options);
+  if (in.z_BTD.defined()) grad.z_BTD = at::empty({batch, tokens, channels}, options);
+  grad.initial_state_BND = grad_state_BND;
+  const auto a_BND = at::empty({batch, states, channels}, options);
+  const auto b_BGTN = at::empty({batch, num_groups, tokens, states}, options);
+  const auto c_BGTN = at::empty({batch, num_groups, tokens, states}, options);
+  const auto skip_BD = in.D_D.defined() ? at::empty({batch, channels}, options) : Tensor();
+  const auto bias_BD = in.dt_bias_D.defined() ? at::empty({batch, channels}, options) : Tensor();
+  const auto scan = cuda_operands_of(in);
+  const auto grad_y = cuda_rows_of(grad_y_BTD);
+  const LowbankCudaScanGrads grads = {.u_BTD = mutable_data_of(grad.u_BTD),
+                                      .dt_BTD = mutable_data_of(grad.dt_BTD),
+                                      .z_BTD = mutable_data_of(grad.z_BTD),
+                                      .b_BGTN = mutable_data_of(b_BGTN),
+                                      .c_BGTN = mutable_data_of(c_BGTN),
+                                      .a_BND = mutable_data_of(a_BND),
+                                      .skip_BD = mutable_data_of(skip_BD),
+                                      .dt_bias_BD = mutable_data_of(bias_BD),
+                                      .state_BND = mutable_data_of(grad_state_BND)};
+  check_cuda(
+      cuda_library()->scan_backward(&scan, mutable_data_of(tile_states_BCND), &grad_y, &grads));
+  grad.A_ND = a_BND.sum(0);
+  grad.B_BTN = b_BGTN.sum(1);
+  grad.C_BTN = c_BGTN.sum(1);
+  if (skip_BD.defined()) grad.D_D = skip_BD.sum(0);
+  if (bias_BD.defined()) grad.dt_bias_D = bias_BD.sum(0);
+  return grad;
+}
+
 FusedForward fused_forward(const SelectiveScanInput& in, const Tensor& state_BND,
                            bool keep_states) {
+  if (in.u_BTD.is_cuda()) return forward_on_cuda(in, state_BND, keep_states);
   if (in.u_BTD.scalar_type() == torch::kDouble) {
     return forward_on_cpu<double>(in, state_BND, keep_states);
   }
@@ -159,6 +251,9 @@ FusedForward fused_forward(const SelectiveScanInput& in, const Tensor& state_BND
 
 SelectiveScanInput fused_backward(const SelectiveScanInput& in, const Tensor& chunk_states_BCND,
                                   const Tensor& grad_y_BTD, const Tensor& grad_state_BND) {
+  if (in.u_BTD.is_cuda()) {
+    return backward_on_cuda(in, chunk_states_BCND, grad_y_BTD, grad_state_BND);
+  }
   if (in.u_BTD.scalar_type() == torch::kDouble) {
     return backward_on_cpu<double>(in, chunk_states_BCND, grad_y_BTD, grad_state_BND);
   }
@@ -261,7 +356,7 @@ Tensor skip_and_gate(Tensor y_BTD, const SelectiveScanInput& in, torch::ScalarTy
 SelectiveScanOutput selective_scan(const SelectiveScanInput& input) {
   check_input(input);
   const auto& u_BTD = input.u_BTD;
-  if (!u_BTD.is_cpu()) return selective_scan_chunked(input);
+  if (!is_fused(input)) return selective_scan_chunked(input);
   const auto in = prepare(input, scan_type(u_BTD));
   if (wants_grad(in)) {
     const auto out = SelectiveScanFunction::apply(
@@ -348,7 +443,7 @@ torch::Tensor selective_scan_step(const torch::Tensor& state_BND,
   TORCH_CHECK(state_BND.is_contiguous() && state_BND.scalar_type() == type,
               "selective_scan_step: the state must be contiguous and ", type, ", got ",
               state_BND.toString(), " with strides ", state_BND.strides());
-  if (!state_BND.is_cpu()) {
+  if (!is_fused(sequence)) {
     const auto out = selective_scan_reference(sequence);
     state_BND.copy_(out.final_state_BND);
     return out.y_BTD.squeeze(1);
