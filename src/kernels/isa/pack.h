@@ -1,7 +1,7 @@
-// No include guard pragma's worth of users: read by the files of this folder only, each of which
-// sets LOWBANK_ISA (a namespace of its own) and LOWBANK_LANES, and is compiled for its
-// instructions. Nothing here may be a function of the standard library that is not C's: the linker
-// could give everyone the copy that was compiled for the widest processor.
+// Vector arithmetic of one instruction set. Read by the files of this folder only: each .cpp sets
+// LOWBANK_ISA (a namespace of its own) and LOWBANK_LANES, and is compiled for its instructions. So
+// nothing here may be a function of the standard library that is not C's: the linker could give
+// everyone the copy that was compiled for the widest processor.
 #pragma once
 
 #include <cmath>

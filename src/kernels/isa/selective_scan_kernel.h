@@ -24,8 +24,9 @@ struct StateStore<V, 0> {
   V* get() { return local; }
 };
 
-// kStates is unrolled, so that the states are registers.
-#define LOWBANK_FOR_STATES(n) _Pragma("GCC unroll 16") for (std::int64_t n = 0; n < num_states; ++n)
+// With index n; unrolled where the number is known, so that the states are registers.
+#define LOWBANK_FOR_EACH_STATE \
+  _Pragma("GCC unroll 16") for (std::int64_t n = 0; n < num_states; ++n)
 
 template <class V, int kStates>
 void forward_block(const ScanForward<ScalarOf<V>>& scan, std::int64_t begin, std::int64_t end,
@@ -38,14 +39,14 @@ void forward_block(const ScanForward<ScalarOf<V>>& scan, std::int64_t begin, std
   StateStore<V, kStates> rates(scratch + num_states);
   V* const h = states.get();
   V* const rate = rates.get();  // A in powers of two
-  LOWBANK_FOR_STATES(n) {
+  LOWBANK_FOR_EACH_STATE {
     h[n] = load<V>(scan.state_ND + n * num_channels + channel, count);
     rate[n] = load<V>(in.a_ND + n * num_channels + channel, count) * static_cast<S>(kLog2EExact);
   }
   if (scan.chunk_states_CND != nullptr) {
     S* const saved =
         scan.chunk_states_CND + begin / kScanChunkTokens * num_states * num_channels + channel;
-    LOWBANK_FOR_STATES(n) store<V>(saved + n * num_channels, h[n], count);
+    LOWBANK_FOR_EACH_STATE store<V>(saved + n * num_channels, h[n], count);
   }
   const V skip = in.skip_D != nullptr ? load<V>(in.skip_D + channel, count) : V{};
   const V bias = in.dt_bias_D != nullptr ? load<V>(in.dt_bias_D + channel, count) : V{};
@@ -56,7 +57,7 @@ void forward_block(const ScanForward<ScalarOf<V>>& scan, std::int64_t begin, std
     const V step = softplus(load<V>(in.dt.data + t * in.dt.stride + channel, count) + bias).value;
     const V input = step * u;
     V y = skip * u;
-    LOWBANK_FOR_STATES(n) {
+    LOWBANK_FOR_EACH_STATE {
       h[n] = exp2_product(step, rate[n]) * h[n] + input * b[n];
       y += h[n] * c[n];
     }
@@ -66,7 +67,7 @@ void forward_block(const ScanForward<ScalarOf<V>>& scan, std::int64_t begin, std
     }
     store<V>(scan.y.data + t * scan.y.stride + channel, y, count);
   }
-  LOWBANK_FOR_STATES(n) store<V>(scan.state_ND + n * num_channels + channel, h[n], count);
+  LOWBANK_FOR_EACH_STATE store<V>(scan.state_ND + n * num_channels + channel, h[n], count);
 }
 
 inline std::int64_t group_end(std::int64_t group, std::int64_t num_channels) {
@@ -148,7 +149,7 @@ void recompute_block(const ScanOperands<ScalarOf<V>>& in, std::int64_t begin, st
   const std::int64_t num_states = kStates > 0 ? kStates : in.num_states;
   StateStore<V, kStates> states(work.grad_h);
   V* const h = states.get();
-  LOWBANK_FOR_STATES(n) h[n] = work.h[n];
+  LOWBANK_FOR_EACH_STATE h[n] = work.h[n];
   const V skip = in.skip_D != nullptr ? load<V>(in.skip_D + channel, count) : V{};
   const V bias = in.dt_bias_D != nullptr ? load<V>(in.dt_bias_D + channel, count) : V{};
   for (std::int64_t t = begin; t < end; ++t) {
@@ -162,7 +163,7 @@ void recompute_block(const ScanOperands<ScalarOf<V>>& in, std::int64_t begin, st
         softplus(load<V>(in.dt.data + t * in.dt.stride + channel, count) + bias);
     const V input = step * u;
     V y = skip * u;
-    LOWBANK_FOR_STATES(n) {
+    LOWBANK_FOR_EACH_STATE {
       decay[n] = exp2_product(step, work.rate[n]);
       h[n] = decay[n] * h[n] + input * b[n];
       after[n] = h[n];
@@ -183,7 +184,7 @@ void backward_block(const ScanBackward<ScalarOf<V>>& scan, std::int64_t begin, s
   const std::int64_t num_channels = in.num_channels;
   const S* const saved =
       scan.chunk_states_CND + begin / kScanChunkTokens * num_states * num_channels + channel;
-  LOWBANK_FOR_STATES(n) {
+  LOWBANK_FOR_EACH_STATE {
     work.h[n] = load<V>(saved + n * num_channels, count);
     work.rate[n] =
         load<V>(in.a_ND + n * num_channels + channel, count) * static_cast<S>(kLog2EExact);
@@ -192,7 +193,7 @@ void backward_block(const ScanBackward<ScalarOf<V>>& scan, std::int64_t begin, s
 
   StateStore<V, kStates> state_grads(work.grad_h);
   V* const grad_h = state_grads.get();
-  LOWBANK_FOR_STATES(n) {
+  LOWBANK_FOR_EACH_STATE {
     grad_h[n] = load<V>(scan.grad_state_ND + n * num_channels + channel, count);
     work.grad_a[n] = V{};
   }
@@ -221,7 +222,7 @@ void backward_block(const ScanBackward<ScalarOf<V>>& scan, std::int64_t begin, s
     const V input = step * u;
     V grad_input = {};
     V grad_rate = {};  // of step, through the decay
-    LOWBANK_FOR_STATES(n) {
+    LOWBANK_FOR_EACH_STATE {
       const V g = grad_h[n] + grad_y * c[n];
       grad_c[n] += grad_y * after[n];
       grad_b[n] += input * g;
@@ -240,7 +241,7 @@ void backward_block(const ScanBackward<ScalarOf<V>>& scan, std::int64_t begin, s
     grad_bias += grad_dt;
   }
   const auto add = [count](S* to, V v) { store<V>(to, load<V>(to, count) + v, count); };
-  LOWBANK_FOR_STATES(n) {
+  LOWBANK_FOR_EACH_STATE {
     store<V>(scan.grad_state_ND + n * num_channels + channel, grad_h[n], count);
     add(scan.grad_a_ND + n * num_channels + channel, work.grad_a[n]);
   }
@@ -277,7 +278,7 @@ void backward_group(const ScanBackward<ScalarOf<V>>& scan, std::int64_t group, v
   }
 }
 
-#undef LOWBANK_FOR_STATES
+#undef LOWBANK_FOR_EACH_STATE
 
 }  // namespace
 }  // namespace lowbank::LOWBANK_ISA
