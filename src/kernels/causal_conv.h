@@ -26,7 +26,8 @@ struct CausalConvOutput {
 ///
 /// Source:  Mamba's mixer (conv1d with groups = channels and padding W - 1, cut to T).
 /// Differs: channels last; the state holds W - 1 tokens, not W.
-/// Errors:  c10::Error on shapes that do not fit, and from a second derivative on the CPU.
+/// Errors:  c10::Error on shapes that do not fit, and from a second derivative (the reference has
+/// it).
 CausalConvOutput causal_conv(const CausalConvInput& input);
 
 /// The same through at::conv1d: what the others are tested against.
