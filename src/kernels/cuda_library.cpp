@@ -2,6 +2,7 @@
 
 #include <dlfcn.h>
 #include <filesystem>
+#include <type_traits>
 
 namespace lowbank {
 namespace {
@@ -19,11 +20,18 @@ struct OpenedLibrary {
       problem = std::string(dlerror()) + "; build with -DLOWBANK_CUDA=ON";
       return;
     }
-    functions.normal_fill = reinterpret_cast<decltype(functions.normal_fill)>(
-        dlsym(handle, "lowbank_cuda_normal_fill"));
-    functions.error_text =
-        reinterpret_cast<decltype(functions.error_text)>(dlsym(handle, "lowbank_cuda_error_text"));
-    if (functions.normal_fill == nullptr || functions.error_text == nullptr) {
+    bool is_whole = true;
+    const auto look_up = [&](auto& function, const char* name) {
+      function = reinterpret_cast<std::decay_t<decltype(function)>>(dlsym(handle, name));
+      is_whole = is_whole && function != nullptr;
+    };
+    look_up(functions.normal_fill, "lowbank_cuda_normal_fill");
+    look_up(functions.scan_forward, "lowbank_cuda_scan_forward");
+    look_up(functions.scan_backward, "lowbank_cuda_scan_backward");
+    look_up(functions.conv_forward, "lowbank_cuda_conv_forward");
+    look_up(functions.conv_backward, "lowbank_cuda_conv_backward");
+    look_up(functions.error_text, "lowbank_cuda_error_text");
+    if (!is_whole) {
       problem = path.string() + ": is of another version of Lowbank; build it again";
     }
   }

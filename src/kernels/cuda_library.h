@@ -9,6 +9,10 @@ namespace lowbank {
 /// The functions of liblowbank_cuda.so.
 struct CudaLibrary {
   decltype(&lowbank_cuda_normal_fill) normal_fill = nullptr;
+  decltype(&lowbank_cuda_scan_forward) scan_forward = nullptr;
+  decltype(&lowbank_cuda_scan_backward) scan_backward = nullptr;
+  decltype(&lowbank_cuda_conv_forward) conv_forward = nullptr;
+  decltype(&lowbank_cuda_conv_backward) conv_backward = nullptr;
   decltype(&lowbank_cuda_error_text) error_text = nullptr;
 };
 

@@ -1,0 +1,209 @@
+// Time of the selective scan's core for one sequence on one thread, for every instruction set that
+// the processor has. usage: selective_scan_core_bench [TOKENS [CHANNELS [STATES [ROUNDS]]]]
+#include "kernels/selective_scan_core.h"
+
+#include <algorithm>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <ctime>
+#include <exception>
+#include <limits>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "core/philox.h"
+#include "kernels/causal_conv_core.h"
+
+namespace {
+
+using lowbank::CpuIsa;
+
+struct Shape {
+  std::int64_t num_tokens = 512;
+  std::int64_t num_channels = 1536;
+  std::int64_t num_states = 16;
+  std::int64_t num_rounds = 20;
+};
+
+constexpr std::int64_t kConvWidth = 4;
+
+// Starts at a cache line, as a tensor does.
+class Floats {
+ public:
+  explicit Floats(std::int64_t size)
+      : size_(static_cast<std::size_t>(size)), lines_(size_ / std::size(Line{}.floats) + 1) {}
+  float* data() { return lines_.front().floats; }
+  const float* data() const { return lines_.front().floats; }
+  std::span<float> values() { return {data(), size_}; }
+  std::int64_t size() const { return static_cast<std::int64_t>(size_); }
+
+ private:
+  struct alignas(64) Line {
+    float floats[16];
+  };
+  std::size_t size_;
+  std::vector<Line> lines_;
+};
+
+class Buffers {
+ public:
+  explicit Buffers(const Shape& shape)
+      : shape_(shape),
+        u_(normals(shape.num_tokens * shape.num_channels)),
+        dt_(normals(shape.num_tokens * shape.num_channels)),
+        z_(normals(shape.num_tokens * shape.num_channels)),
+        b_(normals(shape.num_tokens * shape.num_states)),
+        c_(normals(shape.num_tokens * shape.num_states)),
+        a_(normals(shape.num_states * shape.num_channels)),
+        per_channel_(normals(shape.num_channels)),
+        weight_(normals(kConvWidth * shape.num_channels)),
+        y_(u_.size()),
+        grad_u_(u_.size()),
+        grad_dt_(u_.size()),
+        grad_z_(u_.size()),
+        state_(a_.size()),
+        grad_a_(a_.size()),
+        chunk_states_(a_.size() * lowbank::num_scan_chunks(shape.num_tokens)),
+        grad_b_(b_.size() * num_groups()),
+        grad_c_(grad_b_.size()),
+        sums_(weight_.size()) {
+    for (float& a : a_.values()) a = -0.1f - 8.0f * a * a;
+    for (float& dt : dt_.values()) dt -= 4.0f;  // steps around 0.02, as trained models have
+  }
+
+  std::int64_t num_groups() const { return lowbank::num_scan_groups(shape_.num_channels); }
+
+  void scan_forward(CpuIsa isa) {
+    std::ranges::fill(state_.values(), 0.0f);
+    const lowbank::ScanForward<float> scan = {.in = scan_operands(),
+                                              .y = rows(y_),
+                                              .state_ND = state_.data(),
+                                              .chunk_states_CND = chunk_states_.data()};
+    for (std::int64_t g = 0; g < num_groups(); ++g) selective_scan_forward(scan, g, isa);
+  }
+
+  void scan_backward(CpuIsa isa) {
+    std::ranges::fill(state_.values(), 0.0f);
+    const lowbank::ScanBackward<float> scan = {.in = scan_operands(),
+                                               .chunk_states_CND = chunk_states_.data(),
+                                               .grad_y = {u_.data(), shape_.num_channels},
+                                               .grad_u = rows(grad_u_),
+                                               .grad_dt = rows(grad_dt_),
+                                               .grad_z = rows(grad_z_),
+                                               .grad_b_GTN = grad_b_.data(),
+                                               .grad_c_GTN = grad_c_.data(),
+                                               .grad_a_ND = grad_a_.data(),
+                                               .grad_skip_D = sums_.data(),
+                                               .grad_dt_bias_D = sums_.data(),
+                                               .grad_state_ND = state_.data()};
+    for (std::int64_t g = 0; g < num_groups(); ++g) selective_scan_backward(scan, g, isa);
+  }
+
+  void conv_forward(CpuIsa isa) {
+    const lowbank::ConvForward<float> conv = {.in = conv_operands(), .y = rows(y_)};
+    for (std::int64_t g = 0; g < num_groups(); ++g) causal_conv_forward(conv, g, isa);
+  }
+
+  void conv_backward(CpuIsa isa) {
+    const lowbank::ConvBackward<float> conv = {.in = conv_operands(),
+                                               .grad_y = {z_.data(), shape_.num_channels},
+                                               .grad_x = rows(grad_u_),
+                                               .grad_before = rows(grad_z_),
+                                               .grad_weight_WD = sums_.data(),
+                                               .grad_bias_D = grad_dt_.data()};
+    for (std::int64_t g = 0; g < num_groups(); ++g) causal_conv_backward(conv, g, isa);
+  }
+
+ private:
+  static Floats normals(std::int64_t count) {
+    static std::uint64_t stream = 0;
+    Floats out(count);
+    lowbank::fill_normal(out.values(), lowbank::RandomKey(1).derive(++stream));
+    return out;
+  }
+  lowbank::TokenRows<float> rows(Floats& of) const { return {of.data(), shape_.num_channels}; }
+  lowbank::ScanOperands<float> scan_operands() const {
+    return {.num_tokens = shape_.num_tokens,
+            .num_channels = shape_.num_channels,
+            .num_states = shape_.num_states,
+            .u = {u_.data(), shape_.num_channels},
+            .dt = {dt_.data(), shape_.num_channels},
+            .z = {z_.data(), shape_.num_channels},
+            .b = {b_.data(), shape_.num_states},
+            .c = {c_.data(), shape_.num_states},
+            .a_ND = a_.data(),
+            .skip_D = per_channel_.data(),
+            .dt_bias_D = per_channel_.data()};
+  }
+  lowbank::ConvOperands<float> conv_operands() const {
+    return {.num_tokens = shape_.num_tokens,
+            .num_channels = shape_.num_channels,
+            .width = kConvWidth,
+            .x = {u_.data(), shape_.num_channels},
+            .before = {z_.data(), shape_.num_channels},
+            .weight_WD = weight_.data(),
+            .bias_D = per_channel_.data()};
+  }
+
+  Shape shape_;
+  Floats u_, dt_, z_, b_, c_, a_, per_channel_, weight_;
+  Floats y_, grad_u_, grad_dt_, grad_z_, state_, grad_a_, chunk_states_, grad_b_, grad_c_, sums_;
+};
+
+// Of this thread's processor time, so that a busy machine does not count.
+template <class Function>
+double seconds_of(const Function& function) {
+  const auto now = [] {
+    timespec time = {};
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+    return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
+  };
+  const double start = now();
+  function();
+  return now() - start;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) try {
+  Shape shape;
+  std::int64_t* const fields[] = {&shape.num_tokens, &shape.num_channels, &shape.num_states,
+                                  &shape.num_rounds};
+  for (int i = 1; i < std::min(argc, 5); ++i) {
+    *fields[i - 1] = std::max(1LL, std::strtoll(argv[i], nullptr, 10));
+  }
+  Buffers buffers(shape);
+  using Kernel = void (Buffers::*)(CpuIsa);
+  const std::pair<const char*, Kernel> kernels[] = {{"scan forward", &Buffers::scan_forward},
+                                                    {"scan backward", &Buffers::scan_backward},
+                                                    {"conv forward", &Buffers::conv_forward},
+                                                    {"conv backward", &Buffers::conv_backward}};
+  const auto isas = lowbank::usable_cpu_isas();
+  // Rounds outside, so that a busy moment of the machine meets every variant.
+  std::vector<double> best(isas.size() * std::size(kernels),
+                           std::numeric_limits<double>::infinity());
+  for (std::int64_t round = 0; round < shape.num_rounds; ++round) {
+    for (std::size_t i = 0; i < best.size(); ++i) {
+      const Kernel kernel = kernels[i % std::size(kernels)].second;
+      const CpuIsa isa = isas[i / std::size(kernels)];
+      best[i] = std::min(best[i], seconds_of([&] { (buffers.*kernel)(isa); }));
+    }
+  }
+  const auto updates =
+      static_cast<double>(shape.num_tokens * shape.num_channels * shape.num_states);
+  fmt::print("tokens {}, channels {}, states {}, one thread, best of {}\n", shape.num_tokens,
+             shape.num_channels, shape.num_states, shape.num_rounds);
+  for (std::size_t i = 0; i < best.size(); ++i) {
+    fmt::print("{:9} {:14} {:9.3f} ms  {:7.4f} ns per state update\n",
+               lowbank::cpu_isa_name(isas[i / std::size(kernels)]),
+               kernels[i % std::size(kernels)].first, best[i] * 1e3, best[i] * 1e9 / updates);
+  }
+  return 0;
+} catch (const std::exception& error) {
+  std::fputs(error.what(), stderr);
+  return 1;
+}
