@@ -82,7 +82,29 @@ LOWBANK_SPAN_CLONES double to_softmax_(float* x, std::size_t size) {
   return static_cast<double>(shift) + std::log(sum);
 }
 
+LOWBANK_SPAN_CLONES void widen(const std::uint16_t* in, std::size_t size, float* out) {
+  for (std::size_t i = 0; i < size; ++i) {
+    out[i] = std::bit_cast<float>(static_cast<std::uint32_t>(in[i]) << 16);
+  }
+}
+
+LOWBANK_SPAN_CLONES void narrow(const float* in, std::size_t size, std::uint16_t* out) {
+  for (std::size_t i = 0; i < size; ++i) {
+    const auto bits = std::bit_cast<std::uint32_t>(in[i]);
+    const std::uint32_t rounded = (bits + 0x7FFFu + ((bits >> 16) & 1u)) >> 16;
+    out[i] = static_cast<std::uint16_t>(in[i] != in[i] ? 0x7FC0u : rounded);
+  }
+}
+
 }  // namespace
+
+void widen_bfloat16(std::span<const std::uint16_t> in, float* out) {
+  widen(in.data(), in.size(), out);
+}
+
+void narrow_to_bfloat16(std::span<const float> in, std::uint16_t* out) {
+  narrow(in.data(), in.size(), out);
+}
 
 float row_nll(std::span<const float> logits, std::int64_t target) {
   const auto chosen = static_cast<double>(logits[static_cast<std::size_t>(target)]);

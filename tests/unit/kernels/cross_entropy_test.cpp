@@ -62,7 +62,7 @@ void expect_same(const LossAndGradients& actual, const LossAndGradients& expecte
   EXPECT_TENSOR_NEAR(actual.weight, expected.weight, tolerance * largest(expected.weight));
 }
 
-/// Rows, classes, features. A chunk is 32 MiB: 8 Mi float32 logits.
+/// Rows, classes, features. A chunk is 64 MiB: 16 Mi float32 logits.
 class CrossEntropyShapes
     : public ::testing::TestWithParam<std::tuple<std::int64_t, std::int64_t, std::int64_t>> {
  protected:
@@ -103,11 +103,11 @@ TEST_P(CrossEntropyShapes, TokenLossesSumToTheLoss) {
                      nll.sum(c10::kDouble).to(c10::kFloat), 0.0);
 }
 
-// One row, one class, odd sizes; chunks of 42, 42 and 41 rows; a row that is more than a chunk.
+// One row, one class, odd sizes; chunks of 84, 84 and 83 rows; rows of more than a chunk.
 INSTANTIATE_TEST_SUITE_P(Shapes, CrossEntropyShapes,
                          ::testing::Values(std::tuple{1, 1, 3}, std::tuple{1, 17, 3},
-                                           std::tuple{7, 4099, 5}, std::tuple{125, 150001, 24},
-                                           std::tuple{2, (8 << 20) + 5, 1}));
+                                           std::tuple{7, 4099, 5}, std::tuple{251, 150001, 24},
+                                           std::tuple{2, (16 << 20) + 5, 1}));
 
 class CrossEntropyTest : public testing::SeededTest {};
 
@@ -250,8 +250,8 @@ TEST_F(CrossEntropyTest, TransposedLogitsAreTakenToo) {
 // gradients as well.
 TEST_F(CrossEntropyTest, Bfloat16IsSummedInFloat32) {
   const auto hidden = at::randn({300, 16}).to(c10::kBFloat16);
-  const auto weight = (at::randn({60013, 16}) / 4).to(c10::kBFloat16);  // three chunks
-  const auto targets = targets_of(300, 60013);
+  const auto weight = (at::randn({120011, 16}) / 4).to(c10::kBFloat16);  // two chunks
+  const auto targets = targets_of(300, 120011);
   const auto expected = differentiate(
       [&](const auto& h, const auto& w) { return reference_loss(at::linear(h, w), targets); },
       hidden.to(c10::kDouble), weight.to(c10::kDouble));
@@ -330,7 +330,7 @@ std::int64_t peak_bytes(const Work& work) {
 
 TEST_F(CrossEntropyTest, MemoryIsOneChunkAndTheGradients) {
   constexpr std::int64_t kRows = 1024, kClasses = 32768, kSize = 8;  // 128 MiB of logits
-  constexpr std::int64_t kChunk = std::int64_t{32} << 20, kSmall = std::int64_t{1} << 18;
+  constexpr std::int64_t kChunk = std::int64_t{64} << 20, kSmall = std::int64_t{1} << 18;
   const auto hidden = at::randn({kRows, kSize}).requires_grad_();
   const auto weight = at::randn({kClasses, kSize}).requires_grad_();
   const auto targets = targets_of(kRows, kClasses);
