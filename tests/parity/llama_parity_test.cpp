@@ -75,7 +75,10 @@ TEST_P(LlamaParity, LeftPaddedRowsGiveTransformersLogitsWhereTheMaskIsOne) {
 
 INSTANTIATE_TEST_SUITE_P(Transformers, LlamaParity,
                          ::testing::Values("llama_gqa_tied", "llama_bias_untied",
-                                           "llama_llama3_rope"));
+                                           "llama_llama3_rope", "llama_default",
+                                           "llama_attention_bias", "llama_mlp_bias",
+                                           "llama_head_dim_gqa", "llama_multi_query",
+                                           "llama_eos_list", "llama_bf16"));
 
 }  // namespace
 }  // namespace lowbank

@@ -1,0 +1,39 @@
+#pragma once
+
+#include <cstdint>
+
+#include <torch/types.h>
+
+namespace lowbank {
+
+/// Targets of this value take no part in a loss.
+inline constexpr std::int64_t kIgnoreIndex = -100;
+
+/// Sum over the rows of -log softmax(hidden weight^T)[target], the logits of a few rows at a time:
+/// the gradients of hidden and weight, if they are wanted, are made in the forward pass out of the
+/// logits at hand, and the backward pass only scales them.
+///
+/// Source:  the chunking of Liger Kernel's fused linear cross-entropy (Hsu et al. 2024,
+///          arXiv:2410.10989).
+/// Differs: sums and the weight's gradient are in float32 whatever the inputs; ignored rows are
+/// left
+///          out of the products; the gradient is of the sum, not of the mean.
+/// Shapes:  hidden [M, D] and weight [V, D] of one type, targets [M] int64, in [0, V) or
+///          kIgnoreIndex; the result is a scalar, float32 (float64 for float64).
+/// Errors:  c10::Error for other shapes, types or targets; for a second backward pass through one
+///          result, and for a derivative of the gradient.
+torch::Tensor linear_cross_entropy(const torch::Tensor& hidden_MD, const torch::Tensor& weight_VD,
+                                   const torch::Tensor& targets_M);
+
+/// The terms of that sum [M] without a gradient; 0 where the target is kIgnoreIndex.
+torch::Tensor linear_nll(const torch::Tensor& hidden_MD, const torch::Tensor& weight_VD,
+                         const torch::Tensor& targets_M);
+
+/// The same sum for logits [M, V] that are made another way. The caller gives the logits away:
+/// their memory becomes the gradient, so that there is no second tensor of that size.
+///
+/// Errors:  as linear_cross_entropy; for logits that are a leaf which wants a gradient.
+torch::Tensor softmax_cross_entropy_(const torch::Tensor& logits_MV,
+                                     const torch::Tensor& targets_M);
+
+}  // namespace lowbank
