@@ -15,16 +15,12 @@ namespace {
 constexpr std::int64_t kMaxRows = 8;             // from about here on a blocked product wins
 constexpr std::int64_t kMinTaskWeights = 32768;  // a few microseconds: what waking a thread costs
 
-bool is_contiguous_vector_tensor(const torch::Tensor& x) {
-  return x.is_cpu() && is_vector_type(x.scalar_type()) && x.is_contiguous();
-}
-
 }  // namespace
 
 bool serves_small_linear(const torch::Tensor& x_I, const torch::Tensor& weight_OI) {
-  return is_contiguous_vector_tensor(x_I) && is_contiguous_vector_tensor(weight_OI) &&
-         x_I.dim() >= 1 && weight_OI.dim() == 2 && x_I.numel() <= kMaxRows * x_I.size(-1) &&
-         !wants_grad(x_I) && !wants_grad(weight_OI);
+  return is_vector_tensor(x_I) && x_I.is_contiguous() && is_vector_tensor(weight_OI) &&
+         weight_OI.is_contiguous() && x_I.dim() >= 1 && weight_OI.dim() == 2 &&
+         x_I.numel() <= kMaxRows * x_I.size(-1) && !wants_grad(x_I) && !wants_grad(weight_OI);
 }
 
 std::vector<torch::Tensor> small_linear_group(const torch::Tensor& x_I,
@@ -54,7 +50,8 @@ std::vector<torch::Tensor> small_linear_group(const torch::Tensor& x_I,
   torch::Tensor wide_x = x_I;
   if (x_I.scalar_type() != c10::kFloat) {
     wide_x = empty_cpu(x_I.sizes(), c10::kFloat);
-    kernels.widen(wide_x.mutable_data_ptr<float>(), x_I.const_data_ptr(), x_I.numel());
+    kernels.widen[vector_type(x_I)](wide_x.mutable_data_ptr<float>(), x_I.const_data_ptr(),
+                                    x_I.numel());
   }
   struct Product {
     LinearRows rows;
