@@ -38,7 +38,7 @@ std::vector<torch::Tensor> small_linear_group(const torch::Tensor& x_I,
   const bool serves =
       std::all_of(weights_OI.begin(), weights_OI.end(),
                   [&](const torch::Tensor& weight) { return serves_small_linear(x_I, weight); });
-  if (!serves) {
+  if (!serves || num_products == 0) {
     for (std::size_t i = 0; i < num_products; ++i) {
       outs.push_back(at::linear(x_I, weights_OI[i], bias_of(i)));
     }
@@ -46,16 +46,16 @@ std::vector<torch::Tensor> small_linear_group(const torch::Tensor& x_I,
   }
 
   const std::int64_t num_in = x_I.size(-1);
+  const std::int64_t num_x = num_in == 0 ? 0 : x_I.numel() / num_in;
   const auto& kernels = vector_kernels();
-  torch::Tensor wide_x = x_I;
-  if (x_I.scalar_type() != c10::kFloat) {
-    wide_x = empty_cpu(x_I.sizes(), c10::kFloat);
-    kernels.widen[vector_type(x_I)](wide_x.mutable_data_ptr<float>(), x_I.const_data_ptr(),
-                                    x_I.numel());
+  const int x_type = vector_type(x_I), weight_type = vector_type(weights_OI.front());
+  torch::Tensor ordered_x = x_I;
+  if (const auto order_x = kernels.order_x[weight_type][x_type]) {
+    ordered_x = empty_cpu(x_I.sizes(), c10::kFloat);
+    order_x(ordered_x.mutable_data_ptr<float>(), x_I.const_data_ptr(), num_x, num_in);
   }
   struct Product {
     LinearRows rows;
-    VectorKernels::Linear run = nullptr;
     std::int64_t first_row = 0;  // among those of all products
   };
   std::vector<Product> products;
@@ -75,25 +75,25 @@ std::vector<torch::Tensor> small_linear_group(const torch::Tensor& x_I,
     c10::DimVector sizes(x_I.sizes());
     sizes.back() = num_out;
     auto& out = outs.emplace_back(empty_cpu(sizes, x_I.scalar_type()));
-    products.push_back({.rows = {.x = wide_x.const_data_ptr<float>(),
+    products.push_back({.rows = {.x = ordered_x.const_data_ptr<float>(),
                                  .weight = weight_OI.const_data_ptr(),
                                  .bias = bias_O.defined() ? bias_O.const_data_ptr() : nullptr,
                                  .out = out.mutable_data_ptr(),
-                                 .num_x = num_in == 0 ? 0 : x_I.numel() / num_in,
+                                 .num_x = num_x,
                                  .num_in = num_in,
                                  .out_stride = num_out,
                                  .end = num_out},
-                        .run = kernels.linear[vector_type(weight_OI)][vector_type(x_I)],
                         .first_row = num_rows});
     num_rows += num_out;
   }
   const std::int64_t grain = std::max<std::int64_t>(1, kMinTaskWeights / (num_in + 1));
+  const auto run = kernels.linear[weight_type][x_type];
   at::parallel_for(0, num_rows, grain, [&](std::int64_t begin, std::int64_t end) {
     for (const Product& product : products) {
       LinearRows rows = product.rows;
       rows.begin = std::max<std::int64_t>(0, begin - product.first_row);
       rows.end = std::min(rows.end, end - product.first_row);
-      if (rows.begin < rows.end) product.run(rows);
+      if (rows.begin < rows.end) run(rows);
     }
   });
   return outs;

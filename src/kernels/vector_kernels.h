@@ -11,7 +11,7 @@ inline constexpr int kNumVectorTypes = 2;
 /// Rows [begin, end) of `weight`, each times every row of x: out[m][o] = x[m] . weight[o] +
 /// bias[o].
 struct LinearRows {
-  const float* x = nullptr;      ///< [num_x, num_in]
+  const float* x = nullptr;      ///< [num_x, num_in], in the order that order_x gives
   const void* weight = nullptr;  ///< [*, num_in]
   const void* bias = nullptr;    ///< [*] of the weight's type, or null
   void* out = nullptr;           ///< [num_x, out_stride]
@@ -89,6 +89,7 @@ struct VectorKernels {
   using Narrow = void (*)(void* out, const float* x, std::int64_t size);
   using Exp = void (*)(float* out, const float* x, std::int64_t size);
   using AddScaled = void (*)(float* sum, const float* x, float factor, std::int64_t size);
+  using OrderX = void (*)(float* out, const void* x, std::int64_t num_x, std::int64_t num_in);
   using Linear = void (*)(const LinearRows& rows);
   using RmsNorm = void (*)(const RmsNormRows& rows);
   using RmsNormGrad = void (*)(const RmsNormGradRows& rows);
@@ -100,7 +101,9 @@ struct VectorKernels {
   Widen widen[kNumVectorTypes] = {};    ///< to float32
   Narrow narrow[kNumVectorTypes] = {};  ///< from float32
   Exp exp = nullptr;  ///< relative error at most 2e-7; 0 below -87.3, e^88.3 above 88.3
-  AddScaled add_scaled = nullptr;                        ///< sum += factor x
+  AddScaled add_scaled = nullptr;  ///< sum += factor x
+  /// [weight][x]: x as `linear` of that weight wants it; null where it takes x as it is.
+  OrderX order_x[kNumVectorTypes][kNumVectorTypes] = {};
   Linear linear[kNumVectorTypes][kNumVectorTypes] = {};  ///< [weight][out]
   RmsNorm rms_norm[kNumVectorTypes] = {};
   RmsNormGrad rms_norm_grad[kNumVectorTypes] = {};

@@ -32,11 +32,14 @@ inline Floats load(const float* from) {
   return v;
 }
 
-inline Floats widen_halves(Halves halves) {
-  const Words words = __builtin_convertvector(halves, Words) << 16;
+inline Floats as_floats(Words words) {
   Floats v;
   __builtin_memcpy(&v, &words, sizeof(v));
   return v;
+}
+
+inline Floats widen_halves(Halves halves) {
+  return as_floats(__builtin_convertvector(halves, Words) << 16);
 }
 
 inline Floats load(const Bfloat16* from) {
@@ -66,14 +69,20 @@ inline float load_one(const Bfloat16* from) {
   return value;
 }
 
-// To the nearest, ties to even; NaN stays NaN.
-inline Halves narrow_lanes(Floats v) {
+// To a bfloat16 in the high half of each lane: the nearest, ties to even; NaN stays NaN.
+inline Words round_lanes(Floats v) {
   Words words;
   __builtin_memcpy(&words, &v, sizeof(words));
-  const Words rounded = (words + 0x7FFFu + ((words >> 16) & 1u)) >> 16;
-  const Words kept = v == v ? rounded : (rounded & 0u) + 0x7FC0u;
-  return __builtin_convertvector(kept, Halves);
+  const Words rounded = words + 0x7FFFu + ((words >> 16) & 1u);
+  return v == v ? rounded & 0xFFFF0000u : (words & 0u) + 0x7FC00000u;
 }
+
+inline Halves narrow_lanes(Floats v) {
+  return __builtin_convertvector(round_lanes(v) >> 16, Halves);
+}
+
+inline Floats rounded_to(const float*, Floats v) { return v; }
+inline Floats rounded_to(const Bfloat16*, Floats v) { return as_floats(round_lanes(v)); }
 
 inline void store(float* to, Floats v) { __builtin_memcpy(to, &v, sizeof(v)); }
 inline void store(Bfloat16* to, Floats v) {
@@ -152,10 +161,8 @@ inline Floats exp(Floats x) {
   series = series * r + 1.0f;
   Words exponent;
   __builtin_memcpy(&exponent, &shifted, sizeof(exponent));
-  exponent = (exponent + 127u) << 23;  // the low bits of `shifted` are n
-  Floats power;
-  __builtin_memcpy(&power, &exponent, sizeof(power));
-  return x < kLowest ? Floats{} : series * power;
+  // The low bits of `shifted` are n.
+  return x < kLowest ? Floats{} : series * as_floats((exponent + 127u) << 23);
 }
 
 void exp_all(float* out, const float* x, std::int64_t size) {
@@ -182,26 +189,67 @@ void narrow(void* out, const float* x, std::int64_t size) {
 
 // ---- Linear ----------------------------------------------------------------------------------
 
+// What one load of weights gives. Of two neighbouring bfloat16 in a 32-bit word the first is a
+// shift away from a float32 and the second is one but for its low bits: cheaper than spreading them
+// out, if x is in the same order (order_x).
+inline void load_weights(const float* from, Floats (&parts)[1]) { parts[0] = load(from); }
+inline void load_weights(const Bfloat16* from, Floats (&parts)[2]) {
+  Words words;
+  __builtin_memcpy(&words, from, sizeof(words));
+  parts[0] = as_floats(words << 16);
+  parts[1] = as_floats(words & 0xFFFF0000u);
+}
+template <class W>
+constexpr int kParts = 4 / static_cast<int>(sizeof(W));
+
+template <class W, class X>
+void order_x(float* out, const void* x, std::int64_t num_x, std::int64_t num_in) {
+  constexpr int kStep = kParts<W> * kWidth;
+  for (std::int64_t m = 0; m < num_x; ++m) {
+    const X* const from = static_cast<const X*>(x) + m * num_in;
+    float* const to = out + m * num_in;
+    std::int64_t i = 0;
+    for (; i + kStep <= num_in; i += kStep) {
+      for (int lane = 0; lane < kWidth; ++lane) {
+        for (int part = 0; part < kParts<W>; ++part) {
+          to[i + part * kWidth + lane] = load_one(from + i + lane * kParts<W> + part);
+        }
+      }
+    }
+    for (; i < num_in; ++i) to[i] = load_one(from + i);
+  }
+}
+
 // Each product has one accumulator, filled in the order of the inputs: its bits do not depend on
 // how many rows are taken at a time.
 template <int kRows, int kX, class W, class Out>
 inline void linear_block(const LinearRows& r, std::int64_t row, std::int64_t first_x) {
+  constexpr int kStep = kParts<W> * kWidth;
   const W* const weight = static_cast<const W*>(r.weight) + row * r.num_in;
   const float* const x = r.x + first_x * r.num_in;
   Floats sum[kRows][kX] = {};
   std::int64_t i = 0;
-  for (; i + kWidth <= r.num_in; i += kWidth) {
-    Floats w[kRows];
+  for (; i + kStep <= r.num_in; i += kStep) {
+    Floats w[kRows][kParts<W>];
 #pragma GCC unroll 8
-    for (int o = 0; o < kRows; ++o) w[o] = load(weight + o * r.num_in + i);
+    for (int o = 0; o < kRows; ++o) {
+      const W* const place = weight + o * r.num_in + i;
+      load_weights(place, w[o]);
+      // Several short rows at a time escape the processor's own prefetching.
+      if (kRows > 1) __builtin_prefetch(place + kRows * r.num_in);
+    }
 #pragma GCC unroll 8
     for (int m = 0; m < kX; ++m) {
-      const Floats v = load(x + m * r.num_in + i);
+#pragma GCC unroll 2
+      for (int part = 0; part < kParts<W>; ++part) {
+        const Floats v = load(x + m * r.num_in + i + part * kWidth);
 #pragma GCC unroll 8
-      for (int o = 0; o < kRows; ++o) sum[o][m] += w[o] * v;
+        for (int o = 0; o < kRows; ++o) sum[o][m] += w[o][part] * v;
+      }
     }
   }
-  if (const std::int64_t rest = r.num_in - i; rest > 0) {
+  for (; i < r.num_in; i += kWidth) {
+    const std::int64_t rest = r.num_in - i < kWidth ? r.num_in - i : kWidth;
     for (int o = 0; o < kRows; ++o) {
       const Floats w = load_part(weight + o * r.num_in + i, rest);
       for (int m = 0; m < kX; ++m) sum[o][m] += w * load_part(x + m * r.num_in + i, rest);
@@ -239,9 +287,9 @@ inline void linear_all_x(const LinearRows& r, std::int64_t row) {
 template <class W, class Out>
 void linear(const LinearRows& r) {
   std::int64_t row = r.begin;
-  // One stream at a time is what memory gives fastest; several rows of x are bound by arithmetic,
-  // for which rows of weights taken together save loads of x.
-  if (r.num_x > 1) {
+  // One stream at a time is what memory gives fastest; many rows of x are bound by arithmetic, for
+  // which rows of weights taken together save loads of x.
+  if (r.num_x > 2) {
     constexpr int kRows = kWidth == 16 ? 4 : 2;
     for (; row + kRows <= r.end; row += kRows) linear_all_x<kRows, W, Out>(r, row);
   }
@@ -249,9 +297,6 @@ void linear(const LinearRows& r) {
 }
 
 // ---- RMS norm --------------------------------------------------------------------------------
-
-inline Floats rounded_to(const float*, Floats v) { return v; }
-inline Floats rounded_to(const Bfloat16*, Floats v) { return widen_halves(narrow_lanes(v)); }
 
 template <class T>
 void rms_norm(const RmsNormRows& r) {
@@ -471,6 +516,8 @@ constexpr VectorKernels make_vector_kernels(const char* name) {
           .narrow = {narrow<float>, narrow<Bfloat16>},
           .exp = exp_all,
           .add_scaled = add_scaled,
+          .order_x = {{nullptr, order_x<float, Bfloat16>},
+                      {order_x<Bfloat16, float>, order_x<Bfloat16, Bfloat16>}},
           .linear = {{linear<float, float>, linear<float, Bfloat16>},
                      {linear<Bfloat16, float>, linear<Bfloat16, Bfloat16>}},
           .rms_norm = {rms_norm<float>, rms_norm<Bfloat16>},
