@@ -287,9 +287,10 @@ inline void linear_all_x(const LinearRows& r, std::int64_t row) {
 template <class W, class Out>
 void linear(const LinearRows& r) {
   std::int64_t row = r.begin;
-  // One stream at a time is what memory gives fastest; many rows of x are bound by arithmetic, for
-  // which rows of weights taken together save loads of x.
-  if (r.num_x > 2) {
+  // One stream at a time is what memory gives fastest. Many or long rows of x are bound by loading
+  // them again and again, which rows of weights taken together save.
+  constexpr std::int64_t kMaxLoaded = 3200;  // elements: well within the nearest cache
+  if (r.num_x > 1 && (r.num_x > 4 || r.num_x * r.num_in > kMaxLoaded)) {
     constexpr int kRows = kWidth == 16 ? 4 : 2;
     for (; row + kRows <= r.end; row += kRows) linear_all_x<kRows, W, Out>(r, row);
   }
