@@ -3,13 +3,17 @@
 #include <algorithm>
 #include <chrono>
 #include <functional>
+#include <map>
+#include <memory>
 
+#include <ATen/ops/cross_entropy_loss.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/matmul.h>
 #include <ATen/ops/normal.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/randint.h>
 #include <ATen/ops/randn.h>
+#include <ATen/ops/zeros.h>
 #include <c10/core/InferenceMode.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -26,6 +30,8 @@
 #include "models/language_model.h"
 #include "nn/dense_linear.h"
 #include "nn/svd_linear.h"
+#include "train/adamw.h"
+#include "train/trainer.h"
 
 namespace lowbank {
 namespace {
@@ -112,66 +118,169 @@ Case normal_fill_case() {
           .alternatives = {{"at::normal_", [other]() mutable { other.normal_(); }}}};
 }
 
-// FLOPs of the matrix products of one forward pass, and bytes of their weights.
-double linear_flops(LanguageModel& model, std::int64_t tokens) {
+using ModelPtr = std::shared_ptr<LanguageModel>;
+
+// FLOPs of the matrix products of one forward pass.
+double linear_flops(LanguageModel& model, std::int64_t batch, std::int64_t tokens) {
   double flops = 0;
-  for (const auto& op : model.operators(Phase::kPrefill, 1, tokens)) {
+  for (const auto& op : model.operators(Phase::kPrefill, batch, tokens)) {
     if (op.kind == OperatorKind::kLinear) flops += 2.0 * static_cast<double>(op.macs());
   }
   return flops;
 }
 
-double linear_bytes(LanguageModel& model) {
+// Weights of the matrix products, and the KV cache of `context` tokens.
+double decode_bytes(LanguageModel& model, std::int64_t context) {
   double bytes = 0;
-  for (const auto& op : model.operators(Phase::kDecode, 1, 1)) {
-    if (op.kind == OperatorKind::kLinear) bytes += op.weight_bytes * static_cast<double>(op.count);
+  for (const auto& op : model.operators(Phase::kDecode, 1, context)) {
+    const auto count = static_cast<double>(op.count);
+    if (op.kind == OperatorKind::kLinear) bytes += op.weight_bytes * count;
+    if (op.kind == OperatorKind::kScore || op.kind == OperatorKind::kAttend) {
+      bytes += op.activation_bytes * count;
+    }
   }
   return bytes;
 }
 
-Case model_forward_case(const std::shared_ptr<LanguageModel>& model) {
-  constexpr std::int64_t kTokens = 128;
-  const auto ids_BT = at::randint(0, model->vocab_size(), {1, kTokens}, at::kLong);
-  return {.name = "model_forward_1x128",
-          .unit = "tok/s",
-          .amount = kTokens,
+torch::Tensor random_ids(LanguageModel& model, std::int64_t batch, std::int64_t tokens) {
+  return at::randint(0, model.vocab_size(), {batch, tokens}, at::kLong);
+}
+
+Case forward_case(const std::string& name, const ModelPtr& model, std::int64_t batch,
+                  std::int64_t tokens) {
+  const auto ids_BT = random_ids(*model, batch, tokens);
+  const bool counts_tokens = model->is_causal();
+  return {.name = name,
+          .unit = counts_tokens ? "tok/s" : "seq/s",
+          .amount = static_cast<double>(counts_tokens ? batch * tokens : batch),
           .work = [model, ids_BT] { model->forward(ids_BT); },
           .roof = "roof_gemm",
-          .roof_amount = linear_flops(*model, kTokens)};
+          .roof_amount = linear_flops(*model, batch, tokens)};
 }
 
 // A 32-token prompt and 64 new tokens, prompt included in the time.
-Case model_decode_case(const std::shared_ptr<LanguageModel>& model) {
+Case decode_case(const std::string& name, const ModelPtr& model) {
   constexpr std::int64_t kPrompt = 32;
   constexpr std::int64_t kNew = 64;
-  const auto ids_BT = at::randint(0, model->vocab_size(), {1, kPrompt}, at::kLong);
-  return {.name = "model_decode_b1",
+  const auto ids_BT = random_ids(*model, 1, kPrompt);
+  return {.name = name,
           .unit = "tok/s",
           .amount = kNew,
           .work =
               [model, ids_BT] {
                 const auto state = model->make_state(1, kPrompt + kNew);
-                auto logits = model->forward(ids_BT, state.get());
+                auto ids = ids_BT;
                 for (std::int64_t i = 0; i < kNew; ++i) {
-                  const auto next = logits.select(1, logits.size(1) - 1).argmax(-1, true);
-                  logits = model->forward(next, state.get());
+                  const auto hidden = model->hidden_states(ids, state.get());
+                  ids = model->head(hidden.narrow(1, hidden.size(1) - 1, 1)).argmax(-1);
                 }
               },
           .roof = "roof_read",
-          .roof_amount = kNew * linear_bytes(*model)};
+          .roof_amount = kNew * decode_bytes(*model, kPrompt + kNew / 2)};
 }
 
-const std::vector<std::string> kCaseNames = {
+// Loss, gradients of every parameter and one AdamW update; no dropout.
+Case train_case(const std::string& name, const ModelPtr& model, std::int64_t batch,
+                std::int64_t tokens) {
+  const auto ids_BT = random_ids(*model, batch, tokens);
+  const auto labels_B = at::zeros({batch}, at::kLong);
+  for (auto& parameter : model->parameters()) parameter.set_requires_grad(true);
+  const auto optimizer = std::make_shared<AdamW>(trainable_parameters(*model), AdamWOptions{});
+  const bool counts_tokens = model->is_causal();
+  return {.name = name,
+          .unit = counts_tokens ? "tok/s" : "seq/s",
+          .amount = static_cast<double>(counts_tokens ? batch * tokens : batch),
+          .work =
+              [model, ids_BT, labels_B, optimizer] {
+                const c10::InferenceMode normal_tensors(false);
+                optimizer->zero_grad();
+                const auto loss = model->is_causal()
+                                      ? sum_nll(*model, ids_BT) /
+                                            static_cast<double>(ids_BT.numel() - ids_BT.size(0))
+                                      : at::cross_entropy_loss(model->forward(ids_BT), labels_B);
+                loss.backward();
+                optimizer->step(1e-5);
+              },
+          .roof = "roof_gemm",
+          .roof_amount = 3 * linear_flops(*model, batch, tokens)};
+}
+
+/// A case on a model of a published shape with random weights.
+struct ShapeCase {
+  const char* name;
+  const char* shape;
+  std::int64_t batch, tokens;
+  bool trains;
+};
+
+constexpr ShapeCase kShapeCases[] = {{"llama_smollm2_forward_1x512", "smollm2-135m", 1, 512, false},
+                                     {"llama_smollm2_forward_4x512", "smollm2-135m", 4, 512, false},
+                                     {"llama_smollm2_decode_b1", "smollm2-135m", 1, 0, false},
+                                     {"llama_smollm2_train_2x256", "smollm2-135m", 2, 256, true},
+                                     {"bert_minilm_forward_32x128", "minilm-l6", 32, 128, false},
+                                     {"bert_minilm_train_16x128", "minilm-l6", 16, 128, true},
+                                     {"mamba130m_forward_1x512", "mamba-130m", 1, 512, false},
+                                     {"mamba130m_decode_b1", "mamba-130m", 1, 0, false},
+                                     {"mamba130m_train_1x256", "mamba-130m", 1, 256, true}};
+
+nlohmann::ordered_json shape_config(const std::string& shape) {
+  // Source: config.json of HuggingFaceTB/SmolLM2-135M, sentence-transformers/all-MiniLM-L6-v2 (with
+  // a classifier of two labels) and state-spaces/mamba-130m-hf.
+  if (shape == "smollm2-135m") {
+    return {{"model_type", "llama"},      {"vocab_size", 49152},
+            {"hidden_size", 576},         {"intermediate_size", 1536},
+            {"num_hidden_layers", 30},    {"num_attention_heads", 9},
+            {"num_key_value_heads", 3},   {"max_position_embeddings", 8192},
+            {"rms_norm_eps", 1e-5},       {"rope_theta", 100000.0},
+            {"tie_word_embeddings", true}};
+  }
+  if (shape == "minilm-l6") {
+    return {{"model_type", "bert"},     {"architectures", {"BertForSequenceClassification"}},
+            {"vocab_size", 30522},      {"hidden_size", 384},
+            {"num_hidden_layers", 6},   {"num_attention_heads", 12},
+            {"intermediate_size", 1536}};
+  }
+  return {{"model_type", "mamba"},
+          {"vocab_size", 50280},
+          {"hidden_size", 768},
+          {"num_hidden_layers", 24}};
+}
+
+Case shape_case(const ShapeCase& item, std::map<std::string, ModelPtr>& models) {
+  // A model that is trained is one of its own: its weights change.
+  const std::string key = item.trains ? item.name : item.shape;
+  auto& model = models[key];
+  const c10::InferenceMode normal_tensors(false);
+  if (model == nullptr) {
+    model = make_random_model(shape_config(item.shape), RandomKey(0).derive("bench"));
+    model->eval();
+  }
+  if (item.trains) return train_case(item.name, model, item.batch, item.tokens);
+  return item.tokens == 0 ? decode_case(item.name, model)
+                          : forward_case(item.name, model, item.batch, item.tokens);
+}
+
+const std::vector<std::string> kQuickCases = {
     "roof_gemm",      "roof_read",           "svd_linear_512x1024_r256",
     "normal_fill_4m", "model_forward_1x128", "model_decode_b1"};
 
+std::vector<std::string> all_case_names() {
+  std::vector<std::string> names = kQuickCases;
+  for (const auto& item : kShapeCases) names.emplace_back(item.name);
+  return names;
+}
+
 bool needs_model(const std::string& name) { return name.starts_with("model_"); }
 
-Case make_case(const std::string& name, const std::shared_ptr<LanguageModel>& model) {
+Case make_case(const std::string& name, const ModelPtr& model,
+               std::map<std::string, ModelPtr>& shape_models) {
+  for (const auto& item : kShapeCases) {
+    if (name == item.name) return shape_case(item, shape_models);
+  }
   if (name == "svd_linear_512x1024_r256") return svd_linear_case();
   if (name == "normal_fill_4m") return normal_fill_case();
-  if (name == "model_forward_1x128") return model_forward_case(model);
-  return model_decode_case(model);
+  if (name == "model_forward_1x128") return forward_case(name, model, 1, 128);
+  return decode_case(name, model);
 }
 
 }  // namespace
@@ -179,27 +288,29 @@ Case make_case(const std::string& name, const std::shared_ptr<LanguageModel>& mo
 void bench_stage(const BenchConfig& config, RunDir*, Metrics& metrics) {
   apply_runtime(config.common);
   std::vector<std::string> names = config.cases;
+  const auto known_names = all_case_names();
   for (const auto& name : names) {
-    if (std::find(kCaseNames.begin(), kCaseNames.end(), name) == kCaseNames.end()) {
+    if (std::find(known_names.begin(), known_names.end(), name) == known_names.end()) {
       throw ConfigError(fmt::format("case: unknown '{}', one of {}{}", name,
-                                    fmt::join(kCaseNames, ", "), did_you_mean(name, kCaseNames)));
+                                    fmt::join(known_names, ", "), did_you_mean(name, known_names)));
     }
     if (needs_model(name) && config.model.empty()) {
       throw ConfigError(fmt::format("case {}: needs --model CKPT", name));
     }
   }
   if (names.empty()) {
-    for (const auto& name : kCaseNames) {
+    for (const auto& name : kQuickCases) {
       if (!needs_model(name) || !config.model.empty()) names.push_back(name);
     }
   }
   std::shared_ptr<LanguageModel> model;
-  if (!config.model.empty()) model = load_model(config.model).model;
+  if (!config.model.empty()) model = load_causal_model(config.model).model;
 
   const c10::InferenceMode guard;
+  std::map<std::string, ModelPtr> shape_models;
   std::vector<Case> cases = {gemm_roof(), read_roof()};
   for (const auto& name : names) {
-    if (!name.starts_with("roof_")) cases.push_back(make_case(name, model));
+    if (!name.starts_with("roof_")) cases.push_back(make_case(name, model, shape_models));
   }
   // One round times every case once, so that a slow minute of the machine hits all of them.
   std::vector<std::vector<std::vector<double>>> seconds(cases.size());
@@ -235,7 +346,7 @@ void bench_stage(const BenchConfig& config, RunDir*, Metrics& metrics) {
                    {"unit", item.unit},
                    {"runs", config.runs}};
     std::string line =
-        fmt::format("{:<26} {:>12.4g} {:<11} spread {:4.0f} %", item.name,
+        fmt::format("{:<28} {:>12.4g} {:<11} spread {:4.0f} %", item.name,
                     row["median"].get<double>(), item.unit, 100 * row["spread"].get<double>());
     if (!item.roof.empty()) {
       const double roof = item.roof == "roof_gemm" ? gemm_flops_per_s : read_bytes_per_s;

@@ -16,7 +16,7 @@ namespace lowbank {
 
 void evaluate_stage(const EvaluateConfig& config, RunDir* out, Metrics& metrics) {
   const auto device = apply_runtime(config.common);
-  const auto loaded = load_model(config.checkpoint, device, compute_type(config.common));
+  const auto loaded = load_causal_model(config.checkpoint, device, compute_type(config.common));
   const auto tokenizer = open_tokenizer(loaded.folder);
   check_vocabulary(*tokenizer, *loaded.model, loaded.folder);
   const auto text =

@@ -110,9 +110,12 @@ std::vector<std::int64_t> generate_tokens(LanguageModel& model,
   std::vector<std::int64_t> input(prompt.begin(), prompt.end());
   for (std::int64_t step = 0; step < max_new_tokens; ++step) {
     if (interrupt_requested()) throw Interrupted("stopped; the text above is all there is");
-    const auto logits_TV =
-        model.forward(at::tensor(input, at::kLong).unsqueeze(0).to(device), state.get())[0];
-    const auto last_V = logits_TV[logits_TV.size(0) - 1].to(at::kCPU, at::kFloat).contiguous();
+    const auto hidden_1TD =
+        model.hidden_states(at::tensor(input, at::kLong).unsqueeze(0).to(device), state.get());
+    const auto last_V = model.head(hidden_1TD.narrow(1, hidden_1TD.size(1) - 1, 1))
+                            .flatten()
+                            .to(at::kCPU, at::kFloat)
+                            .contiguous();
     float uniform = 0;
     fill_uniform({&uniform, 1}, key, static_cast<std::uint64_t>(step));
     const std::int64_t id =

@@ -59,7 +59,7 @@ class TokenPrinter {
 
 void generate_stage(const GenerateConfig& config, RunDir* out, Metrics& metrics) {
   const auto device = apply_runtime(config.common);
-  const auto loaded = load_model(config.checkpoint, device, compute_type(config.common));
+  const auto loaded = load_causal_model(config.checkpoint, device, compute_type(config.common));
   std::unique_ptr<Tokenizer> tokenizer;
   if (config.ids.empty() || has_tokenizer(loaded.folder)) {
     tokenizer = open_tokenizer(loaded.folder);

@@ -211,7 +211,7 @@ Metrics summarize_point(const std::vector<double>& nll) {
 
 void noisy_infer_stage(const NoisyInferConfig& config, RunDir* out, Metrics& metrics) {
   const auto device = apply_runtime(config.common);
-  const auto loaded = load_model(config.checkpoint, device, compute_type(config.common));
+  const auto loaded = load_causal_model(config.checkpoint, device, compute_type(config.common));
   LanguageModel& model = *loaded.model;
   const auto tokenizer = open_tokenizer(loaded.folder);
   check_vocabulary(*tokenizer, model, loaded.folder);

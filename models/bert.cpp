@@ -1,5 +1,6 @@
 #include "models/bert.h"
 
+#include <optional>
 #include <utility>
 
 #include <ATen/ops/linear.h>
@@ -66,8 +67,10 @@ class BertLayer : public torch::nn::Module {
     const auto heads = [&](const torch::Tensor& y) {
       return y.view({batch, num_tokens, num_heads_, -1}).transpose(1, 2);
     };
+    const auto qkv = forward_group(x_BTD, {&query, &key, &value});
     const auto mixed_BHTE = at::scaled_dot_product_attention(
-        heads(query(x_BTD)), heads(key(x_BTD)), heads(value(x_BTD)), visible);
+        heads(qkv[0]), heads(qkv[1]), heads(qkv[2]),
+        visible.defined() ? std::optional<torch::Tensor>(visible) : std::nullopt);
     const auto mixed_BTD = mixed_BHTE.transpose(1, 2).reshape({batch, num_tokens, -1});
     const auto h_BTD = attention_norm_->forward(attention_dense(mixed_BTD) + x_BTD);
     return output_norm_->forward(mlp_out(activation_(mlp_in(h_BTD))) + h_BTD);
@@ -109,8 +112,8 @@ class BertTokenHead : public torch::nn::Module {
     } else {
       const auto decoder = add_folder(*this, "decoder");
       decoder_weight = decoder->register_parameter(
-          "weight", weights.take("cls.predictions.decoder.weight",
-                                 {config.vocab_size, config.hidden_size}));
+          "weight",
+          weights.take("cls.predictions.decoder.weight", {config.vocab_size, config.hidden_size}));
     }
   }
 
@@ -198,8 +201,7 @@ BertConfig read_bert_config(const nlohmann::ordered_json& json, const std::strin
     c.num_labels = size("num_labels", c.num_labels);
   }
   if (c.hidden_size % c.num_heads != 0) {
-    config.refuse("hidden_size",
-                  fmt::format("multiples of num_attention_heads = {}", c.num_heads));
+    config.refuse("hidden_size", fmt::format("multiples of num_attention_heads = {}", c.num_heads));
   }
   return c;
 }
@@ -241,17 +243,17 @@ BertModel::BertModel(const BertConfig& config, const nlohmann::ordered_json& jso
   has_pooler_ = uses_pooler || weights.has(pooler + ".weight");
   if (has_pooler_) {
     const auto folder = add_folder(*encoder_parent, "pooler");
-    pooler_ = LinearSlot(*folder, "dense", LinearRole::kPooler,
-                         make_linear(weights, pooler, config.hidden_size, config.hidden_size, true));
+    pooler_ =
+        LinearSlot(*folder, "dense", LinearRole::kPooler,
+                   make_linear(weights, pooler, config.hidden_size, config.hidden_size, true));
   }
   if (config.head == BertHead::kMaskedToken || config.head == BertHead::kPreTraining) {
     const auto cls = add_folder(*this, "cls");
     token_head_ = cls->register_module(
-        "predictions",
-        std::make_shared<BertTokenHead>(config, prefix_ + "embeddings.word_embeddings.weight",
-                                        weights));
-    has_next_sentence_ = config.head == BertHead::kPreTraining ||
-                         weights.has("cls.seq_relationship.weight");
+        "predictions", std::make_shared<BertTokenHead>(
+                           config, prefix_ + "embeddings.word_embeddings.weight", weights));
+    has_next_sentence_ =
+        config.head == BertHead::kPreTraining || weights.has("cls.seq_relationship.weight");
     if (has_next_sentence_) {
       next_sentence_ =
           LinearSlot(*cls, "seq_relationship", LinearRole::kClassifier,
@@ -259,9 +261,9 @@ BertModel::BertModel(const BertConfig& config, const nlohmann::ordered_json& jso
     }
   }
   if (config.head == BertHead::kSequenceClassifier) {
-    classifier_ = LinearSlot(
-        *this, "classifier", LinearRole::kClassifier,
-        make_linear(weights, "classifier", config.hidden_size, config.num_labels, true));
+    classifier_ =
+        LinearSlot(*this, "classifier", LinearRole::kClassifier,
+                   make_linear(weights, "classifier", config.hidden_size, config.num_labels, true));
   }
 }
 

@@ -17,9 +17,9 @@ namespace lowbank {
 
 /// What stands on top of the encoder: the class that config.json's `architectures` names.
 enum class BertHead {
-  kNone,              ///< BertModel
-  kMaskedToken,       ///< BertForMaskedLM
-  kPreTraining,       ///< BertForPreTraining: masked tokens, and whether one text follows another
+  kNone,               ///< BertModel
+  kMaskedToken,        ///< BertForMaskedLM
+  kPreTraining,        ///< BertForPreTraining: masked tokens, and whether one text follows another
   kSequenceClassifier  ///< BertForSequenceClassification; one label is a regression
 };
 

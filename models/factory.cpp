@@ -82,6 +82,18 @@ LoadedModel load_model(const std::string& path, c10::Device device, c10::ScalarT
   return loaded;
 }
 
+LoadedModel load_causal_model(const std::string& path, c10::Device device, c10::ScalarType type) {
+  auto loaded = load_model(path, device, type);
+  if (!loaded.model->is_causal()) {
+    const auto kind = loaded.model->config().value("model_type", std::string());
+    throw ConfigError(fmt::format(
+        "{}: a {} model does not predict the next token; this command wants a causal language "
+        "model (`lowbank logits` runs any)",
+        path, kind));
+  }
+  return loaded;
+}
+
 c10::ScalarType stored_type(const std::string& path) {
   const std::string config_path = (fs::path(resolve_checkpoint(path)) / "config.json").string();
   const Json config = read_json(config_path);

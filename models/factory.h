@@ -29,6 +29,11 @@ struct LoadedModel {
 LoadedModel load_model(const std::string& path, c10::Device device = c10::kCPU,
                        c10::ScalarType type = c10::kFloat);
 
+/// load_model for stages that predict the next token. Errors: also ConfigError for a model that
+/// does not (an encoder).
+LoadedModel load_causal_model(const std::string& path, c10::Device device = c10::kCPU,
+                              c10::ScalarType type = c10::kFloat);
+
 /// The type of the values as the checkpoint stores them: config.json's `torch_dtype` or `dtype`,
 /// float32 where it has neither. Errors: IoError; ConfigError for a type that is none of float32,
 /// bfloat16, float16.

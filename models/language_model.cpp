@@ -20,12 +20,12 @@ void check_input(const ModelInput& input, const char* model) {
   TORCH_CHECK(ids_BT.dim() == 2 && ids_BT.scalar_type() == c10::kLong, model,
               ": ids must be [B, T] int64, got ", ids_BT.sizes(), " ", ids_BT.dtype());
   const auto& mask_BT = input.mask_BT;
-  TORCH_CHECK(!mask_BT.defined() || (mask_BT.sizes() == ids_BT.sizes() &&
-                                     mask_BT.scalar_type() == c10::kBool),
+  TORCH_CHECK(!mask_BT.defined() ||
+                  (mask_BT.sizes() == ids_BT.sizes() && mask_BT.scalar_type() == c10::kBool),
               model, ": the mask must be ", ids_BT.sizes(), " bool, got ", mask_BT.sizes());
   const auto& types_BT = input.token_types_BT;
-  TORCH_CHECK(!types_BT.defined() || (types_BT.sizes() == ids_BT.sizes() &&
-                                      types_BT.scalar_type() == c10::kLong),
+  TORCH_CHECK(!types_BT.defined() ||
+                  (types_BT.sizes() == ids_BT.sizes() && types_BT.scalar_type() == c10::kLong),
               model, ": token types must be ", ids_BT.sizes(), " int64, got ", types_BT.sizes());
 }
 

@@ -5,7 +5,6 @@
 #include <utility>
 #include <vector>
 
-#include <ATen/ops/addcmul.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/embedding.h>
@@ -18,7 +17,11 @@
 #include <ATen/ops/silu.h>
 #include <ATen/ops/tanh.h>
 #include <ATen/ops/tensor.h>
+#include <c10/core/GradMode.h>
 #include <c10/core/InferenceMode.h>
+
+#include "kernels/decode_attention.h"
+#include "kernels/rms_norm.h"
 
 namespace lowbank {
 
@@ -28,9 +31,7 @@ RmsNorm::RmsNorm(Weights& weights, const std::string& path, std::int64_t feature
 }
 
 torch::Tensor RmsNorm::forward(const torch::Tensor& x_D) const {
-  const auto wide_D = x_D.to(c10::kFloat);
-  const auto scale = wide_D.square().mean(-1, /*keepdim=*/true).add_(eps_).rsqrt_();
-  return (wide_D * scale).to(x_D.scalar_type()) * weight;
+  return rms_norm(x_D, weight, eps_);
 }
 
 Embedding::Embedding(Weights& weights, const std::string& path, std::int64_t rows,
@@ -64,8 +65,9 @@ Activation read_activation(const ConfigReader& config, const std::string& key,
   if (name == "relu") return [](const torch::Tensor& x) { return at::relu(x); };
   if (name == "silu" || name == "swish") return [](const torch::Tensor& x) { return at::silu(x); };
   if (name == "tanh") return [](const torch::Tensor& x) { return at::tanh(x); };
-  config.refuse(key, "gelu, gelu_new, gelu_pytorch_tanh, gelu_fast, gelu_python, relu, silu, "
-                     "swish, tanh");
+  config.refuse(key,
+                "gelu, gelu_new, gelu_pytorch_tanh, gelu_fast, gelu_python, relu, silu, "
+                "swish, tanh");
 }
 
 RotaryOptions read_rotary_options(const ConfigReader& config, std::int64_t max_positions) {
@@ -154,10 +156,10 @@ RotaryEmbedding::Tables RotaryEmbedding::tables(std::int64_t begin, std::int64_t
       cache_.cos_T1E.dtype() != options.dtype()) {
     // A table made while evaluating must still serve training, which saves it for its backward.
     const c10::InferenceMode normal_tensors(false);
-    const auto size =
-        is_stretched ? needed
-                     : static_cast<std::int64_t>(std::bit_ceil(
-                           static_cast<std::uint64_t>(std::max<std::int64_t>(needed, 64))));
+    const auto size = is_stretched
+                          ? needed
+                          : static_cast<std::int64_t>(std::bit_ceil(
+                                static_cast<std::uint64_t>(std::max<std::int64_t>(needed, 64))));
     const auto frequency_E = inverse_frequencies(needed);
     const auto angle_TE = at::outer(at::arange(size, frequency_E.options()), frequency_E);
     const auto cos_TE = angle_TE.cos(), sin_TE = angle_TE.sin();
@@ -171,17 +173,15 @@ RotaryEmbedding::Tables RotaryEmbedding::tables(std::int64_t begin, std::int64_t
           .sin_T1E = cache_.sin_T1E.narrow(0, begin, length)};
 }
 
-torch::Tensor apply_rotary(const torch::Tensor& x_BTHE, const RotaryEmbedding::Tables& tables) {
-  const auto swapped_BTHE = x_BTHE.roll(x_BTHE.size(-1) / 2, -1);
-  return at::addcmul(x_BTHE * tables.cos_T1E, swapped_BTHE, tables.sin_T1E);
-}
-
 torch::Tensor causal_attention(const torch::Tensor& q_BHTE, const torch::Tensor& k_BKSE,
                                const torch::Tensor& v_BKSE, const torch::Tensor& mask_BS) {
   const std::int64_t num_queries = q_BHTE.size(2);
   const std::int64_t num_keys = k_BKSE.size(2);
   const std::int64_t num_past = num_keys - num_queries;
   const std::int64_t group = q_BHTE.size(1) / k_BKSE.size(1);
+  if (num_queries == 1 && !c10::GradMode::is_enabled()) {
+    return decode_attention(q_BHTE.squeeze(2), k_BKSE, v_BKSE, mask_BS).unsqueeze(2);
+  }
   if (!mask_BS.defined() && (num_queries == 1 || num_past == 0)) {
     // The causal flag aligns queries with the first keys: right only where both begin together.
     return at::scaled_dot_product_attention(q_BHTE, k_BKSE, v_BKSE, /*attn_mask=*/{},

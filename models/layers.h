@@ -11,10 +11,7 @@
 
 namespace lowbank {
 
-/// y = x / sqrt(mean(x^2) + eps) * weight over the last dimension, in float32 and cast back before
-/// the weight.
-///
-/// Source:  Zhang and Sennrich 2019; order of the casts as in transformers' LlamaRMSNorm.
+/// The norm of kernels/rms_norm.h with its weight.
 class RmsNorm : public torch::nn::Module {
  public:
   RmsNorm(Weights& weights, const std::string& path, std::int64_t features, double eps);
@@ -75,11 +72,12 @@ struct RotaryOptions {
 /// `max_positions`. Errors: ConfigError for another kind than RotaryKind has, naming the key.
 RotaryOptions read_rotary_options(const ConfigReader& config, std::int64_t max_positions);
 
-/// Rotary position embedding in the layout where the first half of a head turns with the second.
+/// The tables of a rotary position embedding (kernels/rotary.h) in the layout where the first half
+/// of a head turns with the second.
 ///
 /// Source:  Su et al. 2021 (RoFormer); the half-split layout, the scaling kinds and the order of
 ///          their roundings as in transformers (modeling_llama.py, modeling_rope_utils.py).
-/// Differs: the sine carries rotate_half's sign, so the turn is one roll and one multiply-add.
+/// Differs: the sine carries rotate_half's sign, so a turn is one swap and one multiply-add.
 class RotaryEmbedding {
  public:
   struct Tables {
@@ -100,9 +98,6 @@ class RotaryEmbedding {
   Tables cache_;                      // of positions 0 .. size - 1
   std::int64_t cache_stretched_ = 0;  // sequence length that cache_ was stretched to, 0 = none
 };
-
-/// x [B, T, heads, E] turned by its position.
-torch::Tensor apply_rotary(const torch::Tensor& x_BTHE, const RotaryEmbedding::Tables& tables);
 
 /// Causal attention of the last T of S = P + T positions; heads / kv_heads query heads share a key
 /// head. Where `mask_BS` is false there is padding, which nobody but itself sees.

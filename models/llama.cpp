@@ -3,9 +3,7 @@
 #include <utility>
 
 #include <ATen/ops/empty.h>
-#include <ATen/ops/linear.h>
 #include <ATen/ops/ones.h>
-#include <ATen/ops/silu.h>
 #include <c10/core/GradMode.h>
 #include <c10/core/InferenceMode.h>
 #include <c10/util/Exception.h>
@@ -13,6 +11,9 @@
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
+#include "kernels/rotary.h"
+#include "kernels/small_linear.h"
+#include "kernels/swiglu.h"
 #include "models/operator_list.h"
 #include "nn/dense_linear.h"
 
@@ -69,12 +70,15 @@ class LlamaAttention : public torch::nn::Module {
     const auto heads = [&](const torch::Tensor& y) {
       return y.view({batch, num_tokens, -1, head_dim_});
     };
-    const auto q_BHTE = apply_rotary(heads(q_proj(x_BTD)), pass.rotary).transpose(1, 2);
+    const auto turn = [](const torch::Tensor& x_BTHE, const RotaryEmbedding::Tables& tables) {
+      return rotary(x_BTHE, tables.cos_T1E, tables.sin_T1E);
+    };
+    const auto projected = forward_group(x_BTD, {&q_proj, &k_proj, &v_proj});
+    const auto q_BHTE = turn(heads(projected[0]), pass.rotary);
     const bool keeps_unturned = cache != nullptr && pass.rotary_keys.cos_T1E.defined();
-    auto k_BTKE = heads(k_proj(x_BTD));
-    if (!keeps_unturned) k_BTKE = apply_rotary(k_BTKE, pass.rotary);
-    auto k_BKSE = k_BTKE.transpose(1, 2);
-    auto v_BKSE = heads(v_proj(x_BTD)).transpose(1, 2);
+    auto k_BKSE = keeps_unturned ? heads(projected[1]).transpose(1, 2)
+                                 : turn(heads(projected[1]), pass.rotary);
+    auto v_BKSE = heads(projected[2]).transpose(1, 2);
     if (cache != nullptr) {
       cache->keys_BKSE.narrow(2, pass.num_past, num_tokens).copy_(k_BKSE);
       cache->values_BKSE.narrow(2, pass.num_past, num_tokens).copy_(v_BKSE);
@@ -82,7 +86,7 @@ class LlamaAttention : public torch::nn::Module {
       v_BKSE = cache->values_BKSE.narrow(2, 0, pass.num_past + num_tokens);
     }
     if (keeps_unturned) {
-      k_BKSE = apply_rotary(k_BKSE.transpose(1, 2), pass.rotary_keys).transpose(1, 2);
+      k_BKSE = turn(k_BKSE.transpose(1, 2), pass.rotary_keys);
     }
     const auto mixed_BHTE = causal_attention(q_BHTE, k_BKSE, v_BKSE, pass.mask_BS);
     return o_proj(mixed_BHTE.transpose(1, 2).reshape({batch, num_tokens, -1}));
@@ -107,7 +111,8 @@ class LlamaMlp : public torch::nn::Module {
   }
 
   torch::Tensor forward(const torch::Tensor& x_BTD) const {
-    return down_proj(at::silu(gate_proj(x_BTD)) * up_proj(x_BTD));
+    const auto gate_up = forward_group(x_BTD, {&gate_proj, &up_proj});
+    return down_proj(swiglu(gate_up[0], gate_up[1]));
   }
 
   LinearSlot gate_proj, up_proj, down_proj;
@@ -254,8 +259,8 @@ torch::Tensor LlamaModel::hidden_states(const ModelInput& input, DecodeState* st
   if (input.mask_BT.defined()) {
     if (!own_state->mask_BS_.defined()) {
       const c10::InferenceMode normal_tensors(false);
-      own_state->mask_BS_ = at::ones({own_state->batch(), own_state->max_length()},
-                                     input.mask_BT.options());
+      own_state->mask_BS_ =
+          at::ones({own_state->batch(), own_state->max_length()}, input.mask_BT.options());
     }
     own_state->mask_BS_.narrow(1, state->length(), ids_BT.size(1)).copy_(input.mask_BT);
   }
@@ -274,7 +279,7 @@ torch::Tensor LlamaModel::run(const ModelInput& input, LlamaState* state) {
   if (state != nullptr && rotary_.depends_on_length()) {
     pass.rotary_keys = rotary_.tables(0, total, x_BTD.options());
   }
-  pass.mask_BS = state == nullptr             ? input.mask_BT
+  pass.mask_BS = state == nullptr            ? input.mask_BT
                  : state->mask_BS_.defined() ? state->mask_BS_.narrow(1, 0, total)
                                              : torch::Tensor();
   for (std::size_t i = 0; i < layers_.size(); ++i) {
@@ -284,7 +289,7 @@ torch::Tensor LlamaModel::run(const ModelInput& input, LlamaState* state) {
 }
 
 torch::Tensor LlamaModel::head(const torch::Tensor& hidden_BTD) {
-  return config_.tie_word_embeddings ? at::linear(hidden_BTD, embed_tokens_->weight)
+  return config_.tie_word_embeddings ? small_linear(hidden_BTD, embed_tokens_->weight)
                                      : lm_head_(hidden_BTD);
 }
 

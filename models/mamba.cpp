@@ -2,7 +2,6 @@
 
 #include <utility>
 
-#include <ATen/ops/linear.h>
 #include <ATen/ops/zeros.h>
 #include <c10/core/GradMode.h>
 #include <c10/core/InferenceMode.h>
@@ -14,6 +13,7 @@
 #include "io/config_reader.h"
 #include "kernels/causal_conv.h"
 #include "kernels/selective_scan.h"
+#include "kernels/small_linear.h"
 #include "models/operator_list.h"
 #include "nn/dense_linear.h"
 
@@ -61,8 +61,8 @@ class MambaMixer : public torch::nn::Module {
     A_log = register_parameter("A_log", weights.take(path + ".A_log", {inner, config.state_size}));
     D = register_parameter("D", weights.take(path + ".D", {inner}));
     in_proj = slot("in_proj", config.hidden_size, 2 * inner, config.use_bias);
-    conv1d = register_module("conv1d",
-                             std::make_shared<MambaConv>(config, path + ".conv1d", weights));
+    conv1d =
+        register_module("conv1d", std::make_shared<MambaConv>(config, path + ".conv1d", weights));
     x_proj = slot("x_proj", inner, config.time_step_rank + 2 * config.state_size, false);
     dt_proj = slot("dt_proj", config.time_step_rank, inner, true);
     out_proj = slot("out_proj", inner, config.hidden_size, config.use_bias);
@@ -74,26 +74,25 @@ class MambaMixer : public torch::nn::Module {
     auto u_BTD = projected.narrow(-1, 0, config_.inner_size);
     const auto z_BTD = projected.narrow(-1, config_.inner_size, config_.inner_size);
     if (mask_BT1.defined()) u_BTD = u_BTD * mask_BT1;
-    const auto convolved = causal_conv({.x_BTD = u_BTD,
-                                        .weight_DW = conv1d->weight.squeeze(1),
-                                        .bias_D = conv1d->bias,
-                                        .initial_state_BWD = state == nullptr ? torch::Tensor()
-                                                                              : state->conv_BWD});
+    const auto convolved =
+        causal_conv({.x_BTD = u_BTD,
+                     .weight_DW = conv1d->weight.squeeze(1),
+                     .bias_D = conv1d->bias,
+                     .initial_state_BWD = state == nullptr ? torch::Tensor() : state->conv_BWD});
     u_BTD = convolved.y_BTD;
     if (mask_BT1.defined()) u_BTD = u_BTD * mask_BT1;
     const auto selected = x_proj(u_BTD);
     const std::int64_t rank = config_.time_step_rank, num_states = config_.state_size;
-    const auto scanned = selective_scan({.u_BTD = u_BTD,
-                                         .dt_BTD = dt_proj(selected.narrow(-1, 0, rank)),
-                                         .A_ND = decay(),
-                                         .B_BTN = selected.narrow(-1, rank, num_states),
-                                         .C_BTN = selected.narrow(-1, rank + num_states, num_states),
-                                         .D_D = D,
-                                         .z_BTD = z_BTD,
-                                         .dt_bias_D = {},
-                                         .initial_state_BND = state == nullptr
-                                                                  ? torch::Tensor()
-                                                                  : state->scan_BND});
+    const auto scanned =
+        selective_scan({.u_BTD = u_BTD,
+                        .dt_BTD = dt_proj(selected.narrow(-1, 0, rank)),
+                        .A_ND = decay(),
+                        .B_BTN = selected.narrow(-1, rank, num_states),
+                        .C_BTN = selected.narrow(-1, rank + num_states, num_states),
+                        .D_D = D,
+                        .z_BTD = z_BTD,
+                        .dt_bias_D = {},
+                        .initial_state_BND = state == nullptr ? torch::Tensor() : state->scan_BND});
     if (state != nullptr) {
       state->conv_BWD.copy_(convolved.final_state_BWD);
       state->scan_BND.copy_(scanned.final_state_BND);
@@ -110,9 +109,14 @@ class MambaMixer : public torch::nn::Module {
     const auto selected = x_proj(u_BD);
     const std::int64_t rank = config_.time_step_rank, num_states = config_.state_size;
     const auto y_BD = selective_scan_step(
-        state.scan_BND, u_BD, dt_proj(selected.narrow(-1, 0, rank)), decay(),
-        selected.narrow(-1, rank, num_states), selected.narrow(-1, rank + num_states, num_states),
-        D, z_BD);
+        state.scan_BND, {.u_BD = u_BD,
+                         .dt_BD = dt_proj(selected.narrow(-1, 0, rank)),
+                         .A_ND = decay(),
+                         .B_BN = selected.narrow(-1, rank, num_states),
+                         .C_BN = selected.narrow(-1, rank + num_states, num_states),
+                         .D_D = D,
+                         .z_BD = z_BD,
+                         .dt_bias_D = {}});
     return out_proj(y_BD).unsqueeze(1);
   }
 
@@ -125,9 +129,10 @@ class MambaMixer : public torch::nn::Module {
   torch::Tensor decay() const {
     const auto compute = [this] { return A_log.to(c10::kFloat).exp().neg().t().contiguous(); };
     if (c10::GradMode::is_enabled() && A_log.requires_grad()) return compute();
-    const auto version = A_log._version();
-    if (!decay_ND_.defined() || decay_version_ != version ||
-        decay_ND_.device() != A_log.device() || decay_source_ != A_log.const_data_ptr()) {
+    // Made in inference mode it counts no versions, and cannot be written to either.
+    const std::uint32_t version = A_log.is_inference() ? 0 : A_log._version();
+    if (!decay_ND_.defined() || decay_version_ != version || decay_ND_.device() != A_log.device() ||
+        decay_source_ != A_log.const_data_ptr()) {
       // Made once for all later passes, in inference mode or not.
       const c10::InferenceMode normal_tensors(false);
       const c10::NoGradGuard no_grad;
@@ -148,11 +153,11 @@ class MambaLayer : public torch::nn::Module {
  public:
   MambaLayer(const MambaConfig& config, const std::string& path, Weights& weights)
       : residual_in_fp32_(config.residual_in_fp32) {
-    norm_ = register_module("norm", std::make_shared<RmsNorm>(weights, path + ".norm",
-                                                              config.hidden_size,
-                                                              config.layer_norm_eps));
-    mixer = register_module("mixer",
-                            std::make_shared<MambaMixer>(config, path + ".mixer", weights));
+    norm_ = register_module("norm",
+                            std::make_shared<RmsNorm>(weights, path + ".norm", config.hidden_size,
+                                                      config.layer_norm_eps));
+    mixer =
+        register_module("mixer", std::make_shared<MambaMixer>(config, path + ".mixer", weights));
   }
 
   torch::Tensor forward(const torch::Tensor& x_BTH, const torch::Tensor& mask_BT1,
@@ -263,7 +268,7 @@ torch::Tensor MambaModel::hidden_states(const ModelInput& input, DecodeState* st
 }
 
 torch::Tensor MambaModel::head(const torch::Tensor& hidden_BTD) {
-  return config_.tie_word_embeddings ? at::linear(hidden_BTD, embeddings_->weight)
+  return config_.tie_word_embeddings ? small_linear(hidden_BTD, embeddings_->weight)
                                      : lm_head_(hidden_BTD);
 }
 

@@ -92,4 +92,20 @@ void OperatorList::add_attention(const std::string& path, std::int64_t num_queri
   attend.activation_bytes = score_bytes + cache_bytes + query_bytes;
 }
 
+void OperatorList::add_conv(const std::string& name, std::int64_t batch, std::int64_t channels,
+                            std::int64_t width, bool has_bias) {
+  auto& op = add(OperatorKind::kConv, name, num_tokens_, channels, width);
+  op.weight_bytes = product(channels, width + (has_bias ? 1 : 0)) * element_bytes_;
+  op.activation_bytes = 2 * product(channels, num_tokens_ + batch * (width - 1)) * element_bytes_;
+}
+
+void OperatorList::add_scan(const std::string& name, std::int64_t batch, std::int64_t channels,
+                            std::int64_t num_states) {
+  auto& op = add(OperatorKind::kScan, name, num_tokens_, channels, num_states);
+  op.weight_bytes = product(channels, num_states + 1) * element_bytes_;
+  // Inputs, steps and outputs a channel; B and C a token.
+  op.activation_bytes = product(num_tokens_, 3 * channels + 2 * num_states) * element_bytes_ +
+                        2 * product(batch * channels, num_states) * sizeof(float);
+}
+
 }  // namespace lowbank

@@ -35,6 +35,15 @@ class OperatorList {
   void add_attention(const std::string& path, std::int64_t num_queries, std::int64_t num_keys,
                      std::int64_t head_dim, std::int64_t runs, double group);
 
+  /// Depthwise causal convolution of `width` taps; the last width - 1 inputs of each of `batch`
+  /// sequences are its state, read and written.
+  void add_conv(const std::string& name, std::int64_t batch, std::int64_t channels,
+                std::int64_t width, bool has_bias);
+  /// Selective scan with its decay and skip parameters; the state, float32, is read and written
+  /// once a sequence.
+  void add_scan(const std::string& name, std::int64_t batch, std::int64_t channels,
+                std::int64_t num_states);
+
   std::vector<Operator> take() { return std::move(operators_); }
 
  private:

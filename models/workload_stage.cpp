@@ -60,6 +60,9 @@ Workload make_workload(const LoadedModel& loaded, const WorkloadConfig& config) 
   if (config.phase != "decode") {
     workload.prefill = model.operators(Phase::kPrefill, config.batch, config.context);
   }
+  if (config.phase == "decode" && !model.is_causal()) {
+    throw ConfigError("phase: an encoder has no decode phase; allowed is prefill");
+  }
   if (config.phase != "prefill") {
     workload.decode = model.operators(Phase::kDecode, config.batch, config.context);
   }

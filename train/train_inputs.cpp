@@ -12,7 +12,7 @@ namespace lowbank {
 TrainInputs open_train_inputs(const std::string& checkpoint, const TextDataConfig& data,
                               const CommonConfig& common) {
   const auto device = apply_runtime(common);
-  auto loaded = load_model(checkpoint, device, compute_type(common));
+  auto loaded = load_causal_model(checkpoint, device, compute_type(common));
   const auto tokenizer = open_tokenizer(loaded.folder);
   const std::int64_t max_context = loaded.model->max_context();
   if (max_context > 0 && data.context > max_context) {

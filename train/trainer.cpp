@@ -6,7 +6,6 @@
 #include <numeric>
 #include <vector>
 
-#include <ATen/ops/cross_entropy_loss.h>
 #include <ATen/ops/zeros.h>
 #include <c10/core/GradMode.h>
 #include <fmt/format.h>
@@ -17,6 +16,7 @@
 #include "core/log.h"
 #include "core/progress.h"
 #include "core/text.h"
+#include "kernels/cross_entropy.h"
 #include "train/adamw.h"
 #include "train/schedule.h"
 
@@ -59,10 +59,12 @@ void check_finite(double value, const char* what, std::int64_t step, double lear
 
 torch::Tensor sum_nll(LanguageModel& model, const torch::Tensor& ids_BT) {
   const std::int64_t length = ids_BT.size(1) - 1;
-  const auto logits_BTV = model.forward(ids_BT.narrow(1, 0, length));
-  return at::cross_entropy_loss(logits_BTV.flatten(0, 1).to(at::kFloat),
-                                ids_BT.narrow(1, 1, length).flatten(), /*weight=*/{},
-                                at::Reduction::Sum);
+  const auto hidden_BTD = model.hidden_states(ids_BT.narrow(1, 0, length));
+  const auto targets = ids_BT.narrow(1, 1, length).flatten();
+  if (const auto weight_VD = model.head_weight(); weight_VD.defined()) {
+    return linear_cross_entropy(hidden_BTD.flatten(0, 1), weight_VD, targets);
+  }
+  return softmax_cross_entropy_(model.head(hidden_BTD).flatten(0, 1), targets);
 }
 
 double mean_nll(LanguageModel& model, const TextDataset& dataset, std::int64_t max_examples,

@@ -10,6 +10,7 @@
 #include <ATen/ops/sum.h>
 #include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
+#include <ATen/record_function.h>
 #include <c10/core/DeviceGuard.h>
 #include <c10/core/GradMode.h>
 #include <torch/csrc/autograd/custom_function.h>
@@ -218,6 +219,7 @@ ConvTensors prepare(const CausalConvInput& in) {
 }  // namespace
 
 CausalConvOutput causal_conv(const CausalConvInput& input) {
+  RECORD_FUNCTION("lowbank::causal_conv", std::vector<c10::IValue>({input.x_BTD, input.weight_DW}));
   check_conv_input(input);
   if (!is_conv_fused(input)) return causal_conv_reference(input);
   const auto in = prepare(input);

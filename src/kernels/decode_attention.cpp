@@ -6,6 +6,7 @@
 
 #include <ATen/Parallel.h>
 #include <ATen/ops/scaled_dot_product_attention.h>
+#include <ATen/record_function.h>
 #include <c10/util/Exception.h>
 
 #include "kernels/cpu_tensor.h"
@@ -37,6 +38,7 @@ torch::Tensor plain_decode_attention(const torch::Tensor& q_BHE, const torch::Te
 
 torch::Tensor decode_attention(const torch::Tensor& q_BHE, const torch::Tensor& keys_BKSE,
                                const torch::Tensor& values_BKSE, const torch::Tensor& mask_BS) {
+  RECORD_FUNCTION("lowbank::decode_attention", std::vector<c10::IValue>({q_BHE, keys_BKSE}));
   TORCH_CHECK(q_BHE.dim() == 3 && keys_BKSE.dim() == 4 && keys_BKSE.size(0) == q_BHE.size(0) &&
                   keys_BKSE.size(3) == q_BHE.size(2) && keys_BKSE.size(1) > 0 &&
                   q_BHE.size(1) % keys_BKSE.size(1) == 0 && keys_BKSE.size(2) > 0 &&

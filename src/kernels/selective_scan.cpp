@@ -14,6 +14,7 @@
 #include <ATen/ops/sum.h>
 #include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
+#include <ATen/record_function.h>
 #include <c10/core/DeviceGuard.h>
 #include <c10/core/GradMode.h>
 #include <torch/csrc/autograd/custom_function.h>
@@ -354,6 +355,7 @@ Tensor skip_and_gate(Tensor y_BTD, const SelectiveScanInput& in, torch::ScalarTy
 }  // namespace
 
 SelectiveScanOutput selective_scan(const SelectiveScanInput& input) {
+  RECORD_FUNCTION("lowbank::selective_scan", std::vector<c10::IValue>({input.u_BTD, input.A_ND}));
   check_input(input);
   const auto& u_BTD = input.u_BTD;
   if (!is_fused(input)) return selective_scan_chunked(input);
@@ -425,6 +427,7 @@ SelectiveScanOutput selective_scan_chunked(const SelectiveScanInput& input, std:
 
 torch::Tensor selective_scan_step(const torch::Tensor& state_BND,
                                   const SelectiveScanStepInput& input) {
+  RECORD_FUNCTION("lowbank::selective_scan", std::vector<c10::IValue>({input.u_BD, input.A_ND}));
   const auto one_token = [](const Tensor& tensor) {
     return tensor.defined() ? tensor.unsqueeze(1) : tensor;
   };

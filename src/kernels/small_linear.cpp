@@ -5,6 +5,7 @@
 
 #include <ATen/Parallel.h>
 #include <ATen/ops/linear.h>
+#include <ATen/record_function.h>
 #include <c10/util/Exception.h>
 
 #include "kernels/cpu_tensor.h"
@@ -63,6 +64,7 @@ std::vector<torch::Tensor> small_linear_group(const torch::Tensor& x_I,
   std::int64_t num_rows = 0;
   for (std::size_t i = 0; i < num_products; ++i) {
     const auto& weight_OI = weights_OI[i];
+    RECORD_FUNCTION("lowbank::small_linear", std::vector<c10::IValue>({x_I, weight_OI}));
     const auto bias_O = bias_of(i);
     const std::int64_t num_out = weight_OI.size(0);
     TORCH_CHECK(weight_OI.size(1) == num_in, "small_linear: x ", x_I.sizes(),

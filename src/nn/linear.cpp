@@ -4,6 +4,9 @@
 
 #include <c10/util/Exception.h>
 
+#include "kernels/small_linear.h"
+#include "nn/dense_linear.h"
+
 namespace lowbank {
 
 LinearSlot::LinearSlot(torch::nn::Module& parent, std::string name, LinearRole role,
@@ -22,6 +25,21 @@ void LinearSlot::replace(std::shared_ptr<Linear> linear) {
   linear->train(linear_->is_training());
   parent_->replace_module(name_, linear);
   linear_ = std::move(linear);
+}
+
+std::vector<torch::Tensor> forward_group(const torch::Tensor& x_I,
+                                         std::initializer_list<const LinearSlot*> slots) {
+  std::vector<torch::Tensor> weights_OI, biases_O;
+  for (const auto* slot : slots) {
+    const auto* const dense = dynamic_cast<const DenseLinear*>(&slot->get());
+    if (dense == nullptr || !serves_small_linear(x_I, dense->weight)) break;
+    weights_OI.push_back(dense->weight);
+    biases_O.push_back(dense->bias);
+  }
+  if (weights_OI.size() == slots.size()) return small_linear_group(x_I, weights_OI, biases_O);
+  std::vector<torch::Tensor> outputs;
+  for (const auto* slot : slots) outputs.push_back((*slot)(x_I));
+  return outputs;
 }
 
 }  // namespace lowbank

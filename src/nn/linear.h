@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <initializer_list>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -58,6 +59,10 @@ class LinearSlot {
   LinearRole role_ = LinearRole::kAttention;
   std::shared_ptr<Linear> linear_;
 };
+
+/// Each slot's product with the same x [..., I]; dense layers go as one where x has few rows.
+std::vector<torch::Tensor> forward_group(const torch::Tensor& x_I,
+                                         std::initializer_list<const LinearSlot*> slots);
 
 /// Called with the module path and the slot of every projection of a model, in forward order.
 using SlotVisitor = std::function<void(const std::string& path, LinearSlot& slot)>;

@@ -23,6 +23,10 @@ const char* category_of(OperatorKind kind) {
     case OperatorKind::kScore:
     case OperatorKind::kAttend:
       return "attention";
+    case OperatorKind::kConv:
+      return "causal_conv1d";
+    case OperatorKind::kScan:
+      return "state_update";
     case OperatorKind::kSoftmax:
     case OperatorKind::kNorm:
     case OperatorKind::kActivation:
@@ -46,6 +50,12 @@ OperatorCost gpu_cost(const GpuModel& gpu, const Operator& op) {
                   .count = op.count,
                   .element_bytes = gpu.element_bytes()})
         .named();
+  }
+  // Fused kernels that stream their rows, as an activation does: a convolution reads and writes one
+  // of n; a scan reads the sequence, its steps and its gate.
+  if (op.kind == OperatorKind::kConv || op.kind == OperatorKind::kScan) {
+    const std::int64_t width = op.kind == OperatorKind::kScan ? 2 * op.n : op.n;
+    return gpu.elementwise(OperatorKind::kActivation, op.m, width, op.count).named();
   }
   return gpu.elementwise(op.kind, op.m, op.n, op.count).named();
 }

@@ -162,10 +162,10 @@ void RramModel::add_digital(const Operator& op, double num_pus, double num_token
   const bool is_product = op.kind == OperatorKind::kScore || op.kind == OperatorKind::kAttend;
   const bool is_attention = is_product || op.kind == OperatorKind::kSoftmax;
   double busy_ns = 0;
-  if (is_product) {
+  if (op.k > 0) {
     const double factor =
         op.kind == OperatorKind::kAttend ? preset_.value("attend_cost_factor") : 1.0;
-    busy_ns = outputs * static_cast<double>(op.k) * factor /
+    busy_ns = static_cast<double>(op.macs()) * factor /
               (modules * preset_.value("digital_macs_per_cycle") * clock_per_ns);
   } else {
     busy_ns = outputs / (modules * preset_.value("special_inputs_per_cycle") * clock_per_ns);

@@ -22,7 +22,7 @@ using Json = nlohmann::ordered_json;
 
 constexpr const char* kFormatName = "lowbank-workload";
 
-constexpr std::array<std::pair<OperatorKind, const char*>, 7> kKindNames = {{
+constexpr std::array<std::pair<OperatorKind, const char*>, 9> kKindNames = {{
     {OperatorKind::kLinear, "linear"},
     {OperatorKind::kScore, "score"},
     {OperatorKind::kAttend, "attend"},
@@ -30,6 +30,8 @@ constexpr std::array<std::pair<OperatorKind, const char*>, 7> kKindNames = {{
     {OperatorKind::kNorm, "norm"},
     {OperatorKind::kActivation, "activation"},
     {OperatorKind::kEmbedding, "embedding"},
+    {OperatorKind::kConv, "conv"},
+    {OperatorKind::kScan, "scan"},
 }};
 
 std::string kind_name(OperatorKind kind) {
@@ -41,7 +43,8 @@ std::string kind_name(OperatorKind kind) {
 
 bool has_contraction(OperatorKind kind) {
   return kind == OperatorKind::kLinear || kind == OperatorKind::kScore ||
-         kind == OperatorKind::kAttend;
+         kind == OperatorKind::kAttend || kind == OperatorKind::kConv ||
+         kind == OperatorKind::kScan;
 }
 
 // An object of the file, its place ("w.json: decode[3] 'lm_head'") and its keys still unread.
@@ -115,7 +118,8 @@ void check_product(const Operator& op, const std::string& where) {
   const bool overflows =
       __builtin_mul_overflow(product, op.n, &product) ||
       __builtin_mul_overflow(product, std::max<std::int64_t>(op.k, 1), &product) ||
-      __builtin_mul_overflow(product, op.count, &product);
+      __builtin_mul_overflow(product, op.count, &product) ||
+      (op.kind == OperatorKind::kScan && __builtin_mul_overflow(product, 2, &product));
   if (overflows) {
     throw ConfigError(
         fmt::format("{}: m x n x k x count = {} x {} x {} x {} does not fit in 63 bits", where,

@@ -19,7 +19,10 @@ enum class OperatorKind {
   kSoftmax,     ///< m rows of n
   kNorm,        ///< m rows of n
   kActivation,  ///< m rows of n elementwise
-  kEmbedding    ///< m rows of n read from a table
+  kEmbedding,   ///< m rows of n read from a table
+  kConv,        ///< depthwise causal convolution: m tokens of n channels, k taps
+  kScan         ///< selective scan: m tokens of n channels, k states each; two multiply-adds a
+                ///< state: the update and the output
 };
 
 /// One operator of a phase; `count` equal ones run one after the other (batch x heads for kScore,
@@ -40,7 +43,9 @@ struct Operator {
   std::int64_t stage = 0;
   std::int64_t rank = 0;
 
-  std::int64_t macs() const { return m * n * (k > 0 ? k : 0) * count; }
+  std::int64_t macs() const {
+    return m * n * (k > 0 ? k : 0) * count * (kind == OperatorKind::kScan ? 2 : 1);
+  }
 };
 
 /// The operators of a model for one context and batch: all the estimator sees of a model.

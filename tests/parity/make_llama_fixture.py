@@ -4,7 +4,7 @@
 Run in the environment of scripts/setup_dev.sh:
   .venv-dev/bin/python tests/parity/make_llama_fixture.py [CASE...]
 Each folder is a Hugging Face checkpoint plus expected.safetensors. Change FIXTURE_VERSION together
-with kFixtureVersion of llama_parity_test.cpp whenever the content changes.
+with kFixtureVersion of model_parity_test.cpp whenever the content changes.
 
 expected.safetensors (float32 unless said otherwise):
   all                 input_ids [2, 24], logits

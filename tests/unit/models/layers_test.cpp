@@ -10,6 +10,7 @@
 #include <ATen/ops/randn.h>
 #include <ATen/ops/where.h>
 
+#include "kernels/rotary.h"
 #include "torch_support.h"
 
 namespace lowbank {
@@ -61,8 +62,8 @@ class RotaryTest : public testing::SeededTest {
  protected:
   static torch::Tensor turned(RotaryEmbedding& rotary, const torch::Tensor& x_E,
                               std::int64_t position) {
-    return apply_rotary(x_E.view({1, 1, 1, -1}), rotary.tables(position, 1, x_E.options()))
-        .flatten();
+    const auto tables = rotary.tables(position, 1, x_E.options());
+    return lowbank::rotary(x_E.view({1, 1, 1, -1}), tables.cos_T1E, tables.sin_T1E).flatten();
   }
 };
 
@@ -94,7 +95,7 @@ TEST_F(RotaryTest, TheFirstPairTurnsByOneRadianAPosition) {
 
 TEST_F(RotaryTest, Llama3KeepsShortWavelengthsAndStretchesLongOnes) {
   RotaryOptions options;
-  options.is_llama3 = true;
+  options.kind = RotaryKind::kLlama3;
   options.factor = 8;
   options.low_freq_factor = 1;
   options.high_freq_factor = 4;

@@ -62,9 +62,11 @@ INSTANTIATE_TEST_SUITE_P(
         BadValue{"rms_norm_eps", 0, "a number > 0"}, BadValue{"rope_theta", -1, "a number > 0"},
         BadValue{"tie_word_embeddings", 1, "true or false"},
         BadValue{"partial_rotary_factor", 0.5, "1"},
-        BadValue{"rope_scaling", {{"type", "linear"}, {"factor", 2}}, "default, llama3"},
-        BadValue{"rope_scaling", {{"rope_type", "yarn"}, {"factor", 2}}, "default, llama3"},
-        BadValue{"rope_parameters", {{"rope_type", "dynamic"}}, "default, llama3"},
+        BadValue{"rope_scaling", {{"type", "dynamic"}, {"factor", 0.5}}, "a number >= 1"},
+        BadValue{"rope_scaling",
+                 {{"rope_type", "yarn"}, {"factor", 2}},
+                 "default, linear, dynamic, llama3"},
+        BadValue{"rope_parameters", {{"rope_type", "dynamic"}}, "a number > 0"},
         BadValue{"rope_parameters", {{"rope_type", "llama3"}}, "a number > 0"},
         BadValue{"rope_scaling", "linear", "an object"}));
 
@@ -86,7 +88,7 @@ TEST(LlamaConfig, BothVersionsOfTheRopeKeysMeanTheSame) {
   for (const auto& config : {version_4, version_5, old}) {
     const auto rotary = read_llama_config(config, "config").rotary;
     EXPECT_EQ(rotary.theta, 500.0);
-    EXPECT_TRUE(rotary.is_llama3);
+    EXPECT_EQ(rotary.kind, RotaryKind::kLlama3);
     EXPECT_EQ(rotary.factor, 8.0);
     EXPECT_EQ(rotary.original_max_positions, 32);
   }
@@ -101,12 +103,12 @@ TEST(LlamaConfig, AbsentAndNullKeysTakeTransformersDefaults) {
   EXPECT_EQ(config.head_dim, 128);
   EXPECT_EQ(config.max_positions, 2048);
   EXPECT_EQ(config.rotary.theta, 10000.0);
-  EXPECT_FALSE(config.rotary.is_llama3);
+  EXPECT_EQ(config.rotary.kind, RotaryKind::kDefault);
   EXPECT_FALSE(config.tie_word_embeddings);
 }
 
 TEST(LlamaConfig, AnotherModelTypeIsRefusedByName) {
-  for (const auto& config : {Json{{"model_type", "bert"}}, Json::object()}) {
+  for (const auto& config : {Json{{"model_type", "gpt2"}}, Json::object()}) {
     EXPECT_THROW(make_random_model(config, RandomKey(1)), ConfigError);
   }
   EXPECT_THROW(make_random_model(Json::array(), RandomKey(1)), ConfigError);

@@ -33,11 +33,17 @@ class MacCounter {
             [](const at::RecordFunction& call) -> std::unique_ptr<at::ObserverContext> {
               const std::string name = call.name();
               const auto inputs = call.inputs();
-              if (name == "aten::linear") {
+              if (name == "aten::linear" || name == "lowbank::small_linear") {
                 counted_macs += inputs[0].toTensor().numel() * inputs[1].toTensor().size(0);
               } else if (name == "aten::scaled_dot_product_attention") {
                 const auto q = inputs[0].toTensor(), k = inputs[1].toTensor();
                 counted_macs += 2 * q.numel() * k.size(2);
+              } else if (name == "lowbank::decode_attention") {
+                counted_macs += 2 * inputs[0].toTensor().numel() * inputs[1].toTensor().size(2);
+              } else if (name == "lowbank::causal_conv") {
+                counted_macs += inputs[0].toTensor().numel() * inputs[1].toTensor().size(1);
+              } else if (name == "lowbank::selective_scan") {
+                counted_macs += 2 * inputs[0].toTensor().numel() * inputs[1].toTensor().size(0);
               }
               return nullptr;
             })
@@ -76,6 +82,48 @@ TEST_F(OperatorsTest, MacsAreThoseOfTheForwardPass) {
       model->forward(random_ids(3, 1), state.get());
       EXPECT_EQ(total_macs(model->operators(Phase::kDecode, 3, 7)), counter.count());
     }
+  }
+}
+
+nlohmann::ordered_json tiny_mamba_config(bool tied) {
+  return {{"model_type", "mamba"},         {"architectures", {"MambaForCausalLM"}},
+          {"vocab_size", testing::kVocab}, {"hidden_size", 32},
+          {"num_hidden_layers", 2},        {"state_size", 8},
+          {"tie_word_embeddings", tied},   {"use_bias", !tied}};
+}
+
+TEST_F(OperatorsTest, MacsOfAMambaAreThoseOfTheForwardPass) {
+  for (const bool tied : {true, false}) {
+    const auto model = make_random_model(tiny_mamba_config(tied), RandomKey(1));
+    const torch::NoGradGuard no_grad;
+    {
+      const MacCounter counter;
+      model->forward(random_ids(3, 7));
+      EXPECT_EQ(total_macs(model->operators(Phase::kPrefill, 3, 7)), counter.count());
+    }
+    const auto state = model->make_state(3, 7);
+    model->forward(random_ids(3, 6), state.get());
+    const MacCounter counter;
+    model->forward(random_ids(3, 1), state.get());
+    EXPECT_EQ(total_macs(model->operators(Phase::kDecode, 3, 7)), counter.count());
+  }
+}
+
+TEST_F(OperatorsTest, MacsOfABertAreThoseOfTheForwardPass) {
+  for (const auto* head : {"BertModel", "BertForMaskedLM", "BertForSequenceClassification"}) {
+    const auto model = make_random_model({{"model_type", "bert"},
+                                          {"architectures", {head}},
+                                          {"vocab_size", testing::kVocab},
+                                          {"hidden_size", 32},
+                                          {"num_hidden_layers", 2},
+                                          {"num_attention_heads", 4},
+                                          {"intermediate_size", 40}},
+                                         RandomKey(1));
+    const torch::NoGradGuard no_grad;
+    const MacCounter counter;
+    model->forward(random_ids(3, 7));
+    EXPECT_EQ(total_macs(model->operators(Phase::kPrefill, 3, 7)), counter.count()) << head;
+    EXPECT_TRUE(model->operators(Phase::kDecode, 3, 7).empty());
   }
 }
 
