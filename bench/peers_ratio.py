@@ -103,7 +103,7 @@ def load(family, args):
 def run_ours(case, family, args):
     command = [str(Path(args.bin) / "lowbank-bench"), "--case", case, "--runs", "1", "--threads",
                str(args.threads), "--json", "--quiet"]
-    model = {"llama": args.model, "bert": args.minilm, "mamba": None}[family]
+    model = {"llama": args.model, "bert": None, "mamba": None}[family]
     if model is not None:
         command += ["--model", str(model)]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
