@@ -11,38 +11,26 @@ extern const VectorKernels kAvx2Vectors, kAvx512Vectors;
 
 namespace {
 
-const VectorKernels& kernels_of(VectorExtension extension) {
+const VectorKernels& kernels_of(CpuIsa extension) {
 #ifdef __x86_64__
-  if (extension == VectorExtension::kAvx512) return kAvx512Vectors;
-  if (extension == VectorExtension::kAvx2) return kAvx2Vectors;
+  if (extension == CpuIsa::kAvx512) return kAvx512Vectors;
+  if (extension == CpuIsa::kAvx2) return kAvx2Vectors;
 #endif
   return kPortableVectors;
 }
 
 const VectorKernels*& chosen_kernels() {
-  static const VectorKernels* chosen = &kernels_of(widest_vector_extension());
+  static const VectorKernels* chosen = &kernels_of(best_cpu_isa());
   return chosen;
 }
 
 }  // namespace
 
-VectorExtension widest_vector_extension() {
-#ifdef __x86_64__
-  const bool has_avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-  if (has_avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-      __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq")) {
-    return VectorExtension::kAvx512;
-  }
-  if (has_avx2) return VectorExtension::kAvx2;
-#endif
-  return VectorExtension::kPortable;
-}
-
 const VectorKernels& vector_kernels() { return *chosen_kernels(); }
 
-void use_vector_extension(VectorExtension extension) {
-  TORCH_CHECK(extension <= widest_vector_extension(),
-              "use_vector_extension: this processor has no ", kernels_of(extension).name);
+void use_cpu_isa(CpuIsa extension) {
+  TORCH_CHECK(extension <= best_cpu_isa(), "use_cpu_isa: this processor has no ",
+              kernels_of(extension).name);
   chosen_kernels() = &kernels_of(extension);
 }
 

@@ -2,6 +2,8 @@
 
 #include <cstdint>
 
+#include "kernels/cpu_isa.h"
+
 namespace lowbank {
 
 /// Types that the vector kernels read and write; they compute in float32.
@@ -113,15 +115,10 @@ struct VectorKernels {
   Attend attend[kNumVectorTypes] = {};
 };
 
-enum class VectorExtension { kPortable, kAvx2, kAvx512 };
-
-/// The widest one that this processor runs.
-VectorExtension widest_vector_extension();
-
-/// What the kernels of this room call: of the widest extension, unless a test chose another.
+/// What the kernels of this room call: of best_cpu_isa(), unless a test chose another.
 const VectorKernels& vector_kernels();
 
 /// For tests. Errors: c10::Error if the processor lacks it.
-void use_vector_extension(VectorExtension extension);
+void use_cpu_isa(CpuIsa extension);
 
 }  // namespace lowbank

@@ -1,5 +1,6 @@
 #include "pim/estimator.h"
 
+#include <algorithm>
 #include <cmath>
 #include <utility>
 
@@ -76,6 +77,14 @@ class GpuSystem : public System {
                            static_cast<double>(gpu_.element_bytes()) / workload.weight_bits;
     }
     cost.latency_ns = cost.time_ns.total();
+    const auto& operators = workload.operators(phase);
+    if (std::any_of(operators.begin(), operators.end(), [](const Operator& op) {
+          return op.kind == OperatorKind::kConv || op.kind == OperatorKind::kScan;
+        })) {
+      cost.notes.emplace_back(
+          "convolutions and scans are priced as kernels that stream their rows; no measurement "
+          "stands behind them");
+    }
     const FactoredSize size = factored_size(workload.operators(phase));
     if (size.num_factored > 0 && size.factored_weights >= kNearBreakEven * size.dense_weights) {
       cost.notes.push_back(fmt::format(

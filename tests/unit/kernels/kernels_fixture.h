@@ -11,29 +11,29 @@
 namespace lowbank::testing {
 
 /// Runs each test with every vector extension that the processor has.
-class VectorKernelTest : public SeededTest, public ::testing::WithParamInterface<VectorExtension> {
+class VectorKernelTest : public SeededTest, public ::testing::WithParamInterface<CpuIsa> {
  protected:
   void SetUp() override {
     SeededTest::SetUp();
-    if (GetParam() > widest_vector_extension()) GTEST_SKIP() << "the processor lacks it";
-    use_vector_extension(GetParam());
+    if (GetParam() > best_cpu_isa()) GTEST_SKIP() << "the processor lacks it";
+    use_cpu_isa(GetParam());
   }
   void TearDown() override {
-    use_vector_extension(widest_vector_extension());
+    use_cpu_isa(best_cpu_isa());
     at::set_num_threads(1);
   }
 };
 
-inline std::string extension_name(const ::testing::TestParamInfo<VectorExtension>& extension) {
+inline std::string extension_name(const ::testing::TestParamInfo<CpuIsa>& extension) {
   constexpr std::array kNames = {"Portable", "Avx2", "Avx512"};
   return kNames[static_cast<std::size_t>(extension.param)];
 }
 
-#define LOWBANK_ALL_EXTENSIONS(suite)                                                             \
-  INSTANTIATE_TEST_SUITE_P(                                                                       \
-      Extensions, suite,                                                                          \
-      ::testing::Values(::lowbank::VectorExtension::kPortable, ::lowbank::VectorExtension::kAvx2, \
-                        ::lowbank::VectorExtension::kAvx512),                                     \
+#define LOWBANK_ALL_EXTENSIONS(suite)                                           \
+  INSTANTIATE_TEST_SUITE_P(                                                     \
+      Extensions, suite,                                                        \
+      ::testing::Values(::lowbank::CpuIsa::kPortable, ::lowbank::CpuIsa::kAvx2, \
+                        ::lowbank::CpuIsa::kAvx512),                            \
       ::lowbank::testing::extension_name)
 
 /// The same bits with one thread and with three.
