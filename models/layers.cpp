@@ -22,6 +22,9 @@
 
 #include "kernels/decode_attention.h"
 #include "kernels/rms_norm.h"
+#include "kernels/small_linear.h"
+#include "models/operator_list.h"
+#include "nn/dense_linear.h"
 
 namespace lowbank {
 
@@ -68,6 +71,42 @@ Activation read_activation(const ConfigReader& config, const std::string& key,
   config.refuse(key,
                 "gelu, gelu_new, gelu_pytorch_tanh, gelu_fast, gelu_python, relu, silu, "
                 "swish, tanh");
+}
+
+TokenHead::TokenHead(torch::nn::Module& model, Weights& weights,
+                     std::shared_ptr<Embedding> embedding, const std::string& embedding_path,
+                     bool is_tied)
+    : embedding_(std::move(embedding)), is_tied_(is_tied) {
+  if (is_tied) {
+    weights.tie("lm_head.weight", embedding_path + ".weight");
+  } else {
+    const auto& table_VD = embedding_->weight;
+    projection_ = LinearSlot(model, "lm_head", LinearRole::kHead,
+                             make_linear(weights, "lm_head", table_VD.size(1), table_VD.size(0),
+                                         /*has_bias=*/false));
+  }
+}
+
+torch::Tensor TokenHead::forward(const torch::Tensor& hidden_D) const {
+  return is_tied_ ? small_linear(hidden_D, embedding_->weight) : projection_(hidden_D);
+}
+
+torch::Tensor TokenHead::weight() const {
+  if (is_tied_) return embedding_->weight;
+  const auto* const dense = dynamic_cast<const DenseLinear*>(&projection_.get());
+  return dense != nullptr && !dense->bias.defined() ? dense->weight : torch::Tensor();
+}
+
+void TokenHead::visit_linears(const SlotVisitor& visit) {
+  if (!is_tied_) visit("lm_head", projection_);
+}
+
+void TokenHead::add_operators(OperatorList& list) const {
+  if (is_tied_) {
+    list.add_product("lm_head", embedding_->weight.size(1), embedding_->weight.size(0));
+  } else {
+    list.add_linear("lm_head", projection_.get());
+  }
 }
 
 RotaryOptions read_rotary_options(const ConfigReader& config, std::int64_t max_positions) {

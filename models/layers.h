@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 
 #include <torch/nn/module.h>
@@ -8,6 +9,7 @@
 
 #include "io/config_reader.h"
 #include "models/weights.h"
+#include "nn/linear.h"
 
 namespace lowbank {
 
@@ -49,6 +51,29 @@ using Activation = torch::Tensor (*)(const torch::Tensor& x);
 /// Reads the name of an activation. Errors: ConfigError for one that is not known, naming the key.
 Activation read_activation(const ConfigReader& config, const std::string& key,
                            const std::string& otherwise);
+
+class OperatorList;
+
+/// The product that makes logits of hidden states: with the token embedding again, or with a
+/// projection "lm_head" of its own.
+class TokenHead {
+ public:
+  TokenHead() = default;
+  /// Registers the projection, where there is one, with `model`, which must own this head.
+  TokenHead(torch::nn::Module& model, Weights& weights, std::shared_ptr<Embedding> embedding,
+            const std::string& embedding_path, bool is_tied);
+  /// hidden [..., D] -> logits [..., V].
+  torch::Tensor forward(const torch::Tensor& hidden_D) const;
+  /// The matrix [V, D], undefined where the projection is not one dense matrix alone.
+  torch::Tensor weight() const;
+  void visit_linears(const SlotVisitor& visit);
+  void add_operators(OperatorList& list) const;
+
+ private:
+  std::shared_ptr<Embedding> embedding_;
+  bool is_tied_ = true;
+  LinearSlot projection_;  // unused where tied
+};
 
 /// How a model stretches the positions it was trained on.
 enum class RotaryKind {

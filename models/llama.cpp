@@ -12,10 +12,8 @@
 
 #include "core/error.h"
 #include "kernels/rotary.h"
-#include "kernels/small_linear.h"
 #include "kernels/swiglu.h"
 #include "models/operator_list.h"
-#include "nn/dense_linear.h"
 
 namespace lowbank {
 
@@ -235,13 +233,8 @@ LlamaModel::LlamaModel(const LlamaConfig& config, const nlohmann::ordered_json& 
   norm_ = decoder->register_module(
       "norm",
       std::make_shared<RmsNorm>(weights, "model.norm", config.hidden_size, config.rms_norm_eps));
-  if (config.tie_word_embeddings) {
-    weights.tie("lm_head.weight", "model.embed_tokens.weight");
-  } else {
-    lm_head_ =
-        LinearSlot(*this, "lm_head", LinearRole::kHead,
-                   make_linear(weights, "lm_head", config.hidden_size, config.vocab_size, false));
-  }
+  head_ =
+      TokenHead(*this, weights, embed_tokens_, "model.embed_tokens", config.tie_word_embeddings);
 }
 
 torch::Tensor LlamaModel::hidden_states(const ModelInput& input, DecodeState* state) {
@@ -288,17 +281,6 @@ torch::Tensor LlamaModel::run(const ModelInput& input, LlamaState* state) {
   return norm_->forward(x_BTD);
 }
 
-torch::Tensor LlamaModel::head(const torch::Tensor& hidden_BTD) {
-  return config_.tie_word_embeddings ? small_linear(hidden_BTD, embed_tokens_->weight)
-                                     : lm_head_(hidden_BTD);
-}
-
-torch::Tensor LlamaModel::head_weight() const {
-  if (config_.tie_word_embeddings) return embed_tokens_->weight;
-  const auto* const dense = dynamic_cast<const DenseLinear*>(&lm_head_.get());
-  return dense != nullptr && !dense->bias.defined() ? dense->weight : torch::Tensor();
-}
-
 std::int64_t LlamaModel::max_context() const {
   if (config_.rotary.kind != RotaryKind::kDynamic) return config_.max_positions;
   return static_cast<std::int64_t>(static_cast<double>(config_.max_positions) *
@@ -325,7 +307,7 @@ void LlamaModel::visit_linears(const SlotVisitor& visit) {
   for (std::size_t i = 0; i < layers_.size(); ++i) {
     layers_[i]->visit_linears(layer_path(static_cast<std::int64_t>(i)), visit);
   }
-  if (!config_.tie_word_embeddings) visit("lm_head", lm_head_);
+  head_.visit_linears(visit);
 }
 
 std::vector<Operator> LlamaModel::operators(Phase phase, std::int64_t batch, std::int64_t context) {
@@ -359,11 +341,7 @@ std::vector<Operator> LlamaModel::operators(Phase phase, std::int64_t batch, std
   }
   list.begin_layer(-1);
   list.add_norm("model.norm", config_.hidden_size);
-  if (config_.tie_word_embeddings) {
-    list.add_product("lm_head", config_.hidden_size, config_.vocab_size);
-  } else {
-    list.add_linear("lm_head", lm_head_.get());
-  }
+  head_.add_operators(list);
   return list.take();
 }
 

@@ -13,9 +13,7 @@
 #include "io/config_reader.h"
 #include "kernels/causal_conv.h"
 #include "kernels/selective_scan.h"
-#include "kernels/small_linear.h"
 #include "models/operator_list.h"
-#include "nn/dense_linear.h"
 
 namespace lowbank {
 
@@ -237,13 +235,7 @@ MambaModel::MambaModel(const MambaConfig& config, const nlohmann::ordered_json& 
   norm_f_ = backbone->register_module(
       "norm_f", std::make_shared<RmsNorm>(weights, "backbone.norm_f", config.hidden_size,
                                           config.layer_norm_eps));
-  if (config.tie_word_embeddings) {
-    weights.tie("lm_head.weight", "backbone.embeddings.weight");
-  } else {
-    lm_head_ =
-        LinearSlot(*this, "lm_head", LinearRole::kHead,
-                   make_linear(weights, "lm_head", config.hidden_size, config.vocab_size, false));
-  }
+  head_ = TokenHead(*this, weights, embeddings_, "backbone.embeddings", config.tie_word_embeddings);
 }
 
 torch::Tensor MambaModel::hidden_states(const ModelInput& input, DecodeState* state) {
@@ -265,17 +257,6 @@ torch::Tensor MambaModel::hidden_states(const ModelInput& input, DecodeState* st
   }
   if (own_state != nullptr) own_state->length_ += ids_BT.size(1);
   return norm_f_->forward(x_BTH).to(embeddings_->weight.scalar_type());
-}
-
-torch::Tensor MambaModel::head(const torch::Tensor& hidden_BTD) {
-  return config_.tie_word_embeddings ? small_linear(hidden_BTD, embeddings_->weight)
-                                     : lm_head_(hidden_BTD);
-}
-
-torch::Tensor MambaModel::head_weight() const {
-  if (config_.tie_word_embeddings) return embeddings_->weight;
-  const auto* const dense = dynamic_cast<const DenseLinear*>(&lm_head_.get());
-  return dense != nullptr && !dense->bias.defined() ? dense->weight : torch::Tensor();
 }
 
 std::unique_ptr<DecodeState> MambaModel::make_state(std::int64_t batch, std::int64_t max_length) {
@@ -303,7 +284,7 @@ void MambaModel::visit_linears(const SlotVisitor& visit) {
     visit(path + ".dt_proj", mixer.dt_proj);
     visit(path + ".out_proj", mixer.out_proj);
   }
-  if (!config_.tie_word_embeddings) visit("lm_head", lm_head_);
+  head_.visit_linears(visit);
 }
 
 std::vector<Operator> MambaModel::operators(Phase phase, std::int64_t batch, std::int64_t context) {
@@ -328,11 +309,7 @@ std::vector<Operator> MambaModel::operators(Phase phase, std::int64_t batch, std
   }
   list.begin_layer(-1);
   list.add_norm("backbone.norm_f", config_.hidden_size);
-  if (config_.tie_word_embeddings) {
-    list.add_product("lm_head", config_.hidden_size, config_.vocab_size);
-  } else {
-    list.add_linear("lm_head", lm_head_.get());
-  }
+  head_.add_operators(list);
   return list.take();
 }
 

@@ -49,8 +49,8 @@ class MambaModel : public LanguageModel {
   MambaModel(const MambaConfig& config, const nlohmann::ordered_json& json, Weights& weights);
 
   torch::Tensor hidden_states(const ModelInput& input, DecodeState* state = nullptr) override;
-  torch::Tensor head(const torch::Tensor& hidden_BTD) override;
-  torch::Tensor head_weight() const override;
+  torch::Tensor head(const torch::Tensor& hidden_BTD) override { return head_.forward(hidden_BTD); }
+  torch::Tensor head_weight() const override { return head_.weight(); }
   std::unique_ptr<DecodeState> make_state(std::int64_t batch, std::int64_t max_length) override;
   void visit_linears(const SlotVisitor& visit) override;
   std::vector<Operator> operators(Phase phase, std::int64_t batch, std::int64_t context) override;
@@ -64,7 +64,7 @@ class MambaModel : public LanguageModel {
   std::shared_ptr<Embedding> embeddings_;
   std::vector<std::shared_ptr<MambaLayer>> layers_;
   std::shared_ptr<RmsNorm> norm_f_;
-  LinearSlot lm_head_;  // unused where the head is tied to the embedding
+  TokenHead head_;
 };
 
 }  // namespace lowbank
