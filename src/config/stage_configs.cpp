@@ -181,9 +181,17 @@ CommandInfo LogitsConfig::info() const {
           .has_run_dir = false};
 }
 Fields LogitsConfig::stage_fields() {
-  return {checkpoint_field(&checkpoint),
-          Field("ids", &ids, "safetensors file with `input_ids` [B, T] int64").input().required(),
-          Field("out", &out, "safetensors file for `logits` [B, T, V]").output().required()};
+  return {
+      checkpoint_field(&checkpoint),
+      Field("ids", &ids,
+            "safetensors file with `input_ids` [B, T] int64; optional `attention_mask`, "
+            "`token_type_ids`")
+          .input()
+          .required(),
+      Field("out", &out,
+            "safetensors file for `logits` [B, T, V] or [B, C], or `last_hidden_state` [B, T, D]")
+          .output()
+          .required()};
 }
 
 CommandInfo GenerateConfig::info() const {
@@ -406,7 +414,7 @@ CommandInfo BenchConfig::info() const {
           .has_run_dir = false};
 }
 Fields BenchConfig::stage_fields() {
-  return {Field("case", &cases, "what to time; empty: all").many(),
+  return {Field("case", &cases, "what to time (docs/bench.md); empty: the quick ones").many(),
           Field("model", &model, "checkpoint for the cases that need one").input(),
           Field("runs", &runs, "timed repetitions").at_least(1)};
 }

@@ -1,0 +1,196 @@
+#include <map>
+#include <string>
+
+#include <ATen/ops/cross_entropy_loss.h>
+#include <ATen/ops/equal.h>
+#include <ATen/ops/ones.h>
+#include <ATen/ops/zeros.h>
+#include <gmock/gmock.h>
+
+#include "core/error.h"
+#include "models/bert.h"
+#include "models/logits_stage.h"
+#include "models/mamba.h"
+#include "nn/tensor_file.h"
+#include "temp_folder.h"
+#include "tiny_llama.h"
+#include "torch_support.h"
+
+namespace lowbank {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using testing::kVocab;
+using testing::random_ids;
+using ModelJson = nlohmann::ordered_json;
+
+ModelJson small_bert(const std::string& architecture) {
+  return {{"model_type", "bert"},     {"architectures", {architecture}}, {"vocab_size", kVocab},
+          {"hidden_size", 32},        {"num_hidden_layers", 2},          {"num_attention_heads", 4},
+          {"intermediate_size", 40},  {"max_position_embeddings", 16},   {"num_labels", 3},
+          {"initializer_range", 0.2}, {"torch_dtype", "float32"}};
+}
+
+ModelJson small_mamba() {
+  return {{"model_type", "mamba"},   {"architectures", {"MambaForCausalLM"}},
+          {"vocab_size", kVocab},    {"hidden_size", 32},
+          {"num_hidden_layers", 2},  {"state_size", 5},
+          {"use_bias", true},        {"initializer_range", 0.2},
+          {"torch_dtype", "float32"}};
+}
+
+class BertMambaTest : public testing::SeededTest {
+ protected:
+  /// The error of `lowbank logits` for these tensors on this model, "" if there is none.
+  std::string logits_error(const ModelJson& config,
+                           const std::map<std::string, torch::Tensor>& input) {
+    const LoadedModel loaded{
+        .model = make_random_model(config, RandomKey(1)), .folder = {}, .meta = {}};
+    save_model(folder_.path("ckpt"), loaded, {"test", "hash", "0"});
+    write_tensors(folder_.path("ids.safetensors"), input);
+    LogitsConfig stage;
+    stage.common.quiet = true;
+    stage.common.threads = 1;
+    stage.checkpoint = folder_.path("ckpt");
+    stage.ids = folder_.path("ids.safetensors");
+    stage.out = folder_.path("out.safetensors");
+    Metrics metrics;
+    try {
+      logits_stage(stage, nullptr, metrics);
+    } catch (const ConfigError& error) {
+      return error.what();
+    }
+    return "";
+  }
+
+  const testing::TempFolder folder_;
+};
+
+TEST_F(BertMambaTest, SavedModelsComeBackWithTheSameBits) {
+  const c10::InferenceMode inference;
+  const auto ids = random_ids(2, 7);
+  for (const auto& config :
+       {small_bert("BertModel"), small_bert("BertForMaskedLM"), small_bert("BertForPreTraining"),
+        small_bert("BertForSequenceClassification"), small_mamba()}) {
+    const LoadedModel loaded{
+        .model = make_random_model(config, RandomKey(1)), .folder = {}, .meta = {}};
+    save_model(folder_.path("ckpt"), loaded, {"test", "hash", "0"});
+    const auto again = load_model(folder_.path("ckpt")).model;
+    EXPECT_TRUE(at::equal(again->forward(ids), loaded.model->forward(ids))) << config.dump();
+    EXPECT_EQ(count_parameters(*again), count_parameters(*loaded.model));
+  }
+}
+
+TEST_F(BertMambaTest, GradientsReachEveryParameter) {
+  const auto ids = random_ids(3, 7);
+  for (const auto& config : {small_bert("BertForMaskedLM"),
+                             small_bert("BertForSequenceClassification"), small_mamba()}) {
+    const auto model = make_random_model(config, RandomKey(1));
+    {
+      const c10::InferenceMode inference;  // what a layer keeps must not stand in the way
+      model->forward(ids);
+    }
+    const auto out = model->forward({ids, {}, at::ones({3, 7}, at::kLong)});
+    const auto targets = out.dim() == 3 ? ids.flatten() : at::zeros({3}, at::kLong);
+    at::cross_entropy_loss(out.flatten(0, -2), targets).backward();
+    for (const auto& parameter : model->named_parameters()) {
+      ASSERT_TRUE(parameter.value().grad().defined()) << parameter.key();
+      // A constant added to every key's score changes no weight of attention.
+      if (parameter.key().ends_with("key.bias")) continue;
+      EXPECT_GT(parameter.value().grad().abs().max().item<double>(), 0.0) << parameter.key();
+    }
+  }
+}
+
+TEST_F(BertMambaTest, AMambaWithoutAWindowDecodesAsItRuns) {
+  auto config = small_mamba();
+  config["conv_kernel"] = 1;
+  const auto model = make_random_model(config, RandomKey(1));
+  const c10::InferenceMode inference;
+  const auto ids = random_ids(2, 6);
+  const auto full = model->forward(ids);
+  const auto state = model->make_state(2, 6);
+  for (std::int64_t t = 0; t < 6; ++t) {
+    // float32; logits of order 1, another order of sums.
+    EXPECT_TENSOR_NEAR(model->forward(ids.narrow(1, t, 1), state.get()), full.narrow(1, t, 1),
+                       1e-5);
+  }
+}
+
+TEST_F(BertMambaTest, AnEncoderIsNoCausalModel) {
+  const LoadedModel loaded{
+      .model = make_random_model(small_bert("BertModel"), RandomKey(1)), .folder = {}, .meta = {}};
+  save_model(folder_.path("ckpt"), loaded, {"test", "hash", "0"});
+  try {
+    load_causal_model(folder_.path("ckpt"));
+    FAIL() << "accepted";
+  } catch (const ConfigError& error) {
+    EXPECT_THAT(error.what(), AllOf(HasSubstr("ckpt"), HasSubstr("bert")));
+  }
+}
+
+TEST_F(BertMambaTest, InputThatDoesNotFitIsNamed) {
+  const auto ids = random_ids(2, 4);
+  const auto bert = small_bert("BertModel");
+  auto bad = at::zeros({2, 4}, at::kLong);
+  bad[1][2] = 2;
+  EXPECT_EQ(logits_error(bert, {{"input_ids", ids}}), "");
+  EXPECT_THAT(logits_error(bert, {{"input_ids", ids}, {"token_type_ids", bad}}),
+              HasSubstr("token_type_ids[1, 2] is 2; the model's token types are 0 to 1"));
+  EXPECT_THAT(logits_error(bert, {{"input_ids", ids}, {"attention_mask", bad}}),
+              HasSubstr("attention_mask must hold 0 and 1"));
+  EXPECT_THAT(
+      logits_error(bert, {{"input_ids", ids}, {"attention_mask", at::zeros({2, 4}, at::kLong)}}),
+      HasSubstr("a 1 in every row"));
+  EXPECT_THAT(logits_error(bert, {{"input_ids", random_ids(1, 17)}}),
+              HasSubstr("17 tokens a row; the model's context is 16"));
+  auto beyond = ids.clone();
+  beyond[0][3] = kVocab;
+  EXPECT_THAT(logits_error(bert, {{"input_ids", beyond}}), HasSubstr("input_ids[0, 3] is 48"));
+  auto holes = at::ones({2, 4}, at::kLong);
+  holes[0][1] = 0;
+  EXPECT_EQ(logits_error(bert, {{"input_ids", ids}, {"attention_mask", holes}}), "");
+  EXPECT_THAT(logits_error(small_mamba(), {{"input_ids", ids}, {"attention_mask", holes}}),
+              HasSubstr("row 0 must be one block of 1"));
+  EXPECT_THAT(logits_error(small_mamba(), {{"input_ids", ids}, {"token_type_ids", bad}}),
+              HasSubstr("'token_type_ids' is unknown"));
+}
+
+TEST_F(BertMambaTest, SettingsThatAreNotSupportedAreNamed) {
+  const auto refusal = [](ModelJson config, const std::string& key, const ModelJson& value) {
+    config[key] = value;
+    try {
+      make_random_model(config, RandomKey(1));
+    } catch (const ConfigError& error) {
+      return std::string(error.what());
+    }
+    return std::string("accepted");
+  };
+  const auto bert = small_bert("BertModel");
+  for (const auto& [key, value] :
+       std::map<std::string, ModelJson>{{"architectures", {"BertForTokenClassification"}},
+                                        {"position_embedding_type", "relative_key"},
+                                        {"is_decoder", true},
+                                        {"add_cross_attention", true},
+                                        {"pruned_heads", {{"0", {1}}}},
+                                        {"hidden_act", "gelu_10"},
+                                        {"hidden_size", 33},
+                                        {"layer_norm_eps", 0},
+                                        {"hidden_dropout_prob", 1.0},
+                                        {"type_vocab_size", 0}}) {
+    EXPECT_THAT(refusal(bert, key, value), AllOf(HasSubstr(key), HasSubstr("supported")));
+  }
+  for (const auto& [key, value] :
+       std::map<std::string, ModelJson>{{"architectures", {"MambaModel"}},
+                                        {"hidden_act", "gelu"},
+                                        {"intermediate_size", 65},
+                                        {"time_step_rank", 0},
+                                        {"state_size", -1},
+                                        {"layer_norm_epsilon", 0}}) {
+    EXPECT_THAT(refusal(small_mamba(), key, value), AllOf(HasSubstr(key), HasSubstr("supported")));
+  }
+}
+
+}  // namespace
+}  // namespace lowbank
