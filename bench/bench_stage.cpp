@@ -150,6 +150,7 @@ Case forward_case(const std::string& name, const ModelPtr& model, std::int64_t b
                   std::int64_t tokens) {
   const auto ids_BT = random_ids(*model, batch, tokens);
   const bool counts_tokens = model->is_causal();
+  const auto step = std::make_shared<std::uint64_t>(0);
   return {.name = name,
           .unit = counts_tokens ? "tok/s" : "seq/s",
           .amount = static_cast<double>(counts_tokens ? batch * tokens : batch),
@@ -179,7 +180,7 @@ Case decode_case(const std::string& name, const ModelPtr& model) {
           .roof_amount = kNew * decode_bytes(*model, kPrompt + kNew / 2)};
 }
 
-// Loss, gradients of every parameter and one AdamW update; no dropout.
+// Loss, gradients of every parameter and one AdamW update; with the model's dropout.
 Case train_case(const std::string& name, const ModelPtr& model, std::int64_t batch,
                 std::int64_t tokens) {
   const auto ids_BT = random_ids(*model, batch, tokens);
@@ -187,17 +188,20 @@ Case train_case(const std::string& name, const ModelPtr& model, std::int64_t bat
   for (auto& parameter : model->parameters()) parameter.set_requires_grad(true);
   const auto optimizer = std::make_shared<AdamW>(trainable_parameters(*model), AdamWOptions{});
   const bool counts_tokens = model->is_causal();
+  const auto step = std::make_shared<std::uint64_t>(0);
   return {.name = name,
           .unit = counts_tokens ? "tok/s" : "seq/s",
           .amount = static_cast<double>(counts_tokens ? batch * tokens : batch),
           .work =
-              [model, ids_BT, labels_B, optimizer] {
+              [model, ids_BT, labels_B, optimizer, step] {
                 const c10::InferenceMode normal_tensors(false);
                 optimizer->zero_grad();
+                ModelInput input(ids_BT);
+                input.dropout_key = RandomKey(0).derive((*step)++);
                 const auto loss = model->is_causal()
                                       ? sum_nll(*model, ids_BT) /
                                             static_cast<double>(ids_BT.numel() - ids_BT.size(0))
-                                      : at::cross_entropy_loss(model->forward(ids_BT), labels_B);
+                                      : at::cross_entropy_loss(model->forward(input), labels_B);
                 loss.backward();
                 optimizer->step(1e-5);
               },

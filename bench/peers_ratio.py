@@ -3,16 +3,17 @@
 usage: .venv-dev/bin/python bench/peers_ratio.py [--bin build/release/bin] [--model CKPT]
            [--gguf DIR] [--minilm DIR] [--rounds 3] [--threads 2] CASE...
 
-A round runs one case of ours (a process: one warm-up, one timed run), then the peer's workload once
-(eager PyTorch in this process, warmed up before the first round), so that a slow minute of the
-machine hits both. Prints one JSON object a line and case: both medians, in the case's unit, the
-median over the rounds of ours / theirs, and every round's ratio. More than 1: ours is faster.
+A round takes the median of three runs of ours (a process: one warm-up, three timed runs) and of
+three of the peer's workload (eager PyTorch in this process, warmed up before the first round), so
+that a slow minute of the machine hits both. Prints one JSON object a line and case: both medians, in
+the case's unit, the median over the rounds of ours / theirs, and every round's ratio. More than 1:
+ours is faster.
 
 CKPT is a folder of SmolLM2 that `lowbank convert` made: what ours loads for llama_* and model_*
 cases; theirs reads it too, or, with --gguf, the GGUF file in DIR. DIR of --minilm is MiniLM's folder,
-for transformers; it trains without dropout, as our case does. Weights that are not read are random, of
-the published shape; Mamba's are on both sides, and transformers takes its sequential path, which is
-what it has on a CPU.
+for transformers; both sides train with the dropout of its configuration. Weights that are not read
+are random, of the published shape; Mamba's are on both sides, and transformers takes its sequential
+path, which is what it has on a CPU.
 """
 
 import argparse
@@ -24,6 +25,8 @@ from pathlib import Path
 
 import torch
 import transformers
+
+NUM_RUNS = 3  # timed ones of a round, on each side
 
 
 class Peer:
@@ -93,8 +96,7 @@ def load(family, args):
         return transformers.MambaForCausalLM(transformers.MambaConfig(**shape))
     if family == "bert":
         return transformers.AutoModelForSequenceClassification.from_pretrained(
-            args.minilm, num_labels=2, dtype=torch.float32, hidden_dropout_prob=0.0,
-            attention_probs_dropout_prob=0.0)
+            args.minilm, num_labels=2, dtype=torch.float32)
     if args.gguf is not None:
         file = next(Path(args.gguf).glob("*.gguf")).name
         return transformers.AutoModelForCausalLM.from_pretrained(args.gguf, gguf_file=file,
@@ -103,7 +105,7 @@ def load(family, args):
 
 
 def run_ours(case, family, args):
-    command = [str(Path(args.bin) / "lowbank-bench"), "--case", case, "--runs", "1", "--threads",
+    command = [str(Path(args.bin) / "lowbank-bench"), "--case", case, "--runs", str(NUM_RUNS), "--threads",
                str(args.threads), "--json", "--quiet"]
     model = {"llama": args.model, "bert": None, "mamba": None}[family]
     if model is not None:
@@ -122,9 +124,12 @@ def compare(case, args):
         row = run_ours(case, peer.family, args)
         assert row["unit"] == peer.unit, (row["unit"], peer.unit)
         ours.append(row["median"])
-        start = time.perf_counter()
-        work()
-        theirs.append(peer.amount / (time.perf_counter() - start))
+        seconds = []
+        for _ in range(NUM_RUNS):
+            start = time.perf_counter()
+            work()
+            seconds.append(time.perf_counter() - start)
+        theirs.append(peer.amount / statistics.median(seconds))
     ratios = [a / b for a, b in zip(ours, theirs)]
     return {"case": case, "unit": peer.unit, "ours": round(statistics.median(ours), 4),
             "transformers": round(statistics.median(theirs), 4),

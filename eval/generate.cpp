@@ -5,7 +5,7 @@
 #include <filesystem>
 #include <numeric>
 
-#include <ATen/ops/tensor.h>
+#include <ATen/ops/zeros.h>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 #include <torch/utils.h>
@@ -41,6 +41,26 @@ void keep_most_likely(std::vector<Candidate>& candidates, const SamplingOptions&
     sum += candidates[count++].weight;
   }
   candidates.resize(count);
+}
+
+// Prompts side by side, their last tokens in the last column; a mask where they differ in length.
+ModelInput left_padded(std::span<const Prompt> prompts, c10::Device device) {
+  std::size_t longest = 0, shortest = prompts.front().ids.size();
+  for (const auto& prompt : prompts) {
+    longest = std::max(longest, prompt.ids.size());
+    shortest = std::min(shortest, prompt.ids.size());
+  }
+  const auto ids_BT = at::zeros(
+      {static_cast<std::int64_t>(prompts.size()), static_cast<std::int64_t>(longest)}, at::kLong);
+  const auto mask_BT = at::zeros(ids_BT.sizes(), at::kBool);
+  for (std::size_t i = 0; i < prompts.size(); ++i) {
+    const auto& ids = prompts[i].ids;
+    const std::size_t end = (i + 1) * longest;
+    std::copy(ids.begin(), ids.end(), ids_BT.mutable_data_ptr<std::int64_t>() + end - ids.size());
+    std::fill_n(mask_BT.mutable_data_ptr<bool>() + end - ids.size(), ids.size(), true);
+  }
+  if (shortest == longest) return ids_BT.to(device);
+  return {ids_BT.to(device), mask_BT.to(device)};
 }
 
 }  // namespace
@@ -95,36 +115,42 @@ void check_generation(const LanguageModel& model, std::span<const std::int64_t> 
   }
 }
 
-std::vector<std::int64_t> generate_tokens(LanguageModel& model,
-                                          std::span<const std::int64_t> prompt,
-                                          std::int64_t max_new_tokens,
-                                          std::span<const std::int64_t> stop_ids,
-                                          const SamplingOptions& options, const RandomKey& key,
-                                          const std::function<void(std::int64_t)>& on_token) {
-  check_generation(model, prompt, max_new_tokens);
+std::vector<std::vector<std::int64_t>> generate_tokens(
+    LanguageModel& model, std::span<const Prompt> prompts, std::int64_t max_new_tokens,
+    std::span<const std::int64_t> stop_ids, const SamplingOptions& options,
+    const std::function<void(std::size_t, std::int64_t)>& on_token) {
+  for (const auto& prompt : prompts) check_generation(model, prompt.ids, max_new_tokens);
+  std::vector<std::vector<std::int64_t>> new_ids(prompts.size());
+  if (max_new_tokens == 0 || prompts.empty()) return new_ids;
   const torch::NoGradGuard no_grad;
   const auto device = model.parameters().front().device();
-  std::vector<std::int64_t> new_ids;
-  if (max_new_tokens == 0) return new_ids;
-  const auto state = model.make_state(1, static_cast<std::int64_t>(prompt.size()) + max_new_tokens);
-  std::vector<std::int64_t> input(prompt.begin(), prompt.end());
+  auto input = left_padded(prompts, device);
+  const auto state = model.make_state(input.ids_BT.size(0), input.ids_BT.size(1) + max_new_tokens);
+  auto next_B1 = at::zeros({input.ids_BT.size(0), 1}, at::kLong);
+  std::vector<bool> has_ended(prompts.size());
   for (std::int64_t step = 0; step < max_new_tokens; ++step) {
     if (interrupt_requested()) throw Interrupted("stopped; the text above is all there is");
-    const auto hidden_1TD =
-        model.hidden_states(at::tensor(input, at::kLong).unsqueeze(0).to(device), state.get());
-    const auto last_V = model.head(hidden_1TD.narrow(1, hidden_1TD.size(1) - 1, 1))
-                            .flatten()
-                            .to(at::kCPU, at::kFloat)
-                            .contiguous();
-    float uniform = 0;
-    fill_uniform({&uniform, 1}, key, static_cast<std::uint64_t>(step));
-    const std::int64_t id =
-        choose_token({last_V.const_data_ptr<float>(), static_cast<std::size_t>(last_V.numel())},
-                     options, uniform);
-    new_ids.push_back(id);
-    on_token(id);
-    if (std::find(stop_ids.begin(), stop_ids.end(), id) != stop_ids.end()) break;
-    input = {id};
+    const auto hidden_BTD = model.hidden_states(input, state.get());
+    const auto last_BV = model.head(hidden_BTD.narrow(1, hidden_BTD.size(1) - 1, 1))
+                             .squeeze(1)
+                             .to(at::kCPU, at::kFloat)
+                             .contiguous();
+    const auto num_classes = static_cast<std::size_t>(last_BV.size(1));
+    const float* const last = last_BV.const_data_ptr<float>();
+    bool is_end = true;
+    for (std::size_t i = 0; i < prompts.size(); ++i) {
+      if (has_ended[i]) continue;  // goes on in the batch, and nobody looks
+      float uniform = 0;
+      fill_uniform({&uniform, 1}, prompts[i].key, static_cast<std::uint64_t>(step));
+      const std::int64_t id = choose_token({last + i * num_classes, num_classes}, options, uniform);
+      new_ids[i].push_back(id);
+      on_token(i, id);
+      has_ended[i] = std::find(stop_ids.begin(), stop_ids.end(), id) != stop_ids.end();
+      is_end = is_end && has_ended[i];
+      next_B1.mutable_data_ptr<std::int64_t>()[i] = id;
+    }
+    if (is_end) break;
+    input = ModelInput(next_B1.to(device));
   }
   return new_ids;
 }

@@ -34,17 +34,23 @@ std::int64_t choose_token(std::span<const float> logits_V, const SamplingOptions
 void check_generation(const LanguageModel& model, std::span<const std::int64_t> prompt,
                       std::int64_t max_new_tokens);
 
-/// Continues `prompt` by up to `max_new_tokens`, ending with the first token of `stop_ids`, which
-/// is kept. Token i is drawn with element i of the key's uniform stream. `on_token(id)` is called
-/// for each new token.
+/// A sequence to go on with, and what draws its tokens.
+struct Prompt {
+  std::vector<std::int64_t> ids;
+  RandomKey key;  ///< new token i is drawn with element i of its uniform stream
+};
+
+/// Continues each prompt by up to `max_new_tokens`, ending with the first token of `stop_ids`,
+/// which is kept. Shorter prompts are padded on the left, which changes nothing but the last bits
+/// of the logits: a batch gives what its prompts give one by one (with dynamic rotary scaling as
+/// long as padding and tokens fit max_position_embeddings). `on_token(i, id)` is called for each
+/// new token of prompt i.
 ///
 /// Errors: as check_generation; Interrupted on Ctrl-C.
-std::vector<std::int64_t> generate_tokens(LanguageModel& model,
-                                          std::span<const std::int64_t> prompt,
-                                          std::int64_t max_new_tokens,
-                                          std::span<const std::int64_t> stop_ids,
-                                          const SamplingOptions& options, const RandomKey& key,
-                                          const std::function<void(std::int64_t)>& on_token);
+std::vector<std::vector<std::int64_t>> generate_tokens(
+    LanguageModel& model, std::span<const Prompt> prompts, std::int64_t max_new_tokens,
+    std::span<const std::int64_t> stop_ids, const SamplingOptions& options,
+    const std::function<void(std::size_t, std::int64_t)>& on_token);
 
 /// Tokens that end a text: `eos_token_id` (a number or a list) of generation_config.json, else of
 /// config.json. Errors: IoError for another kind of value.

@@ -34,7 +34,8 @@ std::vector<std::int64_t> read_ids(const std::string& path) {
   return ids;
 }
 
-// Prints tokens as text when there is a tokenizer, else as numbers.
+// Prints tokens as text when there is a tokenizer, else as numbers. Ids that only the model has
+// (vocabularies are padded to round sizes) have no text.
 class TokenPrinter {
  public:
   explicit TokenPrinter(const Tokenizer* tokenizer) : tokenizer_(tokenizer) {}
@@ -42,8 +43,10 @@ class TokenPrinter {
   void print(std::int64_t id) {
     if (tokenizer_ == nullptr) {
       print_text(fmt::format("{}{}", previous_ < 0 ? "" : " ", id));
-    } else {
+    } else if (id < tokenizer_->vocab_size()) {
       print_text(stream_.push(tokenizer_->decode_piece(previous_, id)));
+    } else {
+      return;
     }
     previous_ = id;
   }
@@ -82,8 +85,11 @@ void generate_stage(const GenerateConfig& config, RunDir* out, Metrics& metrics)
   TokenPrinter printer(tokenizer.get());
   for (const auto id : prompt) printer.print(id);
   const auto start = std::chrono::steady_clock::now();
-  const auto new_ids = generate_tokens(*loaded.model, prompt, config.max_new_tokens, stop_ids,
-                                       options, key, [&](std::int64_t id) { printer.print(id); });
+  const auto new_ids =
+      generate_tokens(*loaded.model, std::vector<Prompt>{{.ids = prompt, .key = key}},
+                      config.max_new_tokens, stop_ids, options,
+                      [&](std::size_t, std::int64_t id) { printer.print(id); })
+          .front();
   const double seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   printer.finish();
@@ -91,7 +97,11 @@ void generate_stage(const GenerateConfig& config, RunDir* out, Metrics& metrics)
   auto ids = prompt;
   ids.insert(ids.end(), new_ids.begin(), new_ids.end());
   metrics["ids"] = ids;
-  if (tokenizer) metrics["text"] = tokenizer->decode(ids);
+  if (tokenizer) {
+    auto known = ids;
+    std::erase_if(known, [&](std::int64_t id) { return id >= tokenizer->vocab_size(); });
+    metrics["text"] = tokenizer->decode(known);
+  }
   metrics["num_prompt_tokens"] = prompt.size();
   metrics["num_new_tokens"] = new_ids.size();
   metrics["seconds"] = seconds;

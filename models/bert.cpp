@@ -1,9 +1,11 @@
 #include "models/bert.h"
 
+#include <cmath>
+#include <limits>
 #include <optional>
 #include <utility>
 
-#include <ATen/ops/linear.h>
+#include <ATen/ops/matmul.h>
 #include <ATen/ops/scaled_dot_product_attention.h>
 #include <ATen/ops/tanh.h>
 #include <c10/util/Exception.h>
@@ -12,6 +14,8 @@
 
 #include "core/error.h"
 #include "io/config_reader.h"
+#include "kernels/dropout.h"
+#include "kernels/linear.h"
 #include "models/operator_list.h"
 
 namespace lowbank {
@@ -28,11 +32,37 @@ std::shared_ptr<torch::nn::Module> add_folder(torch::nn::Module& parent, const s
 
 }  // namespace
 
+namespace {
+
+// The dropout of one forward pass; `key` is not set outside training.
+torch::Tensor drop(const torch::Tensor& x, double probability, const std::optional<RandomKey>& key,
+                   const char* place) {
+  return key.has_value() ? dropout(x, probability, key->derive(place)) : x;
+}
+
+// Attention whose probabilities are dropped out, which no fused kernel of the CPU does.
+// Shapes: [B, H, T, E] each -> the same.
+torch::Tensor attention_with_dropout(const torch::Tensor& q, const torch::Tensor& k,
+                                     const torch::Tensor& v, const torch::Tensor& visible,
+                                     double probability, const RandomKey& key) {
+  const double scale = 1.0 / std::sqrt(static_cast<double>(q.size(-1)));
+  auto scores_BHTT = at::matmul(q * scale, k.transpose(-2, -1));
+  if (visible.defined()) {
+    scores_BHTT.masked_fill_(visible.logical_not(), -std::numeric_limits<double>::infinity());
+  }
+  return at::matmul(dropout(scores_BHTT.softmax(-1), probability, key), v);
+}
+
+}  // namespace
+
 /// Self-attention and MLP, each with its residual and a norm behind it.
 class BertLayer : public torch::nn::Module {
  public:
   BertLayer(const BertConfig& config, const std::string& path, Weights& weights)
-      : num_heads_(config.num_heads), activation_(config.hidden_act) {
+      : num_heads_(config.num_heads),
+        hidden_dropout_(config.hidden_dropout),
+        attention_dropout_(config.attention_dropout),
+        activation_(config.hidden_act) {
     const auto slot = [&](torch::nn::Module& parent, const char* name, const std::string& full,
                           LinearRole role, std::int64_t in, std::int64_t out) {
       return LinearSlot(parent, name, role, make_linear(weights, path + full, in, out, true));
@@ -62,18 +92,26 @@ class BertLayer : public torch::nn::Module {
   }
 
   /// `visible` bool, broadcast to [B, heads, T, T]; undefined: everybody sees everybody.
-  torch::Tensor forward(const torch::Tensor& x_BTD, const torch::Tensor& visible) const {
+  torch::Tensor forward(const torch::Tensor& x_BTD, const torch::Tensor& visible,
+                        const std::optional<RandomKey>& dropout_key) const {
     const std::int64_t batch = x_BTD.size(0), num_tokens = x_BTD.size(1);
     const auto heads = [&](const torch::Tensor& y) {
       return y.view({batch, num_tokens, num_heads_, -1}).transpose(1, 2);
     };
     const auto qkv = forward_group(x_BTD, {&query, &key, &value});
-    const auto mixed_BHTE = at::scaled_dot_product_attention(
-        heads(qkv[0]), heads(qkv[1]), heads(qkv[2]),
-        visible.defined() ? std::optional<torch::Tensor>(visible) : std::nullopt);
+    const auto q = heads(qkv[0]), k = heads(qkv[1]), v = heads(qkv[2]);
+    const auto mixed_BHTE =
+        dropout_key.has_value() && attention_dropout_ > 0
+            ? attention_with_dropout(q, k, v, visible, attention_dropout_,
+                                     dropout_key->derive("attention"))
+            : at::scaled_dot_product_attention(
+                  q, k, v,
+                  visible.defined() ? std::optional<torch::Tensor>(visible) : std::nullopt);
     const auto mixed_BTD = mixed_BHTE.transpose(1, 2).reshape({batch, num_tokens, -1});
-    const auto h_BTD = attention_norm_->forward(attention_dense(mixed_BTD) + x_BTD);
-    return output_norm_->forward(mlp_out(activation_(mlp_in(h_BTD))) + h_BTD);
+    const auto h_BTD = attention_norm_->forward(
+        drop(attention_dense(mixed_BTD), hidden_dropout_, dropout_key, "attention.output") + x_BTD);
+    return output_norm_->forward(
+        drop(mlp_out(activation_(mlp_in(h_BTD))), hidden_dropout_, dropout_key, "output") + h_BTD);
   }
 
   void visit_linears(const std::string& path, const SlotVisitor& visit) {
@@ -89,6 +127,7 @@ class BertLayer : public torch::nn::Module {
 
  private:
   std::int64_t num_heads_;
+  double hidden_dropout_, attention_dropout_;
   Activation activation_;
   std::shared_ptr<LayerNorm> attention_norm_, output_norm_;
 };
@@ -118,8 +157,8 @@ class BertTokenHead : public torch::nn::Module {
   }
 
   torch::Tensor forward(const torch::Tensor& hidden_BTD, const torch::Tensor& word_table) const {
-    return at::linear(norm_->forward(activation_(transform(hidden_BTD))),
-                      decoder_weight.defined() ? decoder_weight : word_table, bias);
+    return apply_linear(norm_->forward(activation_(transform(hidden_BTD))),
+                        decoder_weight.defined() ? decoder_weight : word_table, bias);
   }
 
   LinearSlot transform;
@@ -296,7 +335,13 @@ torch::Tensor BertModel::hidden_states(const ModelInput& input, DecodeState* sta
   if (input.mask_BT.defined()) {
     visible = input.mask_BT.view({ids_BT.size(0), 1, 1, num_tokens});
   }
-  for (const auto& layer : layers_) x_BTD = layer->forward(x_BTD, visible);
+  const auto& key = input.dropout_key;
+  x_BTD = drop(x_BTD, config_.hidden_dropout, key, "embeddings");
+  for (std::size_t i = 0; i < layers_.size(); ++i) {
+    const auto layer_key =
+        key.has_value() ? std::optional<RandomKey>(key->derive("layer").derive(i)) : std::nullopt;
+    x_BTD = layers_[i]->forward(x_BTD, visible, layer_key);
+  }
   return x_BTD;
 }
 
@@ -305,12 +350,14 @@ torch::Tensor BertModel::pool(const torch::Tensor& hidden_BTD) const {
   return at::tanh(pooler_(hidden_BTD.select(1, 0)));
 }
 
-torch::Tensor BertModel::head(const torch::Tensor& hidden_BTD) {
+torch::Tensor BertModel::head(const torch::Tensor& hidden_BTD,
+                              const std::optional<RandomKey>& dropout_key) {
   switch (output()) {
     case ModelOutput::kMaskedToken:
       return token_head_->forward(hidden_BTD, word_embeddings_->weight);
     case ModelOutput::kSequence:
-      return classifier_(pool(hidden_BTD));
+      return classifier_(
+          drop(pool(hidden_BTD), config_.classifier_dropout, dropout_key, "classifier"));
     case ModelOutput::kHidden:
     case ModelOutput::kNextToken:
       break;

@@ -63,7 +63,8 @@ class BertModel : public LanguageModel {
   BertModel(const BertConfig& config, const nlohmann::ordered_json& json, Weights& weights);
 
   torch::Tensor hidden_states(const ModelInput& input, DecodeState* state = nullptr) override;
-  torch::Tensor head(const torch::Tensor& hidden_BTD) override;
+  torch::Tensor head(const torch::Tensor& hidden_BTD,
+                     const std::optional<RandomKey>& dropout_key = {}) override;
   ModelOutput output() const override;
   torch::Tensor head_weight() const override { return {}; }
   /// tanh(dense(first token)), [B, D]. Errors: c10::Error for a model without a pooler.

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -9,6 +10,7 @@
 #include <torch/nn/module.h>
 #include <torch/types.h>
 
+#include "core/philox.h"
 #include "nn/linear.h"
 #include "pim/workload.h"
 
@@ -32,6 +34,8 @@ struct ModelInput {
   torch::Tensor ids_BT;          ///< int64
   torch::Tensor mask_BT;         ///< bool, false at padding; undefined: a token everywhere
   torch::Tensor token_types_BT;  ///< int64; undefined: all 0
+  /// Training: draws which values the model's dropout zeroes. Not set: no dropout.
+  std::optional<RandomKey> dropout_key = {};
 };
 
 /// What the rows of a model's output are.
@@ -51,10 +55,11 @@ class LanguageModel : public torch::nn::Module {
   virtual torch::Tensor hidden_states(const ModelInput& input, DecodeState* state = nullptr) = 0;
   /// What `output()` says, of hidden states [B, T, D] (or of some of the positions, where the
   /// output is per token).
-  virtual torch::Tensor head(const torch::Tensor& hidden_BTD) = 0;
+  virtual torch::Tensor head(const torch::Tensor& hidden_BTD,
+                             const std::optional<RandomKey>& dropout_key = {}) = 0;
   /// head(hidden_states(...)).
   torch::Tensor forward(const ModelInput& input, DecodeState* state = nullptr) {
-    return head(hidden_states(input, state));
+    return head(hidden_states(input, state), input.dropout_key);
   }
   virtual ModelOutput output() const { return ModelOutput::kNextToken; }
   /// The head's matrix [V, D] where the head is the product with it and nothing else, so that a

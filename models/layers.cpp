@@ -21,8 +21,8 @@
 #include <c10/core/InferenceMode.h>
 
 #include "kernels/decode_attention.h"
+#include "kernels/linear.h"
 #include "kernels/rms_norm.h"
-#include "kernels/small_linear.h"
 #include "models/operator_list.h"
 #include "nn/dense_linear.h"
 
@@ -88,7 +88,7 @@ TokenHead::TokenHead(torch::nn::Module& model, Weights& weights,
 }
 
 torch::Tensor TokenHead::forward(const torch::Tensor& hidden_D) const {
-  return is_tied_ ? small_linear(hidden_D, embedding_->weight) : projection_(hidden_D);
+  return is_tied_ ? apply_linear(hidden_D, embedding_->weight) : projection_(hidden_D);
 }
 
 torch::Tensor TokenHead::weight() const {

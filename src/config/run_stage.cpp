@@ -15,6 +15,7 @@
 #include "core/error.h"
 #include "core/interrupt.h"
 #include "core/log.h"
+#include "core/memory.h"
 
 namespace lowbank {
 namespace {
@@ -58,6 +59,7 @@ int run_stage_erased(int argc, char** argv, StageConfig& config,
   const CommandInfo info = config.info();
   return guarded_main(info.name, [&] {
     install_signal_handlers();
+    keep_tensor_memory();
     if (parse_command_line(std::vector<std::string>(argv + 1, argv + argc), config) ==
         ParseOutcome::kHelpShown) {
       return kExitOk;

@@ -1,8 +1,10 @@
 #include "core/memory.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <fstream>
 #include <limits>
+#include <malloc.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -54,6 +56,14 @@ std::uint64_t address_space_left_bytes() {
 std::uint64_t available_memory_bytes() {
   return std::min(
       {machine_available_bytes(), control_group_left_bytes(), address_space_left_bytes()});
+}
+
+void keep_tensor_memory() {
+  setenv("THP_MEM_ALLOC_ENABLE", "1", /*overwrite=*/0);
+  if (std::getenv("MALLOC_MMAP_MAX_") == nullptr) mallopt(M_MMAP_MAX, 0);
+  if (std::getenv("MALLOC_TRIM_THRESHOLD_") == nullptr) {
+    mallopt(M_TRIM_THRESHOLD, std::numeric_limits<int>::max());
+  }
 }
 
 void require_memory(std::uint64_t needed_bytes, const std::string& what) {

@@ -17,6 +17,7 @@
 #include <c10/util/Exception.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include "kernels/linear.h"
 #include "kernels/softmax_span.h"
 
 namespace lowbank {
@@ -45,14 +46,16 @@ void check_targets(const char* who, const torch::Tensor& targets_M, std::int64_t
               ": targets must be in [0, ", num_classes, ") or ", kIgnoreIndex);
 }
 
-// The number of rows in each chunk of at most `bytes`. Chunks are of about one size: a short last
-// one would cost as much as a full one.
+// The number of rows in each chunk of about `bytes`. Chunks are of about one size: a short last one
+// would cost as much as a full one; and of whole vectors, which products take fastest.
 std::int64_t rows_per_chunk(std::int64_t num_rows, std::int64_t num_classes, c10::ScalarType type,
                             std::int64_t bytes) {
   const auto row_bytes = num_classes * static_cast<std::int64_t>(c10::elementSize(type));
   const std::int64_t most_rows = std::max<std::int64_t>(1, bytes / row_bytes);
   const std::int64_t num_chunks = std::max<std::int64_t>(1, (num_rows + most_rows - 1) / most_rows);
-  return (num_rows + num_chunks - 1) / num_chunks;
+  constexpr std::int64_t kVector = 16;
+  const std::int64_t rows = (num_rows + num_chunks - 1) / num_chunks;
+  return num_chunks == 1 ? rows : (rows + kVector - 1) / kVector * kVector;
 }
 
 float consume_row(std::span<float> row, std::int64_t target, bool to_gradient) {
@@ -151,18 +154,15 @@ LinearLoss loss_of_rows(const torch::Tensor& hidden_MD, const torch::Tensor& wei
         at::empty(weight_VD.sizes(), options.dtype(is_narrow_sum ? wide_type : type));
     if (num_rows == 0 || is_narrow_sum) loss.d_weight_VD.zero_();
   }
-  const auto buffer_RV = at::empty({chunk_rows, num_classes}, options);
 
   for (std::int64_t begin = 0; begin < num_rows; begin += chunk_rows) {
     const std::int64_t size = std::min(chunk_rows, num_rows - begin);
     const auto hidden_RD = hidden_MD.narrow(0, begin, size);
-    auto logits_RV = buffer_RV.narrow(0, 0, size);
-    at::mm_out(logits_RV, hidden_RD, weight_VD.t());
+    const auto logits_RV = apply_linear(hidden_RD, weight_VD);
     consume_logits(loss.nll_M.narrow(0, begin, size), logits_RV, targets_M.narrow(0, begin, size),
                    want_hidden || want_weight);
     if (want_hidden) {
-      auto d_hidden_RD = loss.d_hidden_MD.narrow(0, begin, size);
-      at::mm_out(d_hidden_RD, logits_RV, weight_VD);
+      loss.d_hidden_MD.narrow(0, begin, size).copy_(apply_linear(logits_RV, weight_VD.t()));
     }
     if (!want_weight) continue;
     if (is_narrow_sum) {

@@ -18,10 +18,12 @@ constexpr std::int64_t kMinTaskWeights = 32768;  // a few microseconds: what wak
 
 }  // namespace
 
-bool serves_small_linear(const torch::Tensor& x_I, const torch::Tensor& weight_OI) {
+bool serves_small_linear(const torch::Tensor& x_I, const torch::Tensor& weight_OI,
+                         const torch::Tensor& bias_O) {
   return is_vector_tensor(x_I) && x_I.is_contiguous() && is_vector_tensor(weight_OI) &&
          weight_OI.is_contiguous() && x_I.dim() >= 1 && weight_OI.dim() == 2 &&
-         x_I.numel() <= kMaxRows * x_I.size(-1) && !wants_grad(x_I) && !wants_grad(weight_OI);
+         x_I.numel() <= kMaxRows * x_I.size(-1) && !wants_grad(x_I) && !wants_grad(weight_OI) &&
+         !(bias_O.defined() && wants_grad(bias_O));
 }
 
 std::vector<torch::Tensor> small_linear_group(const torch::Tensor& x_I,
@@ -36,10 +38,11 @@ std::vector<torch::Tensor> small_linear_group(const torch::Tensor& x_I,
   const auto bias_of = [&](std::size_t i) {
     return biases_O.empty() ? torch::Tensor() : biases_O[i];
   };
-  const bool serves =
-      std::all_of(weights_OI.begin(), weights_OI.end(),
-                  [&](const torch::Tensor& weight) { return serves_small_linear(x_I, weight); });
-  if (!serves || num_products == 0) {
+  bool serves = num_products > 0;
+  for (std::size_t i = 0; i < num_products; ++i) {
+    serves = serves && serves_small_linear(x_I, weights_OI[i], bias_of(i));
+  }
+  if (!serves) {
     for (std::size_t i = 0; i < num_products; ++i) {
       outs.push_back(at::linear(x_I, weights_OI[i], bias_of(i)));
     }
@@ -103,7 +106,7 @@ std::vector<torch::Tensor> small_linear_group(const torch::Tensor& x_I,
 
 torch::Tensor small_linear(const torch::Tensor& x_I, const torch::Tensor& weight_OI,
                            const torch::Tensor& bias_O) {
-  if (!serves_small_linear(x_I, weight_OI)) return at::linear(x_I, weight_OI, bias_O);
+  if (!serves_small_linear(x_I, weight_OI, bias_O)) return at::linear(x_I, weight_OI, bias_O);
   return std::move(small_linear_group(x_I, {weight_OI}, {bias_O}).front());
 }
 

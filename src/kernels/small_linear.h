@@ -8,7 +8,8 @@ namespace lowbank {
 
 /// Whether small_linear runs its own loops: float32 or bfloat16 on the CPU, contiguous, at most 8
 /// rows of x, and no gradient wanted. Otherwise it is at::linear.
-bool serves_small_linear(const torch::Tensor& x_I, const torch::Tensor& weight_OI);
+bool serves_small_linear(const torch::Tensor& x_I, const torch::Tensor& weight_OI,
+                         const torch::Tensor& bias_O = {});
 
 /// x weight^T + bias for few rows of x, as when decoding: as fast as the weights can be read. Sums
 /// are float32; the bits do not depend on the number of threads.

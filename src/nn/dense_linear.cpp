@@ -4,7 +4,7 @@
 
 #include <c10/util/Exception.h>
 
-#include "kernels/small_linear.h"
+#include "kernels/linear.h"
 
 namespace lowbank {
 
@@ -18,7 +18,7 @@ DenseLinear::DenseLinear(torch::Tensor weight_OI, torch::Tensor bias_O) {
 }
 
 torch::Tensor DenseLinear::forward(const torch::Tensor& x_I) {
-  return small_linear(x_I, weight, bias);
+  return apply_linear(x_I, weight, bias);
 }
 
 std::vector<LinearStage> DenseLinear::stages() const {

@@ -32,7 +32,9 @@ std::vector<torch::Tensor> forward_group(const torch::Tensor& x_I,
   std::vector<torch::Tensor> weights_OI, biases_O;
   for (const auto* slot : slots) {
     const auto* const dense = dynamic_cast<const DenseLinear*>(&slot->get());
-    if (dense == nullptr || !serves_small_linear(x_I, dense->weight)) break;
+    if (dense == nullptr || !serves_small_linear(x_I, dense->weight, dense->bias)) {
+      break;
+    }
     weights_OI.push_back(dense->weight);
     biases_O.push_back(dense->bias);
   }

@@ -5,7 +5,7 @@
 #include <ATen/ops/matmul.h>
 #include <c10/util/Exception.h>
 
-#include "kernels/small_linear.h"
+#include "kernels/linear.h"
 
 namespace lowbank {
 
@@ -26,10 +26,10 @@ SvdLinear::SvdLinear(torch::Tensor u_OR, torch::Tensor s_R, torch::Tensor vh_RI,
 }
 
 torch::Tensor SvdLinear::forward(const torch::Tensor& x_I) {
-  const auto h_R = small_linear(x_I, vh);
+  const auto h_R = apply_linear(x_I, vh);
   const auto scaled_R = h_R * s;
   if (on_scaled) on_scaled(h_R, scaled_R);
-  return small_linear(scaled_R, u, bias);
+  return apply_linear(scaled_R, u, bias);
 }
 
 std::vector<LinearStage> SvdLinear::stages() const {

@@ -1,9 +1,13 @@
+#include <algorithm>
 #include <string>
+#include <vector>
 
+#include <ATen/ops/ones_like.h>
 #include <c10/core/InferenceMode.h>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include "eval/generate.h"
 #include "io/safetensors.h"
 #include "models/bert.h"
 #include "models/factory.h"
@@ -57,6 +61,12 @@ class BertParity : public ModelParity {};
 // float32 over two blocks, other kernels: relative to the largest logit.
 double tolerance(const torch::Tensor& logits) { return 1e-5 * logits.abs().max().item<double>(); }
 
+std::vector<std::int64_t> row_ids(const torch::Tensor& ids_T) {
+  const auto row_T = ids_T.contiguous();
+  const auto* const ids = row_T.const_data_ptr<std::int64_t>();
+  return {ids, ids + row_T.numel()};
+}
+
 TEST_P(CausalParity, LogitsAreThoseOfTransformers) {
   const c10::InferenceMode inference;
   const auto& logits = expected_.at("logits");
@@ -101,6 +111,32 @@ TEST_P(CausalParity, AMaskDoesWhatLeavingThePaddingOutDoes) {
   for (std::int64_t t = first; t < length; ++t) {
     EXPECT_TENSOR_NEAR(model->forward(ids.narrow(1, t, 1), state.get()), logits.narrow(1, t, 1),
                        tolerance(logits));
+  }
+}
+
+TEST_P(CausalParity, GreedyTokensAreThoseOfTransformers) {
+  const auto model = load_model(folder_).model;
+  const auto stop_ids = read_stop_ids(folder_);
+  const auto continued = [&](const torch::Tensor& ids_BT, const torch::Tensor& mask_BT,
+                             const torch::Tensor& generated_BT) {
+    std::vector<Prompt> prompts;
+    std::vector<std::vector<std::int64_t>> rows;
+    for (std::int64_t i = 0; i < generated_BT.size(0); ++i) {
+      prompts.push_back({.ids = row_ids(ids_BT[i].masked_select(mask_BT[i])), .key = RandomKey(0)});
+      rows.push_back(row_ids(generated_BT[i]));
+    }
+    const auto generated =
+        generate_tokens(*model, prompts, std::max<std::int64_t>(12, generated_BT.size(1)), stop_ids,
+                        {.greedy = true}, [](std::size_t, std::int64_t) {});
+    EXPECT_EQ(generated, rows);
+  };
+  if (expected_.contains("generated_ids")) {
+    const auto& ids = expected_.at("input_ids");
+    continued(ids, at::ones_like(ids, at::kBool), expected_.at("generated_ids"));
+  }
+  if (expected_.contains("generated_batch")) {
+    continued(expected_.at("padded_ids"), expected_.at("attention_mask").to(c10::kBool),
+              expected_.at("generated_batch"));
   }
 }
 

@@ -38,7 +38,9 @@ std::shared_ptr<LanguageModel> random_model() {
 
 Ids generate(LanguageModel& model, const Ids& prompt, std::int64_t count,
              const SamplingOptions& options, const Ids& stop = {}, std::uint64_t seed = 0) {
-  return generate_tokens(model, prompt, count, stop, options, RandomKey(seed), [](std::int64_t) {});
+  const std::vector<Prompt> prompts = {{.ids = prompt, .key = RandomKey(seed)}};
+  return generate_tokens(model, prompts, count, stop, options, [](std::size_t, std::int64_t) {})
+      .front();
 }
 
 TEST(Generate, GreedyTokensAreTheArgmaxOfTheWholePrefixRunAtOnce) {
@@ -73,6 +75,41 @@ TEST(Generate, StopsAfterTheFirstStopToken) {
   EXPECT_EQ(stopped.back(), stop);
   EXPECT_LE(stopped.size(), 5u);
   EXPECT_EQ(std::count(stopped.begin(), stopped.end(), stop), 1);
+}
+
+TEST(Generate, ABatchOfPaddedPromptsGivesWhatTheyGiveOneByOne) {
+  const std::vector<Ids> texts = {{3, 17, 5, 9, 1}, {8}, {2, 4, 30}, {8}};
+  const auto mamba = make_random_model({{"model_type", "mamba"},
+                                        {"vocab_size", 40},
+                                        {"hidden_size", 16},
+                                        {"state_size", 4},
+                                        {"num_hidden_layers", 2},
+                                        {"initializer_range", 0.5}},
+                                       RandomKey(5));
+  for (const auto& model : {random_model(), mamba}) {
+    for (const SamplingOptions& options :
+         {SamplingOptions{.greedy = true},
+          SamplingOptions{.temperature = 1.5, .top_k = 30, .top_p = 0.95}}) {
+      std::vector<Prompt> prompts;
+      std::vector<Ids> alone, told(texts.size());
+      Ids stop;
+      for (std::size_t i = 0; i < texts.size(); ++i) {
+        prompts.push_back({.ids = texts[i], .key = RandomKey(i)});
+        // The second row ends early, and the others go on.
+        if (i == 1) stop = {generate(*model, texts[i], 12, options, {}, i)[3]};
+      }
+      for (std::size_t i = 0; i < texts.size(); ++i) {
+        alone.push_back(generate(*model, texts[i], 12, options, stop, i));
+      }
+      const auto together =
+          generate_tokens(*model, prompts, 12, stop, options,
+                          [&](std::size_t i, std::int64_t id) { told[i].push_back(id); });
+      EXPECT_EQ(together, alone);
+      EXPECT_EQ(told, together);
+      EXPECT_LT(together[1].size(), 12u);
+    }
+  }
+  EXPECT_TRUE(generate_tokens(*mamba, {}, 12, {}, {}, [](std::size_t, std::int64_t) {}).empty());
 }
 
 TEST(Generate, RefusesWhatTheModelCannotDo) {

@@ -1,6 +1,9 @@
+#include <cmath>
 #include <map>
+#include <optional>
 #include <string>
 
+#include <ATen/ops/arange.h>
 #include <ATen/ops/cross_entropy_loss.h>
 #include <ATen/ops/equal.h>
 #include <ATen/ops/ones.h>
@@ -66,6 +69,66 @@ class BertMambaTest : public testing::SeededTest {
 
   const testing::TempFolder folder_;
 };
+
+// Logits of the classifier with these dropout probabilities and this key.
+torch::Tensor dropped_logits(double hidden, double attention, std::optional<std::uint64_t> seed) {
+  auto config = small_bert("BertForSequenceClassification");
+  config["hidden_dropout_prob"] = hidden;
+  config["attention_probs_dropout_prob"] = attention;
+  const auto ids = at::arange(2 * 7).remainder_(kVocab).view({2, 7});
+  const auto mask = at::arange(7).lt(6).repeat({2, 1});
+  ModelInput input(ids, mask);
+  if (seed.has_value()) input.dropout_key = RandomKey(*seed);
+  return make_random_model(config, RandomKey(1))->forward(input);
+}
+
+TEST_F(BertMambaTest, DropoutFollowsItsKeyAndNothingElse) {
+  const c10::InferenceMode inference;
+  const auto clean = dropped_logits(0.3, 0.3, {});
+  EXPECT_TRUE(at::equal(dropped_logits(0.3, 0.3, 7), dropped_logits(0.3, 0.3, 7)));
+  EXPECT_FALSE(at::equal(dropped_logits(0.3, 0.3, 7), dropped_logits(0.3, 0.3, 8)));
+  // Each kind alone changes the result.
+  EXPECT_FALSE(at::equal(dropped_logits(0.3, 0, 7), clean));
+  EXPECT_FALSE(at::equal(dropped_logits(0, 0.3, 7), clean));
+  EXPECT_TRUE(at::equal(dropped_logits(0, 0, 7), clean));
+}
+
+TEST_F(BertMambaTest, AttentionThatDropsNothingIsTheFusedOne) {
+  const c10::InferenceMode inference;
+  // 1e-6 is less than half of 2^-16, the step of probabilities.
+  EXPECT_TENSOR_NEAR(dropped_logits(0, 1e-6, 7), dropped_logits(0, 0, {}), 1e-5);
+}
+
+TEST_F(BertMambaTest, DropoutTrainsWithTheDrawsOfItsForwardPass) {
+  // The gradient along itself is the slope of the loss with the same key, and not with another.
+  auto config = small_bert("BertForSequenceClassification");
+  const auto model = make_random_model(config, RandomKey(1));
+  model->to(c10::kDouble);
+  for (auto& parameter : model->parameters()) parameter.set_requires_grad(true);
+  const auto loss = [&](std::uint64_t seed) {
+    ModelInput input(at::arange(2 * 7).remainder_(kVocab).view({2, 7}));
+    input.dropout_key = RandomKey(seed);
+    return model->forward(input).pow(2).sum();
+  };
+  loss(7).backward();
+  const c10::NoGradGuard no_grad;
+  double square = 0;
+  for (const auto& parameter : model->parameters()) {
+    square += parameter.grad().pow(2).sum().item<double>();
+  }
+  const auto moved = [&](double step, std::uint64_t seed) {
+    for (auto& parameter : model->parameters()) parameter.add_(parameter.grad(), step);
+    const double value = loss(seed).item<double>();
+    for (auto& parameter : model->parameters()) parameter.sub_(parameter.grad(), step);
+    return value;
+  };
+  const double step = 1e-4 / std::sqrt(square);
+  const auto slope = [&](std::uint64_t seed) {
+    return (moved(step, seed) - moved(-step, seed)) / (2 * step);
+  };
+  EXPECT_NEAR(slope(7) / square, 1.0, 1e-5);
+  EXPECT_GT(std::abs(slope(8) / square - 1.0), 1e-3);
+}
 
 TEST_F(BertMambaTest, SavedModelsComeBackWithTheSameBits) {
   const c10::InferenceMode inference;

@@ -33,7 +33,8 @@ class MacCounter {
             [](const at::RecordFunction& call) -> std::unique_ptr<at::ObserverContext> {
               const std::string name = call.name();
               const auto inputs = call.inputs();
-              if (name == "aten::linear" || name == "lowbank::small_linear") {
+              if (name == "aten::linear" || name == "lowbank::small_linear" ||
+                  name == "lowbank::linear") {
                 counted_macs += inputs[0].toTensor().numel() * inputs[1].toTensor().size(0);
               } else if (name == "aten::scaled_dot_product_attention") {
                 const auto q = inputs[0].toTensor(), k = inputs[1].toTensor();
