@@ -213,6 +213,9 @@ class Planner {
     if (config->common.out.empty()) {
       const bool is_report = dynamic_cast<ReportConfig*>(config.get()) != nullptr;
       config->common.out = plan_.folder + "/" + (is_report ? "report.html" : ids_[index]);
+      // Later stages read its folder, not the one file that a table is by default.
+      const auto* const estimate = dynamic_cast<EstimateConfig*>(config.get());
+      if (estimate != nullptr && estimate->makes_table()) config->common.out += '/';
     }
     for_each_input(fields, "", [&](const std::string& key, std::string& path) {
       path = resolve_input(path, fmt::format("{}: {}", where(index), key), index);

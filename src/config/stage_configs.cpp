@@ -383,7 +383,8 @@ void EstimateConfig::validate() const {
   }
 }
 std::string EstimateConfig::run_folder() const {
-  return makes_table() && !common.out.empty() ? "" : StageConfig::run_folder();
+  if (!makes_table() || common.out.empty()) return StageConfig::run_folder();
+  return common.out.ends_with('/') ? common.out.substr(0, common.out.size() - 1) : "";
 }
 
 CommandInfo ReportConfig::info() const {

@@ -192,7 +192,7 @@ struct EstimateConfig : StageConfig {
   CommandInfo info() const override;
   Fields stage_fields() override;
   void validate() const override;
-  /// Tables are a file of their own: `out` is that file, whatever its name ends in.
+  /// Tables are a file of their own: `out` is that file, unless it ends in '/'.
   std::string run_folder() const override;
   bool makes_table() const;
 };

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <stdexcept>
 
 #include <fmt/format.h>
 
@@ -130,6 +131,18 @@ std::vector<std::string> reference_names(const Figure& figure) {
   return names;
 }
 
+std::vector<std::string> bar_names(const Figure& figure) {
+  std::vector<std::string> names;
+  for (const Panel& panel : figure.panels) {
+    for (const BarGroup& group : panel.groups) {
+      for (const Bar& bar : group.bars) {
+        if (index_of(names, bar.name) == names.size()) names.push_back(bar.name);
+      }
+    }
+  }
+  return names;
+}
+
 // An entry is drawn in a box of 30 x 14.
 // A faint curve has the colour of the axes: it is there to show the scatter, not to be told apart.
 std::string curve_class(const Series& series, std::size_t style) {
@@ -143,11 +156,12 @@ struct LegendEntry {
 
 std::vector<LegendEntry> legend_entries(const Figure& figure) {
   std::vector<LegendEntry> entries;
-  for (std::size_t i = 0; i < figure.segment_names.size(); ++i) {
-    entries.push_back(
-        {figure.segment_names[i], fmt::format("<rect class=\"lb-f{}\" x=\"9\" y=\"1\" width=\"12\" "
-                                              "height=\"12\"/>",
-                                              i % kNumStyles)});
+  const std::vector<std::string> boxes =
+      figure.has_columns ? bar_names(figure) : figure.segment_names;
+  for (std::size_t i = 0; i < boxes.size(); ++i) {
+    entries.push_back({boxes[i], fmt::format("<rect class=\"lb-f{}\" x=\"9\" y=\"1\" width=\"12\" "
+                                             "height=\"12\"/>",
+                                             i % kNumStyles)});
   }
   const std::vector<std::string> names = series_names(figure);
   for (std::size_t i = 0; i < names.size(); ++i) {
@@ -456,7 +470,89 @@ Drawing draw_bars(const Figure& figure, const Panel& panel) {
   return out;
 }
 
+Drawing draw_columns(const Figure& figure, const Panel& panel) {
+  constexpr double kLabelSize = 11;
+  constexpr double kValueSize = 9.5;
+  constexpr double kColumnsHeight = 190;
+  Drawing out;
+  double top = 0;
+  out.body += draw_title(panel, top);
+  out.body += svg_text(4, top + 14, panel.value_label, "start", "lb-muted");
+  top += 26;
+  const double bottom = top + kColumnsHeight;
+  const double right = kPanelWidth - 8;
+
+  Range range;
+  double value_width = 0;
+  for (const Panel& each : figure.panels) {
+    if (!figure.share_y && &each != &panel) continue;
+    for (const BarGroup& group : each.groups) {
+      for (const Bar& bar : group.bars) {
+        range.include(bar_length(bar));
+        value_width = std::max(value_width, text_width(bar.text, kValueSize));
+      }
+    }
+  }
+  if (panel.groups.empty() || !(range.max > 0)) {
+    throw std::logic_error(
+        fmt::format("figure {}, panel '{}': no columns to draw", figure.id, panel.title));
+  }
+  // Room above the longest column for its value.
+  const double highest = range.max * kColumnsHeight / (kColumnsHeight - value_width - 6);
+  const AxisScale axis(Scale::kLinear, 0, highest, bottom, top);
+  const std::vector<Tick> ticks = axis.ticks(5, figure.y_is_percent);
+  double widest = 0;
+  for (const Tick& tick : ticks) widest = std::max(widest, text_width(tick.label, kTextSize));
+  const double left = widest + 14;
+  for (const Tick& tick : ticks) {
+    const double y = axis.map(tick.value);
+    out.body += svg_line(left, y, right, y, "lb-grid");
+    out.body += svg_text(left - 6, y + 4, tick.label, "end", "lb-muted");
+  }
+
+  const std::vector<std::string> names = bar_names(figure);
+  const double pitch = (right - left) / static_cast<double>(panel.groups.size());
+  std::size_t num_lines = 1;
+  for (std::size_t g = 0; g < panel.groups.size(); ++g) {
+    const BarGroup& group = panel.groups[g];
+    const double middle = left + pitch * (static_cast<double>(g) + 0.5);
+    const double width = std::min(
+        22.0, 0.86 * pitch / static_cast<double>(std::max<std::size_t>(group.bars.size(), 1)));
+    double x = middle - width * static_cast<double>(group.bars.size()) / 2;
+    for (const Bar& bar : group.bars) {
+      const double y = axis.map(bar_length(bar));
+      if (bar_length(bar) > 0) {
+        out.body += fmt::format(
+            "<rect class=\"lb-f{} lb-bar\" x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\">"
+            "<title>{}</title></rect>\n",
+            index_of(names, bar.name) % kNumStyles, px(x), px(y), px(width),
+            px(std::max(bottom - y, 0.5)),
+            escape_markup(fmt::format("{}, {}: {}", group.name, bar.name, bar.text)));
+      }
+      // Upright numbers are wider than their column.
+      if (width >= kValueSize) {
+        const std::string at = fmt::format("{} {}", px(x + width / 2 + 3.4), px(y - 4));
+        out.body += fmt::format(
+            "<text class=\"lb-text\" transform=\"translate({}) rotate(-90)\" "
+            "font-size=\"{}\">{}</text>\n",
+            at, px(kValueSize), escape_markup(bar.text));
+      }
+      x += width;
+    }
+    const std::vector<std::string> lines = wrap_text(group.name, pitch - 2, kLabelSize);
+    for (std::size_t i = 0; i < lines.size(); ++i) {
+      out.body += svg_text(middle, bottom + 15 + 13 * static_cast<double>(i), lines[i], "middle",
+                           "lb-muted", kLabelSize);
+    }
+    num_lines = std::max(num_lines, lines.size());
+  }
+  out.body += svg_line(left, bottom, right, bottom, "lb-axis");
+  out.height = bottom + 10 + 13 * static_cast<double>(num_lines);
+  return out;
+}
+
 Drawing draw_panel(const Figure& figure, const Panel& panel) {
+  if (figure.has_columns) return draw_columns(figure, panel);
   return panel.groups.empty() ? draw_curves(figure, panel) : draw_bars(figure, panel);
 }
 

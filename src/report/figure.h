@@ -68,6 +68,8 @@ struct Figure {
   bool x_is_count = false;                      ///< ticks at whole numbers only
   bool share_y = true;                          ///< all panels have one y range
   std::vector<std::string> segment_names = {};  ///< stacked bars; empty: bars of one segment
+  /// Bars of one segment stand upright and side by side, and the name of a bar is its colour.
+  bool has_columns = false;
   std::vector<Panel> panels = {};
 
   bool has_bars() const { return !panels.empty() && !panels.front().groups.empty(); }
@@ -77,6 +79,7 @@ struct Figure {
 std::vector<Provenance> figure_provenance(const Figure& figure);
 
 /// One panel as an inline SVG for the page (title, description, no style of its own).
+/// Errors: std::logic_error for a panel of columns without a value that can be drawn.
 std::string panel_svg(const Figure& figure, std::size_t panel);
 
 /// The legend of a figure as an HTML list.

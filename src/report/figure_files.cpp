@@ -123,6 +123,20 @@ constexpr const char* kBarsBody =
     axis.set(title=panel, xlabel=part[0]["unit"], xscale={})
 )";
 
+constexpr const char* kColumnsBody = R"(    groups = distinct("group", part)
+    names = distinct("bar", part)
+    width = 0.86 / len(names)
+    for i, name in enumerate(names):
+        heights = {row["group"]: float(row["value"]) for row in part
+                   if row["bar"] == name and row["value"]}
+        at = [k for k, group in enumerate(groups) if group in heights]
+        axis.bar([k + (i - (len(names) - 1) / 2) * width for k in at],
+                 [heights[groups[k]] for k in at], width, label=name)
+    axis.set_xticks(range(len(groups)), [group.replace(" ", "\n") for group in groups],
+                    fontsize="small")
+    axis.set(title=panel, ylabel=part[0]["unit"])
+)";
+
 constexpr const char* kScriptFoot = R"(handles, labels = axes[0][0].get_legend_handles_labels()
 if labels:
     figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize="small")
@@ -138,9 +152,12 @@ std::string figure_csv(const Figure& figure) {
 std::string figure_script(const Figure& figure) {
   const std::string scale = figure.y_scale == Scale::kLog ? "\"log\"" : "\"linear\"";
   const bool has_bars = figure.has_bars();
-  std::string script = fmt::format(fmt::runtime(kScriptHead), figure.id,
-                                   figure.share_y && !has_bars ? ", sharey=True" : "");
-  if (has_bars) {
+  std::string script =
+      fmt::format(fmt::runtime(kScriptHead), figure.id,
+                  figure.share_y && (!has_bars || figure.has_columns) ? ", sharey=True" : "");
+  if (figure.has_columns) {
+    script += kColumnsBody;
+  } else if (has_bars) {
     script += fmt::format(fmt::runtime(kBarsBody), scale);
   } else {
     script += fmt::format(fmt::runtime(kCurvesBody), python_text(figure.x_label),

@@ -293,10 +293,54 @@ void read_noisy(const RunInfo& info, const Node& resolved, const Node& metrics, 
   data.noisy.push_back(std::move(run));
 }
 
-// Runs over tables of experiments, calls or operators have no rows of workloads.
+double sum_of(const ExperimentRow::Categories& categories) {
+  double sum = 0;
+  for (const auto& [name, value] : categories) sum += value;
+  return sum;
+}
+
+// Runs over tables of calls or operators, and fits, have no rows of workloads.
 bool is_estimate_table(const Json& metrics) {
-  return metrics.contains("num_experiments") || metrics.contains("num_calls") ||
-         metrics.contains("num_operators") || metrics.contains("fits");
+  return metrics.contains("num_calls") || metrics.contains("num_operators") ||
+         metrics.contains("fits");
+}
+
+void read_experiments(const RunInfo& info, const Node& resolved, ReportData& data) {
+  ExperimentsRun run{.info = info,
+                     .mode = resolved.text("mode", "unknown"),
+                     .corrections = resolved.texts("correct")};
+  run.provenance = {.kind = Provenance::Kind::kModelled,
+                    .mode = run.mode,
+                    .source = "gpu, memory and unit presets of configs/pim"};
+  for (const std::string& name : run.corrections) run.provenance.mode += " + " + name;
+  const std::string path = info.path + "/experiments.jsonl";
+  const std::string text = read_text(path);
+  std::size_t line_number = 0;
+  for (const std::string_view line : split_lines(text)) {
+    const std::string where = fmt::format("{}:{}", path, ++line_number);
+    const Json value = parse_json(line, where);
+    const Node entry(value, where);
+    ExperimentRow row{.model = entry.required_text("model"),
+                      .system = entry.required_text("system"),
+                      .gpu = entry.required_text("gpu"),
+                      .batch_size = entry.required_number("batch_size"),
+                      .num_gpus = entry.required_number("num_gpus"),
+                      .input_tokens = entry.required_number("input_tokens"),
+                      .output_tokens = entry.required_number("output_tokens"),
+                      .time_s = entry.named_numbers("time_s"),
+                      .memory_energy_pj = entry.named_numbers("memory_energy_pj"),
+                      .compute_energy_pj = entry.named_numbers("compute_energy_pj")};
+    if (const auto error = entry.object("gpu_time_error")) {
+      row.gpu_time_error_median_frac = error->number("median_frac");
+      row.gpu_time_error_p90_frac = error->number("p90_frac");
+    }
+    if (!(row.total_time_s() > 0) || !(row.total_energy_pj() > 0)) {
+      throw IoError(where + ": times and energies must be > 0");
+    }
+    run.rows.push_back(std::move(row));
+  }
+  if (run.rows.empty()) throw IoError(path + ": holds no experiment");
+  data.experiments.push_back(std::move(run));
 }
 
 void read_estimate(const RunInfo& info, ReportData& data) {
@@ -401,7 +445,12 @@ void read_run(const std::string& path, ReportData& data) {
   if (info.stage == "finetune" || info.stage == "redistribute") read_training(info, metrics, data);
   if (info.stage == "compress") read_compress(info, resolved, metrics, data);
   if (info.stage == "noisy-infer") read_noisy(info, resolved, metrics, data);
-  if (info.stage == "estimate" && !is_estimate_table(metrics_value)) read_estimate(info, data);
+  if (info.stage != "estimate" || is_estimate_table(metrics_value)) return;
+  if (metrics.has("num_experiments")) {
+    read_experiments(info, resolved, data);
+  } else {
+    read_estimate(info, data);
+  }
 }
 
 // The finished runs in a folder of runs, oldest first; earlier reports are no input.
@@ -443,6 +492,22 @@ const CostRow* EstimateRun::dense_row(const CostRow& row) const {
     }
   }
   return nullptr;
+}
+
+double ExperimentRow::total_time_s() const { return sum_of(time_s); }
+
+double ExperimentRow::total_energy_pj() const {
+  return sum_of(memory_energy_pj) + sum_of(compute_energy_pj);
+}
+
+double ExperimentRow::tokens_per_s() const {
+  return batch_size * (output_tokens - 1) / total_time_s();
+}
+
+bool ExperimentRow::is_same_task(const ExperimentRow& other) const {
+  return model == other.model && gpu == other.gpu && batch_size == other.batch_size &&
+         num_gpus == other.num_gpus && input_tokens == other.input_tokens &&
+         output_tokens == other.output_tokens;
 }
 
 const RunInfo* ReportData::find_checkpoint(const RunInfo& asking) const {

@@ -165,6 +165,38 @@ struct EstimateRun {
   const CostRow* dense_row(const CostRow& row) const;
 };
 
+/// Modelled time and energy of one line of a table of experiments (docs/estimate.md).
+struct ExperimentRow {
+  using Categories = std::vector<std::pair<std::string, double>>;
+
+  std::string model = {};
+  std::string system = {};
+  std::string gpu = {};
+  double batch_size = kNotReported;
+  double num_gpus = kNotReported;
+  double input_tokens = kNotReported;
+  double output_tokens = kNotReported;
+  Categories time_s = {};
+  Categories memory_energy_pj = {};
+  Categories compute_energy_pj = {};
+  double gpu_time_error_median_frac = kNotReported;
+  double gpu_time_error_p90_frac = kNotReported;
+
+  double total_time_s() const;
+  double total_energy_pj() const;
+  double tokens_per_s() const;  ///< of all sequences
+  /// The same generation, whatever the system.
+  bool is_same_task(const ExperimentRow& other) const;
+};
+
+struct ExperimentsRun {
+  RunInfo info = {};
+  std::string mode = {};
+  std::vector<std::string> corrections = {};  ///< switched on in reference mode
+  std::vector<ExperimentRow> rows = {};
+  Provenance provenance = {};
+};
+
 /// All runs of a report, each kind in the order given.
 struct ReportData {
   std::vector<RunInfo> runs = {};
@@ -174,6 +206,7 @@ struct ReportData {
   std::vector<CompressRun> compressions = {};
   std::vector<NoisyRun> noisy = {};
   std::vector<EstimateRun> estimates = {};
+  std::vector<ExperimentsRun> experiments = {};
 
   /// The run of a folder that `asking` names: the folder itself, the parent of `checkpoint`, or,
   /// for runs that were moved, a folder of that name beside the run that asks. nullptr if not

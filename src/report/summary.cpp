@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include "core/text.h"
+#include "report/claims.h"
 #include "report/costs.h"
 #include "report/labels.h"
 #include "report/noise_comparison.h"
@@ -222,6 +223,7 @@ std::vector<std::string> report_summary(const ReportData& data, const std::strin
   add_encodings(data, lines);
   add_selection(data, lines);
   add_costs(data, lines);
+  for (std::string& line : claim_sentences(data)) lines.push_back(std::move(line));
   lines.push_back(fmt::format("Tables and figures: {}", page));
   return lines;
 }
@@ -257,14 +259,17 @@ std::vector<Headline> report_headlines(const ReportData& data) {
       add(name + "energy_per_token", row.energy_per_token_pj, row.provenance, "pJ");
     }
   }
+  for (const ClaimResult& result : check_claims(data)) {
+    add(result.run->info.name + "." + result.claim->key, result.value, result.run->provenance);
+  }
   return out;
 }
 
 std::vector<Section> report_sections(const ReportData& data) {
   std::vector<Section> sections;
-  for (Section section :
-       {perplexity_section(data), training_section(data), compression_section(data),
-        importance_section(data), noise_section(data), cost_section(data), runs_section(data)}) {
+  for (Section section : {perplexity_section(data), training_section(data),
+                          compression_section(data), importance_section(data), noise_section(data),
+                          cost_section(data), experiments_section(data), runs_section(data)}) {
     if (!section.is_empty()) sections.push_back(std::move(section));
   }
   make_ids_safe(sections);
