@@ -340,8 +340,10 @@ Table claims_table(const ReportData& data) {
   const auto is_plain = [](const ClaimResult& result) { return result.run->corrections.empty(); };
   for (const Claim& claim : published_claims()) {
     if (claim.why_not[0] != '\0') {
-      table.add({claim.text, "", claim.published, {}, "cannot be compared", {}, claim.why_not},
-                data.experiments.front().provenance);
+      table.add({claim.text, "none", claim.published, {}, "cannot be compared", {}, claim.why_not},
+                {.kind = Provenance::Kind::kModelled,
+                 .mode = "no",
+                 .source = "none, the published figure alone"});
       continue;
     }
     for (const ClaimResult& result : results) {
@@ -396,7 +398,7 @@ Table corrections_table(const ReportData& data) {
   return table;
 }
 
-Table experiments_table(const ReportData& data) {
+Table experiments_table(const std::vector<const ExperimentsRun*>& runs) {
   Table table{
       .id = "table_experiments",
       .caption = "Every experiment; gains over GPU, above 1 is better",
@@ -416,16 +418,16 @@ Table experiments_table(const ReportData& data) {
                   {"gpu_time_error_median_frac", "GPU time error, median", CellFormat::kPercent},
                   {"gpu_time_error_p90_frac", "90th percentile", CellFormat::kPercent}},
       .is_long = true};
-  for (const ExperimentsRun& run : data.experiments) {
-    for (const ExperimentRow& row : run.rows) {
-      const ExperimentRow* const base = find_row(run, row, "GPU");
-      table.add({run.info.name, row.gpu, row.num_gpus, row.model, row.batch_size, row.input_tokens,
+  for (const ExperimentsRun* run : runs) {
+    for (const ExperimentRow& row : run->rows) {
+      const ExperimentRow* const base = find_row(*run, row, "GPU");
+      table.add({run->info.name, row.gpu, row.num_gpus, row.model, row.batch_size, row.input_tokens,
                  row.output_tokens, row.system, row.total_time_s(), row.tokens_per_s(),
                  base == nullptr ? kNotReported : row.tokens_per_s() / base->tokens_per_s(),
                  row.total_energy_pj(),
                  base == nullptr ? kNotReported : base->total_energy_pj() / row.total_energy_pj(),
                  row.gpu_time_error_median_frac, row.gpu_time_error_p90_frac},
-                run.provenance);
+                run->provenance);
     }
   }
   return table;
@@ -479,7 +481,9 @@ Section experiments_section(const ReportData& data) {
   if (Table table = corrections_table(data); !table.rows.empty()) {
     section.tables.push_back(std::move(table));
   }
-  section.tables.push_back(experiments_table(data));
+  if (Table table = experiments_table(runs); !table.rows.empty()) {
+    section.tables.push_back(std::move(table));
+  }
   section.notes = error_notes(data, runs);
   return section;
 }

@@ -556,6 +556,19 @@ Drawing draw_panel(const Figure& figure, const Panel& panel) {
   return panel.groups.empty() ? draw_curves(figure, panel) : draw_bars(figure, panel);
 }
 
+// The text at the bar's end, or else its segments.
+std::string bar_description(const Figure& figure, const Bar& bar) {
+  if (!bar.text.empty()) return bar.text;
+  std::vector<std::string> parts;
+  for (std::size_t i = 0; i < bar.segments.size() && i < figure.segment_names.size(); ++i) {
+    if (!(bar.segments[i] > 0)) continue;
+    parts.push_back(fmt::format("{} {}", figure.segment_names[i],
+                                figure.y_is_percent ? format_percent(bar.segments[i], 2)
+                                                    : format_number(bar.segments[i], 3)));
+  }
+  return parts.empty() ? "no value" : fmt::format("{}", fmt::join(parts, ", "));
+}
+
 // What a reader who cannot see the figure gets.
 std::string panel_description(const Figure& figure, const Panel& panel) {
   std::string text = figure.caption;
@@ -570,8 +583,7 @@ std::string panel_description(const Figure& figure, const Panel& panel) {
   }
   for (const BarGroup& group : panel.groups) {
     for (const Bar& bar : group.bars) {
-      text += fmt::format(" {}, {}: {}.", group.name, bar.name,
-                          bar.text.empty() ? "no value" : bar.text);
+      text += fmt::format(" {}, {}: {}.", group.name, bar.name, bar_description(figure, bar));
     }
   }
   return text;

@@ -311,7 +311,7 @@ void read_experiments(const RunInfo& info, const Node& resolved, ReportData& dat
                      .corrections = resolved.texts("correct")};
   run.provenance = {.kind = Provenance::Kind::kModelled,
                     .mode = run.mode,
-                    .source = "gpu, memory and unit presets of configs/pim"};
+                    .source = "configs/pim"};
   for (const std::string& name : run.corrections) run.provenance.mode += " + " + name;
   const std::string path = info.path + "/experiments.jsonl";
   const std::string text = read_text(path);

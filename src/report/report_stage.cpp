@@ -36,6 +36,7 @@ std::vector<OutputFile> output_files(const std::vector<Section>& sections, Metri
     }
     for (const Table& table : section.tables) {
       files.push_back({table.id + ".csv", table_csv(table)});
+      if (!table.is_long) files.push_back({table.id + ".md", table_markdown(table)});
       metrics["tables"].push_back(table.id);
     }
   }
@@ -47,9 +48,9 @@ void remove_stale(const RunDir& out, const std::vector<OutputFile>& files) {
   std::error_code error;
   for (const auto& entry : fs::directory_iterator(out.path(), error)) {
     const std::string name = entry.path().filename().string();
-    const bool is_ours =
-        (name.starts_with("fig_") || name.starts_with("table_")) &&
-        (name.ends_with(".svg") || name.ends_with(".csv") || name.ends_with(".py"));
+    const bool is_ours = (name.starts_with("fig_") || name.starts_with("table_")) &&
+                         (name.ends_with(".svg") || name.ends_with(".csv") ||
+                          name.ends_with(".md") || name.ends_with(".py"));
     const bool is_new = std::any_of(files.begin(), files.end(),
                                     [&](const OutputFile& file) { return file.name == name; });
     if (is_ours && !is_new) fs::remove(entry.path(), error);

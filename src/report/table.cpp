@@ -43,6 +43,20 @@ std::string cell_text(const TableCell& cell, CellFormat format) {
   return format_number(*number);
 }
 
+// One line, in which nothing ends a cell or begins markup.
+std::string markdown_text(const std::string& text) {
+  std::string out;
+  for (const char c : repair_utf8(text)) {
+    if (c == '\n' || c == '\r') {
+      out += ' ';
+      continue;
+    }
+    if (std::string_view("|<>*_`[]\\").find(c) != std::string_view::npos) out += '\\';
+    out += c;
+  }
+  return out;
+}
+
 }  // namespace
 
 void Table::add(std::vector<TableCell> cells, const Provenance& provenance) {
@@ -71,6 +85,31 @@ std::string table_csv(const Table& table) {
       out += ',';
     }
     out += fmt::format("{},{}\n", row.provenance.name(), csv_field(row.provenance.detail()));
+  }
+  return out;
+}
+
+std::string table_markdown(const Table& table) {
+  std::vector<Provenance> sources;
+  for (const TableRow& row : table.rows) sources.push_back(row.provenance);
+  const std::string source = common_provenance(sources);
+  std::string out = markdown_text(table.caption);
+  if (!source.empty()) out += "; " + markdown_text(source);
+  out += ".\n\n|";
+  for (const TableColumn& column : table.columns) {
+    out += " " + markdown_text(column.heading) + " |";
+  }
+  out += source.empty() ? " provenance |\n|" : "\n|";
+  for (const TableColumn& column : table.columns) {
+    out += column.format == CellFormat::kText ? "---|" : "---:|";
+  }
+  out += source.empty() ? "---|\n" : "\n";
+  for (const TableRow& row : table.rows) {
+    out += "|";
+    for (std::size_t i = 0; i < row.cells.size(); ++i) {
+      out += " " + markdown_text(cell_text(row.cells[i], table.columns[i].format)) + " |";
+    }
+    out += source.empty() ? " " + markdown_text(row.provenance.text()) + " |\n" : "\n";
   }
   return out;
 }

@@ -40,6 +40,9 @@ struct Table {
 /// `provenance_detail`.
 std::string table_csv(const Table& table);
 
+/// The cells for readers as a Markdown table, with what is common to all rows above it.
+std::string table_markdown(const Table& table);
+
 /// A caption and cells for readers. Where one text names the provenance of all rows, the caption
 /// states it, else a last column does.
 std::string table_html(const Table& table);

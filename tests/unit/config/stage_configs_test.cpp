@@ -109,6 +109,14 @@ TEST(StageConfigsTest, RunFoldersFollowFromRecipeStageAndOut) {
   workload.common.out = "w";
   EXPECT_EQ(workload.run_folder(), "w");
 
+  EstimateConfig table;
+  table.experiments = "in.jsonl";
+  EXPECT_EQ(table.run_folder(), "runs/default/estimate");
+  table.common.out = "results";
+  EXPECT_EQ(table.run_folder(), "") << "a table is a file whatever its name";
+  table.common.out = "results/";
+  EXPECT_EQ(table.run_folder(), "results");
+
   ReportConfig report;
   report.recipe_name = "demo";
   EXPECT_EQ(report.page(), "runs/demo/report.html");

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <limits>
 #include <regex>
+#include <stdexcept>
 
 #include <gtest/gtest.h>
 
@@ -30,6 +31,20 @@ Figure bar_figure() {
                    .bars = {{.name = "dense", .segments = {100}, .text = "100 us"},
                             {.name = "half", .segments = {50}, .text = "50 us"}}}},
        .value_label = "microseconds"});
+  return figure;
+}
+
+Figure column_figure() {
+  Figure figure{.id = "columns", .title = "Title", .caption = "Caption.", .has_columns = true};
+  figure.panels.push_back(
+      {.title = "panel",
+       .groups = {{.name = "one",
+                   .bars = {{.name = "a", .segments = {1}, .text = "1.00"},
+                            {.name = "b", .segments = {2.5}, .text = "2.50"}}},
+                  {.name = "two",
+                   .bars = {{.name = "b", .segments = {5}, .text = "5.00"}},
+                   .provenance = {.kind = Provenance::Kind::kModelled, .mode = "physical"}}},
+       .value_label = "gain"});
   return figure;
 }
 
@@ -82,6 +97,63 @@ TEST(FigureTest, DrawsBarsInProportion) {
   const auto widths = all_numbers(panel_svg(bar_figure(), 0), "<rect[^>]* width=\"([0-9.]+)\"");
   ASSERT_EQ(widths.size(), 2u);
   EXPECT_NEAR(widths[0], 2 * widths[1], 0.02);  // pixels are rounded to a hundredth
+}
+
+TEST(FigureTest, DrawsColumnsInProportionAndEachNameInOneColour) {
+  const std::string svg = panel_svg(column_figure(), 0);
+  const auto heights = all_numbers(svg, "<rect[^>]* height=\"([0-9.]+)\"");
+  ASSERT_EQ(heights.size(), 3u);
+  EXPECT_NEAR(heights[1], 2.5 * heights[0], 0.03);  // pixels are rounded to a hundredth
+  EXPECT_NEAR(heights[2], 5 * heights[0], 0.06);
+  EXPECT_EQ(all_numbers(svg, "<rect class=\"lb-f([0-9])"), (std::vector<double>{0, 1, 1}));
+  EXPECT_EQ(all_numbers(legend_html(column_figure()), "lb-f([0-9])"), (std::vector<double>{0, 1}));
+}
+
+TEST(FigureTest, ColumnsOfSeveralPanelsHaveOneScale) {
+  Figure figure = column_figure();
+  figure.panels.push_back(figure.panels[0]);
+  figure.panels[1].groups = {{.name = "one", .bars = {{.name = "a", .segments = {10}}}}};
+  const std::string pattern = "<rect[^>]* height=\"([0-9.]+)\"";
+  const auto small = all_numbers(panel_svg(figure, 0), pattern);
+  const auto large = all_numbers(panel_svg(figure, 1), pattern);
+  EXPECT_NEAR(large.at(0), 10 * small.at(0), 0.1);
+}
+
+TEST(FigureTest, CsvHoldsEveryColumnWithItsProvenance) {
+  const std::string csv = figure_csv(column_figure());
+  EXPECT_NE(csv.find("panel,gain,one,a,,1,measured,"), std::string::npos);
+  EXPECT_NE(csv.find("panel,gain,one,b,,2.5,measured,"), std::string::npos);
+  EXPECT_NE(csv.find("panel,gain,two,b,,5,modelled,physical mode"), std::string::npos);
+}
+
+TEST(FigureTest, ColumnsAreWellFormedWhateverTheNames) {
+  Figure figure = column_figure();
+  figure.panels[0].title = "a < b & \"c\"";
+  figure.panels[0].groups[0].name = "</svg><script> " + std::string(300, 'w');
+  figure.panels[0].groups[0].bars[0].name = "<i>'&'";
+  figure.panels[0].groups[0].bars[1].text = "\x01 ]]>";
+  EXPECT_EQ(testing::markup_fault(figure_svg(figure)), "");
+  EXPECT_EQ(testing::markup_fault(panel_svg(figure, 0)), "");
+  EXPECT_EQ(testing::markup_fault(legend_html(figure)), "");
+}
+
+TEST(FigureTest, ColumnsWithoutAValueAreAnError) {
+  Figure figure = column_figure();
+  figure.panels[0].groups.clear();
+  EXPECT_THROW(panel_svg(figure, 0), std::logic_error);
+  figure = column_figure();
+  for (BarGroup& group : figure.panels[0].groups) {
+    for (Bar& bar : group.bars) bar.segments = {kNotReported};
+  }
+  EXPECT_THROW(figure_svg(figure), std::logic_error);
+}
+
+TEST(FigureTest, DescribesStackedBarsWithoutATextByTheirSegments) {
+  Figure figure = bar_figure();
+  figure.segment_names = {"gemm", "others"};
+  figure.y_is_percent = true;
+  figure.panels[0].groups[0].bars = {{.name = "batch 1", .segments = {0.25, 0.75}}};
+  EXPECT_NE(panel_svg(figure, 0).find("batch 1: gemm 25 %, others 75 %."), std::string::npos);
 }
 
 TEST(FigureTest, LeavesOutPointsThatAreNotFiniteOrHaveNoLogarithm) {

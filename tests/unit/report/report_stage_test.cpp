@@ -308,11 +308,76 @@ TEST_F(ReportStageTest, RefusesInOneLineAFileThatHoldsSomethingElse) {
   expect_refused({runs[7]}, "estimate.json");
 }
 
-TEST_F(ReportStageTest, ListsAnEstimateOfATableOfExperimentsOnly) {
+TEST_F(ReportStageTest, ListsAnEstimateOfATableOfCallsOnly) {
   const auto runs = whole_line();
   fs::remove(folder_.path("estimate/estimate.json"));
-  folder_.file("estimate/metrics.json", "{\"num_experiments\": 226}");
+  folder_.file("estimate/metrics.json", "{\"num_calls\": 50}");
   EXPECT_EQ(report({runs[1], runs[7]}), 0) << errors_;
+}
+
+// Times in seconds; energies are ten times as many picojoules in memory, and none in compute.
+Json experiment_line(const std::string& model, double batch_size, const std::string& system,
+                     double state_update_s, double gemm_s) {
+  return {{"model", model},
+          {"batch_size", batch_size},
+          {"system", system},
+          {"gpu", "A100"},
+          {"num_gpus", 1},
+          {"input_tokens", 8},
+          {"output_tokens", 5},
+          {"time_s", {{"state_update", state_update_s}, {"gemm", gemm_s}}},
+          {"memory_energy_pj", {{"state_update", 10 * state_update_s}, {"gemm", 10 * gemm_s}}},
+          {"compute_energy_pj", {{"gemm", 0.0}}},
+          {"gpu_time_error", {{"median_frac", 0.04}, {"p90_frac", 0.1}}}};
+}
+
+TEST_F(ReportStageTest, ChecksTheClaimsOfAPublicationAgainstExperiments) {
+  std::vector<std::string> runs;
+  // A correction that halves what memory gains over the GPU's state update of 8 s.
+  for (const auto& [name, correct, memory_s] :
+       {std::tuple{"reference", Json::array(), 1.0}, {"refresh", Json::array({"refresh"}), 2.0}}) {
+    runs.push_back(run(name, "estimate", {{"mode", "reference"}, {"correct", correct}},
+                       {{"num_experiments", 6}}));
+    std::string lines;
+    for (const double batch_size : {64.0, 128.0}) {
+      const double more = batch_size / 64;
+      for (const auto& [system, state_s] :
+           {std::pair{"GPU", 8.0}, {"GPU+PIM", 4.0}, {"Pimba", memory_s}}) {
+        lines +=
+            experiment_line("mamba2-<2.7b>", batch_size, system, state_s * more, 2.0).dump() + "\n";
+      }
+    }
+    folder_.file(std::string(name) + "/experiments.jsonl", lines);
+  }
+  ASSERT_EQ(report(runs), 0) << errors_;
+  const std::string claims = read_text(folder_.path("report/table_claims.csv"));
+  // Batch 128: (16 + 2) / (2 + 2) = 4.5; batch 64: (8 + 2) / (1 + 2) = 3.33.
+  EXPECT_THAT(claims, HasSubstr("throughput over GPU, up to\",reference,4.1,4.5,yes,2,"));
+  EXPECT_THAT(claims, HasSubstr("state update and attention are 88.9 % of GPU's time, and 8.00x"));
+  EXPECT_THAT(claims, HasSubstr("throughput over GPU, average\",reference,1.9,3.87298334620"));
+  EXPECT_THAT(claims, HasSubstr("from 3.33 (mamba2-<2.7b> at batch 64)"));
+  EXPECT_THAT(claims, HasSubstr("cannot be compared"));
+  EXPECT_THAT(claims, Not(HasSubstr("refresh"))) << "single corrections have their own table";
+  // (16 + 2) / (4 + 2) = 3 at batch 128.
+  EXPECT_THAT(read_text(folder_.path("report/table_corrections.csv")), HasSubstr("refresh,3,"));
+  const std::string figure = read_text(folder_.path("report/fig_pimba_12_throughput_small.csv"));
+  EXPECT_THAT(figure, HasSubstr("\"batch 128, reference mode\",throughput over GPU,mamba2 <2.7b>,"
+                                "Pimba,,4.5,modelled,reference mode"));
+  EXPECT_THAT(read_text(folder_.path("report/fig_pimba_03_time_shares.csv")),
+              HasSubstr("batch 64,state update,0.8,modelled"));
+  EXPECT_FALSE(fs::exists(folder_.path("report/fig_pimba_16_throughput_h100.csv")));
+  const std::string page = read_text(folder_.path("report.html"));
+  EXPECT_EQ(testing::markup_fault(page.substr(page.find("<html"))), "");
+  EXPECT_THAT(page, HasSubstr("median error of 4.0 %"));
+}
+
+TEST_F(ReportStageTest, RefusesExperimentsThatSayNothing) {
+  const std::string path =
+      run("empty", "estimate", {{"mode", "physical"}}, {{"num_experiments", 0}});
+  folder_.file("empty/experiments.jsonl", "");
+  expect_refused({path}, "holds no experiment");
+  folder_.file("empty/experiments.jsonl", experiment_line("m", 1, "GPU", 0, 0).dump() + "\n");
+  expect_refused({path}, "must be > 0");
 }
 
 TEST(NoiseComparisonTest, CallsIntervalsThatTouchNoSignificantDifference) {

@@ -67,6 +67,21 @@ TEST(TableTest, SaysTheProvenanceOnceWhenItIsOne) {
   EXPECT_EQ(html.find("<th scope=\"col\">provenance"), std::string::npos);
 }
 
+TEST(TableTest, MarkdownIsOneLineARowWithNothingThatEndsACell) {
+  Table table = sample_table();
+  table.add({std::string("a | b\n<i> *c* [d](e)"), 1500.0}, kModelled);
+  table.add({std::string("plain"), {}}, kModelled);
+  EXPECT_EQ(table_markdown(table),
+            "A \\<caption\\>; modelled (physical mode; constants: gpu.json).\n\n"
+            "| name | latency |\n|---|---:|\n"
+            "| a \\| b \\<i\\> \\*c\\* \\[d\\](e) | 1.50 us |\n"
+            "| plain |  |\n");
+  table.add({std::string("b"), 2.0}, kMeasured);
+  EXPECT_NE(
+      table_markdown(table).find("| plain |  | modelled (physical mode; constants: gpu.json) |"),
+      std::string::npos);
+}
+
 TEST(TableTest, GivesMixedProvenanceAColumn) {
   Table table = sample_table();
   table.add({std::string("a"), 1.0}, kMeasured);
