@@ -8,6 +8,7 @@
 #include "report/costs.h"
 #include "report/labels.h"
 #include "report/sections.h"
+#include "report/slc_points.h"
 
 namespace lowbank {
 namespace {
@@ -288,10 +289,12 @@ std::vector<std::string> cost_sentences(const ReportData& data, const EstimateRu
 
 Section cost_section(const ReportData& data) {
   Section section{.id = "costs", .title = "What it would cost on hardware (modelled)"};
-  for (std::size_t i = 0; i < data.estimates.size(); ++i) {
-    const EstimateRun& run = data.estimates[i];
-    if (run.rows.empty()) continue;
-    const std::string suffix = data.estimates.size() > 1 ? "_" + run.info.name : "";
+  const auto num_shown =
+      std::count_if(data.estimates.begin(), data.estimates.end(),
+                    [&](const EstimateRun& run) { return !is_slc_point(data, run); });
+  for (const EstimateRun& run : data.estimates) {
+    if (run.rows.empty() || is_slc_point(data, run)) continue;
+    const std::string suffix = num_shown > 1 ? "_" + run.info.name : "";
     for (std::string& sentence : cost_sentences(data, run)) {
       section.paragraphs.push_back(std::move(sentence));
     }

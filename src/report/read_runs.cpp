@@ -309,9 +309,7 @@ void read_experiments(const RunInfo& info, const Node& resolved, ReportData& dat
   ExperimentsRun run{.info = info,
                      .mode = resolved.text("mode", "unknown"),
                      .corrections = resolved.texts("correct")};
-  run.provenance = {.kind = Provenance::Kind::kModelled,
-                    .mode = run.mode,
-                    .source = "configs/pim"};
+  run.provenance = {.kind = Provenance::Kind::kModelled, .mode = run.mode, .source = "configs/pim"};
   for (const std::string& name : run.corrections) run.provenance.mode += " + " + name;
   const std::string path = info.path + "/experiments.jsonl";
   const std::string text = read_text(path);
@@ -348,6 +346,7 @@ void read_estimate(const RunInfo& info, ReportData& data) {
   const std::string path = info.path + "/estimate.json";
   const Json value = read_json(path);
   const Node root(value, path);
+  run.mode = root.text("mode", "unknown");
   run.slc_frac = root.number("slc_frac");
   for (const Node& workload : root.objects("workloads")) {
     const double num_factored = workload.number("num_factored_linears");
@@ -391,6 +390,8 @@ void read_estimate(const RunInfo& info, ReportData& data) {
                  .tokens_per_s = row.number("tokens_per_s"),
                  .energy_per_token_pj = row.number("energy_per_token_pj"),
                  .area_mm2 = row.number("area_mm2"),
+                 .num_chips = row.number("num_chips"),
+                 .pipeline_period_ns = row.number("pipeline_period_ns"),
                  .energy_by_component_pj = row.named_numbers("energy_by_component_pj")};
     if (!(cost.tokens > 0)) throw IoError(row.where() + ": key 'tokens' must be > 0");
     const auto file = files.find(cost.system);

@@ -127,6 +127,8 @@ struct CostRow {
   double tokens_per_s = kNotReported;
   double energy_per_token_pj = kNotReported;
   double area_mm2 = kNotReported;
+  double num_chips = kNotReported;
+  double pipeline_period_ns = kNotReported;  ///< RRAM: between tokens of different sequences
   std::vector<std::pair<std::string, double>> energy_by_component_pj = {};
   Provenance provenance = {};
 
@@ -153,6 +155,7 @@ struct CostConstant {
 
 struct EstimateRun {
   RunInfo info = {};
+  std::string mode = {};
   double slc_frac = kNotReported;
   std::vector<CostWorkload> workloads = {};
   std::vector<CostRow> rows = {};

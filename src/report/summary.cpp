@@ -9,6 +9,7 @@
 #include "report/labels.h"
 #include "report/noise_comparison.h"
 #include "report/sections.h"
+#include "report/slc_points.h"
 
 namespace lowbank {
 namespace {
@@ -180,6 +181,7 @@ void add_selection(const ReportData& data, std::vector<std::string>& lines) {
 
 void add_costs(const ReportData& data, std::vector<std::string>& lines) {
   for (const EstimateRun& run : data.estimates) {
+    if (is_slc_point(data, run)) continue;
     for (std::string& sentence : cost_sentences(data, run)) lines.push_back(std::move(sentence));
   }
 }
@@ -223,6 +225,7 @@ std::vector<std::string> report_summary(const ReportData& data, const std::strin
   add_encodings(data, lines);
   add_selection(data, lines);
   add_costs(data, lines);
+  for (std::string& line : slc_sentences(data)) lines.push_back(std::move(line));
   for (std::string& line : claim_sentences(data)) lines.push_back(std::move(line));
   lines.push_back(fmt::format("Tables and figures: {}", page));
   return lines;
@@ -253,6 +256,7 @@ std::vector<Headline> report_headlines(const ReportData& data) {
     }
   }
   for (const EstimateRun& run : data.estimates) {
+    if (is_slc_point(data, run)) continue;
     for (const CostRow& row : run.rows) {
       const std::string name = fmt::format("{}.{}.{}.", row.system, row.phase, row.workload);
       add(name + "latency_per_token", row.latency_per_token_ns(), row.provenance, "ns");
@@ -267,9 +271,10 @@ std::vector<Headline> report_headlines(const ReportData& data) {
 
 std::vector<Section> report_sections(const ReportData& data) {
   std::vector<Section> sections;
-  for (Section section : {perplexity_section(data), training_section(data),
-                          compression_section(data), importance_section(data), noise_section(data),
-                          cost_section(data), experiments_section(data), runs_section(data)}) {
+  for (Section section :
+       {perplexity_section(data), training_section(data), compression_section(data),
+        importance_section(data), noise_section(data), cost_section(data), slc_section(data),
+        experiments_section(data), runs_section(data)}) {
     if (!section.is_empty()) sections.push_back(std::move(section));
   }
   make_ids_safe(sections);

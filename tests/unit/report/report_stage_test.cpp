@@ -350,7 +350,7 @@ TEST_F(ReportStageTest, ChecksTheClaimsOfAPublicationAgainstExperiments) {
     folder_.file(std::string(name) + "/experiments.jsonl", lines);
   }
   ASSERT_EQ(report(runs), 0) << errors_;
-  const std::string claims = read_text(folder_.path("report/table_claims.csv"));
+  const std::string claims = text("report/table_claims.csv");
   // Batch 128: (16 + 2) / (2 + 2) = 4.5; batch 64: (8 + 2) / (1 + 2) = 3.33.
   EXPECT_THAT(claims, HasSubstr("throughput over GPU, up to\",reference,4.1,4.5,yes,2,"));
   EXPECT_THAT(claims, HasSubstr("state update and attention are 88.9 % of GPU's time, and 8.00x"));
@@ -369,6 +369,47 @@ TEST_F(ReportStageTest, ChecksTheClaimsOfAPublicationAgainstExperiments) {
   const std::string page = read_text(folder_.path("report.html"));
   EXPECT_EQ(testing::markup_fault(page.substr(page.find("<html"))), "");
   EXPECT_THAT(page, HasSubstr("median error of 4.0 %"));
+}
+
+TEST_F(ReportStageTest, ComparesSharesOfSlcCellsWithSlcCellsAlone) {
+  // Half the area and 0.8 of the energy at 20 % SLC, at the same period.
+  std::vector<std::string> runs;
+  for (const auto& [name, slc_frac, energy, chips] :
+       {std::tuple{"all", 1.0, 100.0, 2}, {"mixed", 0.2, 80.0, 1}, {"none", 0.0, 10.0, 1}}) {
+    runs.push_back(run(name, "estimate", {{"mode", "physical"}}, Json::object()));
+    const Json row = {{"workload", "net <1>"},
+                      {"system", "rram"},
+                      {"phase", "decode"},
+                      {"tokens", 1},
+                      {"latency_ns", 1000.0},
+                      {"pipeline_period_ns", 500.0},
+                      {"energy_per_token_pj", energy},
+                      {"energy_by_component_pj", {{"adc", energy}}},
+                      {"num_chips", chips},
+                      {"area_mm2", 10.0 * chips}};
+    folder_.file(std::string(name) + "/estimate.json",
+                 Json({{"mode", "physical"},
+                       {"slc_frac", slc_frac},
+                       {"workloads", {{{"name", "net <1>"}, {"num_factored_linears", 0}}}},
+                       {"systems", {{{"name", "rram"}, {"file", "rram.json"}}}},
+                       {"rows", {row}}})
+                     .dump());
+  }
+  ASSERT_EQ(report(runs), 0) << errors_;
+  const std::string claims = text("report/table_hyflexpim_claims.csv");
+  EXPECT_THAT(claims, HasSubstr("\"throughput, up to\",physical,1.86,1,no,"));
+  EXPECT_THAT(claims, HasSubstr("\"throughput of equal area, up to\",physical,1.86,2,yes,"));
+  EXPECT_THAT(claims, HasSubstr("\"energy, up to\",physical,1.45,1.25,no,"))
+      << "without SLC cells nothing is protected: no claim rests on that point";
+  EXPECT_THAT(text("report/table_slc.csv"),
+              HasSubstr("physical,net <1>,decode,0,2000000,10,1,10,1,2,10"));
+  EXPECT_THAT(text("report/fig_slc_energy.csv"), HasSubstr("net <1>,0.2,1.25,"));
+  EXPECT_FALSE(fs::exists(folder_.path("report/table_costs.csv"))) << "shown once, over the share";
+
+  // Without the point to compare with they are prices like others.
+  ASSERT_EQ(report({runs[1], runs[2]}), 0) << errors_;
+  EXPECT_FALSE(fs::exists(folder_.path("report/table_slc.csv")));
+  EXPECT_TRUE(fs::exists(folder_.path("report/table_costs_mixed.csv")));
 }
 
 TEST_F(ReportStageTest, RefusesExperimentsThatSayNothing) {
