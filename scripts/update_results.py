@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Puts the tables and figures that recipes make into docs/results/.
+"""Puts the tables and figures that recipes make into pages of docs/.
 
 usage: scripts/update_results.py BIN_DIR           runs the recipes, rewrites the pages
        scripts/update_results.py BIN_DIR --check   says what would change; exit code 1 if anything
 
-A page docs/results/NAME.md belongs to configs/recipes/NAME.json. Between the lines
-<!-- TABLE --> and <!-- end --> stands TABLE.md of the recipe's report; of its figures those lie
+A page belongs to the first recipe that it runs ("lowbank run configs/recipes/NAME.json"). Between the
+lines <!-- TABLE --> and <!-- end --> stands TABLE.md of the recipe's report; of its figures those lie
 beside the page, as SVG, that the page shows.
 """
 import os
@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 
 SOURCE = Path(__file__).resolve().parent.parent
-PAGES = SOURCE / "docs" / "results"
+PAGES = [SOURCE / "docs" / "corrections.md", *sorted((SOURCE / "docs" / "results").glob("*.md"))]
 
 
 def made_by_recipe(bin_dir, name, folder):
@@ -39,7 +39,7 @@ def contents(page, report):
     text = re.sub(r"(<!-- (table_\w+) -->)\n.*?(<!-- end -->)", table, page.read_text(),
                   flags=re.S)
     figures = re.findall(r"\]\((fig_\w+\.svg)\)", text)
-    return {page: text, **{PAGES / name: (report / name).read_text() for name in figures}}
+    return {page: text, **{page.parent / name: (report / name).read_text() for name in figures}}
 
 
 def main():
@@ -47,8 +47,9 @@ def main():
     is_check = "--check" in sys.argv[2:]
     stale = []
     with tempfile.TemporaryDirectory(prefix="lowbank_results_") as folder:
-        for page in sorted(PAGES.glob("*.md")):
-            report = made_by_recipe(bin_dir, page.stem, Path(folder))
+        for page in PAGES:
+            recipe = re.search(r"lowbank run configs/recipes/(\w+)\.json", page.read_text())[1]
+            report = made_by_recipe(bin_dir, recipe, Path(folder))
             for file, text in contents(page, report).items():
                 if file.exists() and file.read_text() == text:
                     continue

@@ -54,6 +54,19 @@ std::string run_label(const ReportData& data, const ExperimentsRun& run) {
                        : run.provenance.mode;
 }
 
+// With the error of the GPU times, which every figure that holds some carries.
+Provenance provenance_on(const ExperimentsRun& run, std::string_view gpu) {
+  Provenance provenance = run.provenance;
+  for (const ExperimentRow& row : run.rows) {
+    if (row.gpu != gpu || !std::isfinite(row.gpu_time_error_median_frac)) continue;
+    provenance.source += fmt::format("; GPU times: median error {}, 90th percentile {}",
+                                     format_percent(row.gpu_time_error_median_frac, 2),
+                                     format_percent(row.gpu_time_error_p90_frac, 2));
+    break;
+  }
+  return provenance;
+}
+
 // A part of the experiments, and the runs that are shown beside each other.
 struct Selection {
   std::vector<const ExperimentsRun*> runs;
@@ -101,7 +114,7 @@ Figure gain_figure(const ReportData& data, const Selection& selection, const std
       for (const ExperimentRow* task : selection.tasks()) {
         const ExperimentRow* const base = find_row(*run, *task, "GPU");
         if (task->batch_size != batch_size || base == nullptr) continue;
-        BarGroup group{.name = model_label(*task), .provenance = run->provenance};
+        BarGroup group{.name = model_label(*task), .provenance = provenance_on(*run, task->gpu)};
         for (std::size_t i = 0; i < systems.size(); ++i) {
           const ExperimentRow* const row = find_row(*run, *task, systems[i]);
           if (row == nullptr) continue;
@@ -114,7 +127,7 @@ Figure gain_figure(const ReportData& data, const Selection& selection, const std
         if (!group.bars.empty()) panel.groups.push_back(std::move(group));
       }
       if (panel.groups.empty()) continue;
-      BarGroup means{.name = "geo. mean", .provenance = run->provenance};
+      BarGroup means{.name = "geo. mean", .provenance = panel.groups.front().provenance};
       for (std::size_t i = 0; i < systems.size(); ++i) {
         if (gains[i].empty()) continue;
         double sum = 0;
@@ -161,7 +174,7 @@ Figure stack_figure(const ReportData& data, const Selection& selection, const St
         if (base == nullptr || (batch_size > 0 && task->batch_size != batch_size)) continue;
         const std::string name = model_label(*task);
         if (panel.groups.empty() || panel.groups.back().name != name) {
-          panel.groups.push_back({.name = name, .provenance = run->provenance});
+          panel.groups.push_back({.name = name, .provenance = provenance_on(*run, task->gpu)});
         }
         for (const std::string& system : spec.systems) {
           const ExperimentRow* const row = find_row(*run, *task, system);
@@ -360,7 +373,7 @@ Table claims_table(const ReportData& data) {
       table.add({claim.text, run_label(data, *result.run), claim.published, result.value,
                  result.is_reached() ? "yes" : "no", static_cast<double>(comparison.pairs.size()),
                  std::move(why)},
-                result.run->provenance);
+                provenance_on(*result.run, claim.gpu));
     }
   }
   return table;

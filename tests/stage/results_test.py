@@ -29,7 +29,9 @@ def task(experiment):
                  ("model", "batch_size", "gpu", "num_gpus", "input_tokens", "output_tokens"))
 
 
-class PimbaFigures(unittest.TestCase):
+class RecipeTest(unittest.TestCase):
+    recipe = None
+
     @classmethod
     def setUpClass(cls):
         cls.folder = tempfile.TemporaryDirectory(prefix="lowbank_results_")
@@ -37,9 +39,28 @@ class PimbaFigures(unittest.TestCase):
             os.symlink(SOURCE / name, Path(cls.folder.name) / name)
         env = dict(os.environ, PATH=f"{BIN}{os.pathsep}{os.environ['PATH']}",
                    LOWBANK_HOME=str(SOURCE))
-        subprocess.run([BIN / "lowbank", "run", "configs/recipes/pimba_figures.json", "--quiet"],
+        subprocess.run([BIN / "lowbank", "run", f"configs/recipes/{cls.recipe}.json", "--quiet"],
                        cwd=cls.folder.name, env=env, check=True, stdout=subprocess.DEVNULL)
-        cls.report = Path(cls.folder.name) / "runs/pimba_figures/report"
+        cls.report = Path(cls.folder.name) / "runs" / cls.recipe / "report"
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.folder.cleanup()
+
+    def rows(self, name):
+        with open(self.report / f"{name}.csv", newline="", encoding="utf-8") as file:
+            return list(csv.DictReader(file))
+
+    def assert_close(self, value, expected, what):
+        self.assertTrue(math.isclose(value, expected, rel_tol=1e-9), f"{what}: {value}, {expected}")
+
+
+class PimbaFigures(RecipeTest):
+    recipe = "pimba_figures"
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
         # As the published simulator printed them; all of its records where they lie.
         shared = Path(os.environ.get("LOWBANK_SHARED_DATA", "")) / "pim/experiments.jsonl"
         cls.has_all_records = shared.is_file()
@@ -51,14 +72,6 @@ class PimbaFigures(unittest.TestCase):
         for experiment in cls.recorded:
             cls.by_task.setdefault(task(experiment), {})[experiment["system"]] = experiment
 
-    @classmethod
-    def tearDownClass(cls):
-        cls.folder.cleanup()
-
-    def rows(self, name):
-        with open(self.report / f"{name}.csv", newline="", encoding="utf-8") as file:
-            return list(csv.DictReader(file))
-
     # {(batch, model, bar, segment): value} of reference mode
     def bars(self, name):
         found = {}
@@ -67,9 +80,6 @@ class PimbaFigures(unittest.TestCase):
             if mode == "reference mode":
                 found[(*batch, row["group"], row["bar"], row["segment"])] = float(row["value"])
         return found
-
-    def assert_close(self, value, expected, what):
-        self.assertTrue(math.isclose(value, expected, rel_tol=1e-9), f"{what}: {value}, {expected}")
 
     def test_every_recorded_experiment_is_in_the_table_with_its_time_and_energy(self):
         table = {(row["run"], row["model"], row["batch_size"], row["system"], row["gpu"],
@@ -167,6 +177,42 @@ class PimbaFigures(unittest.TestCase):
                 self.assertEqual(row["provenance"], "modelled", file)
                 self.assertIn(" mode", row["provenance_detail"], file)
 
+
+class HyflexpimCells(RecipeTest):
+    recipe = "hyflexpim"
+
+    def test_chips_hold_the_weights_in_the_cells_of_the_share(self):
+        # A processing unit has 24 modules of 512 arrays of 64 x 128 cells, a chip 24 units.
+        unit_cells = 24 * 512 * 64 * 128
+        block = 2 * 2048 * 2048 + 2 * 512 * 2048 + 3 * 8192 * 2048  # of Llama-3.2-1B
+        head = 128256 * 2048
+        num_checked = 0
+        for row in self.rows("table_slc"):
+            if row["workload"] != "llama-3.2-1b":
+                continue
+            share = float(row["slc_frac"])
+            bits = (share + 2 * (1 - share) if row["mode"] == "reference"
+                    else 1 / (share + (1 - share) / 2))
+            units = 16 * math.ceil(block * 8 / bits / unit_cells) + math.ceil(
+                head * 8 / bits / unit_cells)
+            self.assertEqual(int(row["num_chips"]), math.ceil(units / 24), row)
+            num_checked += 1
+        self.assertEqual(num_checked, 2 * 7)
+
+    def test_gains_are_those_over_slc_cells_alone(self):
+        table = self.rows("table_slc")
+        base = {(row["mode"], row["workload"]): row for row in table if row["slc_frac"] == "1"}
+        for row in table:
+            dense = base[row["mode"], row["workload"].removesuffix("-svd")]
+            gain = float(row["tokens_per_s"]) / float(dense["tokens_per_s"])
+            self.assert_close(float(row["throughput_gain"]), gain, row)
+            self.assert_close(float(row["throughput_per_area_gain"]),
+                              gain * float(dense["area_mm2"]) / float(row["area_mm2"]), row)
+            self.assert_close(float(row["energy_gain"]), float(dense["energy_per_token_pj"]) /
+                              float(row["energy_per_token_pj"]), row)
+
+
+class Pages(unittest.TestCase):
     def test_the_pages_show_what_the_recipes_make(self):
         result = subprocess.run([sys.executable, SOURCE / "scripts/update_results.py", BIN, "--check"],
                                 text=True, capture_output=True)

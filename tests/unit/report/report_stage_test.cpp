@@ -362,7 +362,7 @@ TEST_F(ReportStageTest, ChecksTheClaimsOfAPublicationAgainstExperiments) {
   EXPECT_THAT(read_text(folder_.path("report/table_corrections.csv")), HasSubstr("refresh,3,"));
   const std::string figure = read_text(folder_.path("report/fig_pimba_12_throughput_small.csv"));
   EXPECT_THAT(figure, HasSubstr("\"batch 128, reference mode\",throughput over GPU,mamba2 <2.7b>,"
-                                "Pimba,,4.5,modelled,reference mode"));
+                                "Pimba,,4.5,modelled,\"reference mode"));
   EXPECT_THAT(read_text(folder_.path("report/fig_pimba_03_time_shares.csv")),
               HasSubstr("batch 64,state update,0.8,modelled"));
   EXPECT_FALSE(fs::exists(folder_.path("report/fig_pimba_16_throughput_h100.csv")));
