@@ -56,8 +56,7 @@ SystemComparison compare_systems(const ExperimentsRun& run, std::string_view sys
 }
 
 const std::vector<Claim>& published_claims() {
-  constexpr const char* kNoArea =
-      "the publication's synthesis; no areas of processing units are known to the presets";
+  constexpr const char* kNoArea = "no areas of processing units are known to the presets";
   constexpr const char* kNoAsadi =
       "the constants of its baseline, ASADI with INT8, are not public; docs/results/hyflexpim.md "
       "compares what can be compared";

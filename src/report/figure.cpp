@@ -539,7 +539,7 @@ Drawing draw_columns(const Figure& figure, const Panel& panel) {
       }
       x += width;
     }
-    const std::vector<std::string> lines = wrap_text(group.name, pitch - 2, kLabelSize);
+    const std::vector<std::string> lines = wrap_text(group.name, pitch - 6, kLabelSize);
     for (std::size_t i = 0; i < lines.size(); ++i) {
       out.body += svg_text(middle, bottom + 15 + 13 * static_cast<double>(i), lines[i], "middle",
                            "lb-muted", kLabelSize);
