@@ -5,6 +5,7 @@
 #include <utility>
 
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 #include "core/error.h"
 
@@ -225,12 +226,30 @@ CommandInfo EvaluateConfig::info() const {
           .positionals = {"checkpoint"}};
 }
 Fields EvaluateConfig::stage_fields() {
-  Fields out = {checkpoint_field(&checkpoint),
-                Field("task", &task, "what to measure").one_of({"perplexity"})};
+  Fields out = {
+      checkpoint_field(&checkpoint),
+      Field("task", &task, "what to measure").one_of({"perplexity", "sts-b"}),
+      Field("pooling", &pooling, "sts-b: how a sentence becomes one vector").one_of({"mean"}),
+      Field("limit", &limit, "sts-b: use this many pairs, from the first; 0 = all").at_least(0)};
   append(out, perplexity.fields());
   return out;
 }
-void EvaluateConfig::validate() const { perplexity.validate(); }
+void EvaluateConfig::validate() const {
+  if (task == "perplexity") {
+    if (limit != 0) throw ConfigError("limit: is for task sts-b; perplexity has max_chunks");
+    return perplexity.validate();
+  }
+  if (perplexity.data.empty()) {
+    throw ConfigError("data is missing: --data DIR names the folder with STS-B's dev.tsv");
+  }
+  // Anything else than the default would have no effect.
+  PerplexityConfig own = perplexity, defaults;
+  defaults.data = own.data;
+  const auto given = to_json(own.fields()), unused = to_json(defaults.fields());
+  for (const auto& [key, value] : given.items()) {
+    if (value != unused[key]) throw ConfigError(key + ": is for task perplexity, not for " + task);
+  }
+}
 
 CommandInfo FinetuneConfig::info() const {
   return {.name = "finetune",

@@ -1,0 +1,49 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include <torch/types.h>
+
+#include "core/philox.h"
+#include "data/tokenizer.h"
+
+namespace lowbank {
+
+/// Indices of sequences that go through a model together.
+using BatchIndices = std::vector<std::int64_t>;
+
+/// Every sequence once, those of about one length together: sorted by length, the longest first (so
+/// that the first batch needs the most memory), cut into batches of `batch_size`; the last one may
+/// be smaller. Results go back to index order by the indices.
+/// Errors: c10::Error for a batch size below 1.
+std::vector<BatchIndices> length_sorted_batches(std::span<const std::int64_t> lengths,
+                                                std::int64_t batch_size);
+
+/// Batches for one epoch of training: every sequence once, drawn so that those of a batch have
+/// about one length and yet differ from epoch to epoch (derive `key` by the epoch).
+///
+/// Source:  transformers' LengthGroupedSampler: shuffled, then sorted by length within pools of 50
+///          batches (a quarter of them, where there are fewer than 200).
+/// Differs: the batches are shuffled too, not only the one with the longest sequence put first.
+/// Errors:  c10::Error for a batch size below 1.
+std::vector<BatchIndices> length_grouped_batches(std::span<const std::int64_t> lengths,
+                                                 std::int64_t batch_size, const RandomKey& key);
+
+/// Sequences side by side, padded on the right.
+struct PaddedBatch {
+  torch::Tensor ids_BT;       ///< int64
+  torch::Tensor type_ids_BT;  ///< int64
+  torch::Tensor mask_BT;      ///< bool, false at padding; undefined where nothing is padded
+};
+
+/// The sequences `indices`, padded with `pad_id` to the longest of them, or to `length` where that
+/// is given. Errors: c10::Error for no indices, an empty sequence, one longer than `length`.
+PaddedBatch pad_batch(std::span<const PairEncoding> sequences, const BatchIndices& indices,
+                      std::int64_t pad_id, std::int64_t length = 0);
+
+/// Number of ids of each sequence.
+std::vector<std::int64_t> sequence_lengths(std::span<const PairEncoding> sequences);
+
+}  // namespace lowbank

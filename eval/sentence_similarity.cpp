@@ -1,0 +1,157 @@
+#include "eval/sentence_similarity.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <optional>
+
+#include <ATen/ops/empty.h>
+#include <ATen/ops/linalg_vector_norm.h>
+#include <ATen/ops/tensor.h>
+#include <c10/core/InferenceMode.h>
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "core/error.h"
+#include "core/interrupt.h"
+#include "core/log.h"
+#include "core/progress.h"
+#include "core/text.h"
+#include "data/glue.h"
+#include "data/length_batches.h"
+#include "eval/correlation.h"
+#include "models/language_model.h"
+
+namespace lowbank {
+namespace {
+
+constexpr std::int64_t kMaxSentenceTokens = 128;
+
+// Cosines [S / 2] of rows 2 i and 2 i + 1, in double.
+std::vector<double> pair_cosines(const torch::Tensor& vectors_SD) {
+  const auto pairs = vectors_SD.to(at::kDouble).view({-1, 2, vectors_SD.size(1)});
+  const auto a = pairs.select(1, 0), b = pairs.select(1, 1);
+  const auto cosine =
+      ((a * b).sum(-1) / (at::linalg_vector_norm(a, 2, -1) * at::linalg_vector_norm(b, 2, -1)))
+          .contiguous();
+  const auto* const values = cosine.const_data_ptr<double>();
+  return {values, values + cosine.numel()};
+}
+
+using Correlation = double (*)(std::span<const double>, std::span<const double>);
+
+// `name` and `name`_stderr of cosines and scores.
+void report_correlation(const char* name, Correlation correlation,
+                        const std::vector<double>& cosines, const std::vector<double>& scores,
+                        const RandomKey& key, Metrics& metrics) {
+  const auto of_sample = [&](std::span<const std::int64_t> indices) {
+    std::vector<double> a, b;
+    for (const auto i : indices) {
+      a.push_back(cosines[static_cast<std::size_t>(i)]);
+      b.push_back(scores[static_cast<std::size_t>(i)]);
+    }
+    return correlation(a, b);
+  };
+  metrics[name] = correlation(cosines, scores);
+  metrics[fmt::format("{}_stderr", name)] =
+      bootstrap_stderr(of_sample, static_cast<std::int64_t>(scores.size()), key);
+}
+
+}  // namespace
+
+SentencePairs open_sentence_pairs(const EvaluateConfig& config, const Tokenizer& tokenizer,
+                                  std::int64_t max_context) {
+  const auto examples =
+      read_glue(glue_task("sts-b"), config.perplexity.data, GlueSplit::kDev, config.limit);
+  const std::int64_t max_tokens =
+      max_context > 0 ? std::min(max_context, kMaxSentenceTokens) : kMaxSentenceTokens;
+  SentencePairs out;
+  out.pad_id = tokenizer.special_ids().pad.value_or(0);
+  for (const auto& example : examples) {
+    for (const auto* sentence : {&example.first, &example.second}) {
+      out.sentences.push_back(tokenizer.encode_pair(*sentence, std::nullopt, max_tokens));
+      if (out.sentences.back().ids.empty()) {
+        throw ConfigError(fmt::format("{}: the tokenizer makes no token of '{}'",
+                                      config.perplexity.data, *sentence));
+      }
+      out.num_tokens += static_cast<std::int64_t>(out.sentences.back().ids.size());
+    }
+    out.scores.push_back(example.label);
+  }
+  return out;
+}
+
+torch::Tensor mean_pooled_vectors(LanguageModel& model, const std::vector<PairEncoding>& sentences,
+                                  std::int64_t pad_id, std::int64_t batch_size,
+                                  bool show_progress) {
+  const c10::InferenceMode inference;
+  const auto device = model.parameters().front().device();
+  const auto batches = length_sorted_batches(sequence_lengths(sentences), batch_size);
+  std::optional<ProgressBar> bar;
+  if (show_progress) {
+    bar.emplace("reading", static_cast<std::int64_t>(sentences.size()), "sentence");
+  }
+  torch::Tensor vectors_SD;
+  std::int64_t num_done = 0;
+  for (const auto& indices : batches) {
+    if (interrupt_requested()) {
+      throw Interrupted("stopped; nothing was saved, start the same command again");
+    }
+    const auto batch = pad_batch(sentences, indices, pad_id);
+    torch::Tensor mean_BD;
+    if (batch.mask_BT.defined()) {
+      const auto mask_BT = batch.mask_BT.to(device);
+      const auto hidden_BTD = model.hidden_states({batch.ids_BT.to(device), mask_BT});
+      const auto mask_BT1 = mask_BT.unsqueeze(-1);
+      // Not times the mask: what stands under padding might be infinite.
+      mean_BD =
+          hidden_BTD.to(at::kFloat).masked_fill(mask_BT1.logical_not(), 0).sum(1) / mask_BT1.sum(1);
+    } else {
+      mean_BD = model.hidden_states(batch.ids_BT.to(device)).to(at::kFloat).mean(1);
+    }
+    if (!vectors_SD.defined()) {
+      vectors_SD =
+          at::empty({static_cast<std::int64_t>(sentences.size()), mean_BD.size(1)}, at::kFloat);
+    }
+    vectors_SD.index_copy_(0, at::tensor(indices, at::kLong), mean_BD.cpu());
+    num_done += static_cast<std::int64_t>(indices.size());
+    if (bar) bar->update(num_done);
+  }
+  if (!vectors_SD.isfinite().all().item<bool>()) {
+    throw ResourceError(
+        "the model's hidden states are not finite (NaN or infinite); its weights are damaged, or "
+        "the dtype is too small for them");
+  }
+  return vectors_SD;
+}
+
+void evaluate_sentence_pairs(LanguageModel& model, const SentencePairs& pairs,
+                             const EvaluateConfig& config, Metrics& metrics) {
+  const auto [lowest, highest] = std::minmax_element(pairs.scores.begin(), pairs.scores.end());
+  if (*lowest == *highest) {
+    throw ConfigError(
+        fmt::format("{}: the scores of its {} pairs are all {}: there is no correlation with them",
+                    config.perplexity.data, pairs.scores.size(), *lowest));
+  }
+  const auto start = std::chrono::steady_clock::now();
+  const auto cosines = pair_cosines(mean_pooled_vectors(
+      model, pairs.sentences, pairs.pad_id, config.sentence_batch_size, /*show_progress=*/true));
+  const double seconds =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  const auto key = RandomKey(static_cast<std::uint64_t>(config.common.seed)).derive("bootstrap");
+  report_correlation("pearson", pearson_correlation, cosines, pairs.scores, key, metrics);
+  report_correlation("spearman", spearman_correlation, cosines, pairs.scores, key, metrics);
+  metrics["num_pairs"] = pairs.scores.size();
+  metrics["num_tokens"] = pairs.num_tokens;
+  metrics["tokens_per_second"] = static_cast<double>(pairs.num_tokens) / seconds;
+  metrics["pooling"] = config.pooling;
+  metrics["limit"] = config.limit;
+  lowbank::print(
+      "Pearson {:.4f} +- {:.4f}, Spearman {:.4f} +- {:.4f} over {} pairs; {:.0f} tokens/s",
+      metrics["pearson"].get<double>(), metrics["pearson_stderr"].get<double>(),
+      metrics["spearman"].get<double>(), metrics["spearman_stderr"].get<double>(),
+      group_digits(static_cast<std::int64_t>(pairs.scores.size())),
+      metrics["tokens_per_second"].get<double>());
+}
+
+}  // namespace lowbank
