@@ -19,6 +19,8 @@
 #include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
+#include "bench/bench_case.h"
+#include "bench/text_cases.h"
 #include "core/error.h"
 #include "core/log.h"
 #include "core/philox.h"
@@ -36,19 +38,8 @@
 namespace lowbank {
 namespace {
 
-using Work = std::function<void()>;
-
-/// What a case times, how much it does, and what it is held against.
-struct Case {
-  std::string name;
-  std::string unit;   ///< of `amount` per second, scaled by `scale`
-  double amount = 0;  ///< per call of `work`: flops, bytes, tokens, ...
-  double scale = 1;
-  Work work;
-  std::string roof = {};                                        ///< the roof that bounds it
-  double roof_amount = 0;                                       ///< flops or bytes of one call
-  std::vector<std::pair<std::string, Work>> alternatives = {};  ///< same amount, another way
-};
+using Case = BenchCase;
+using Work = BenchWork;
 
 double seconds_of(const Work& work) {
   const auto start = std::chrono::steady_clock::now();
@@ -119,15 +110,6 @@ Case normal_fill_case() {
 }
 
 using ModelPtr = std::shared_ptr<LanguageModel>;
-
-// FLOPs of the matrix products of one forward pass.
-double linear_flops(LanguageModel& model, std::int64_t batch, std::int64_t tokens) {
-  double flops = 0;
-  for (const auto& op : model.operators(Phase::kPrefill, batch, tokens)) {
-    if (op.kind == OperatorKind::kLinear) flops += 2.0 * static_cast<double>(op.macs());
-  }
-  return flops;
-}
 
 // Weights of the matrix products, and the KV cache of `context` tokens.
 double decode_bytes(LanguageModel& model, std::int64_t context) {
@@ -227,6 +209,55 @@ constexpr ShapeCase kShapeCases[] = {{"llama_smollm2_forward_1x512", "smollm2-13
                                      {"mamba130m_decode_b1", "mamba-130m", 1, 0, false},
                                      {"mamba130m_train_1x256", "mamba-130m", 1, 256, true}};
 
+Case shape_case(const ShapeCase& item, std::map<std::string, ModelPtr>& models) {
+  // A model that is trained is one of its own: its weights change.
+  const std::string key = item.trains ? item.name : item.shape;
+  auto& model = models[key];
+  const c10::InferenceMode normal_tensors(false);
+  if (model == nullptr) {
+    model = make_random_model(shape_config(item.shape), RandomKey(0).derive("bench"));
+    model->eval();
+  }
+  if (item.trains) return train_case(item.name, model, item.batch, item.tokens);
+  return item.tokens == 0 ? decode_case(item.name, model)
+                          : forward_case(item.name, model, item.batch, item.tokens);
+}
+
+const std::vector<std::string> kQuickCases = {
+    "roof_gemm",      "roof_read",           "svd_linear_512x1024_r256",
+    "normal_fill_4m", "model_forward_1x128", "model_decode_b1"};
+
+std::vector<std::string> all_case_names() {
+  std::vector<std::string> names = kQuickCases;
+  for (const auto& item : kShapeCases) names.emplace_back(item.name);
+  for (const auto& name : text_case_names()) names.push_back(name);
+  return names;
+}
+
+bool needs_model(const std::string& name) { return name.starts_with("model_"); }
+
+Case make_case(const std::string& name, const BenchConfig& config, const ModelPtr& model,
+               std::map<std::string, ModelPtr>& shape_models) {
+  if (is_text_case(name)) return make_text_case(name, config.model);
+  for (const auto& item : kShapeCases) {
+    if (name == item.name) return shape_case(item, shape_models);
+  }
+  if (name == "svd_linear_512x1024_r256") return svd_linear_case();
+  if (name == "normal_fill_4m") return normal_fill_case();
+  if (name == "model_forward_1x128") return forward_case(name, model, 1, 128);
+  return decode_case(name, model);
+}
+
+}  // namespace
+
+double linear_flops(LanguageModel& model, std::int64_t batch, std::int64_t tokens) {
+  double flops = 0;
+  for (const auto& op : model.operators(Phase::kPrefill, batch, tokens)) {
+    if (op.kind == OperatorKind::kLinear) flops += 2.0 * static_cast<double>(op.macs());
+  }
+  return flops;
+}
+
 nlohmann::ordered_json shape_config(const std::string& shape) {
   // Source: config.json of HuggingFaceTB/SmolLM2-135M, sentence-transformers/all-MiniLM-L6-v2 (with
   // a classifier of two labels) and state-spaces/mamba-130m-hf.
@@ -250,45 +281,6 @@ nlohmann::ordered_json shape_config(const std::string& shape) {
           {"num_hidden_layers", 24}};
 }
 
-Case shape_case(const ShapeCase& item, std::map<std::string, ModelPtr>& models) {
-  // A model that is trained is one of its own: its weights change.
-  const std::string key = item.trains ? item.name : item.shape;
-  auto& model = models[key];
-  const c10::InferenceMode normal_tensors(false);
-  if (model == nullptr) {
-    model = make_random_model(shape_config(item.shape), RandomKey(0).derive("bench"));
-    model->eval();
-  }
-  if (item.trains) return train_case(item.name, model, item.batch, item.tokens);
-  return item.tokens == 0 ? decode_case(item.name, model)
-                          : forward_case(item.name, model, item.batch, item.tokens);
-}
-
-const std::vector<std::string> kQuickCases = {
-    "roof_gemm",      "roof_read",           "svd_linear_512x1024_r256",
-    "normal_fill_4m", "model_forward_1x128", "model_decode_b1"};
-
-std::vector<std::string> all_case_names() {
-  std::vector<std::string> names = kQuickCases;
-  for (const auto& item : kShapeCases) names.emplace_back(item.name);
-  return names;
-}
-
-bool needs_model(const std::string& name) { return name.starts_with("model_"); }
-
-Case make_case(const std::string& name, const ModelPtr& model,
-               std::map<std::string, ModelPtr>& shape_models) {
-  for (const auto& item : kShapeCases) {
-    if (name == item.name) return shape_case(item, shape_models);
-  }
-  if (name == "svd_linear_512x1024_r256") return svd_linear_case();
-  if (name == "normal_fill_4m") return normal_fill_case();
-  if (name == "model_forward_1x128") return forward_case(name, model, 1, 128);
-  return decode_case(name, model);
-}
-
-}  // namespace
-
 void bench_stage(const BenchConfig& config, RunDir*, Metrics& metrics) {
   apply_runtime(config.common);
   std::vector<std::string> names = config.cases;
@@ -308,13 +300,15 @@ void bench_stage(const BenchConfig& config, RunDir*, Metrics& metrics) {
     }
   }
   std::shared_ptr<LanguageModel> model;
-  if (!config.model.empty()) model = load_causal_model(config.model).model;
+  if (std::any_of(names.begin(), names.end(), needs_model)) {
+    model = load_causal_model(config.model).model;
+  }
 
   const c10::InferenceMode guard;
   std::map<std::string, ModelPtr> shape_models;
   std::vector<Case> cases = {gemm_roof(), read_roof()};
   for (const auto& name : names) {
-    if (!name.starts_with("roof_")) cases.push_back(make_case(name, model, shape_models));
+    if (!name.starts_with("roof_")) cases.push_back(make_case(name, config, model, shape_models));
   }
   // One round times every case once, so that a slow minute of the machine hits all of them.
   std::vector<std::vector<std::vector<double>>> seconds(cases.size());
