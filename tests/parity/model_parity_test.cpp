@@ -2,6 +2,7 @@
 #include <string>
 #include <vector>
 
+#include <ATen/ops/cat.h>
 #include <ATen/ops/ones_like.h>
 #include <c10/core/InferenceMode.h>
 #include <gtest/gtest.h>
@@ -57,6 +58,7 @@ class CausalParity : public ModelParity {};
 class RotaryScalingParity : public ModelParity {};
 class MambaParity : public ModelParity {};
 class BertParity : public ModelParity {};
+class Bf16Parity : public ModelParity {};
 
 // float32 over two blocks, other kernels: relative to the largest logit.
 double tolerance(const torch::Tensor& logits) { return 1e-5 * logits.abs().max().item<double>(); }
@@ -163,6 +165,34 @@ TEST_P(RotaryScalingParity, LogitsAreThoseOfTransformers) {
   }
 }
 
+// bfloat16 keeps 8 bits, so two programs that round at other places differ from each other about as
+// much as each does from float32. What is held to is the latter: our error may be twice the one
+// that transformers makes in bfloat16 with the same weights, in the mean and at worst.
+TEST_P(Bf16Parity, TheErrorOfBf16IsThatOfTransformers) {
+  constexpr double kOfTheirs = 2;
+  const c10::InferenceMode inference;
+  const auto model = load_model(folder_, c10::kCPU, c10::kBFloat16).model;
+  const auto& ids = expected_.at("input_ids");
+  const auto& logits = expected_.at("logits");
+  const auto error = [&](const torch::Tensor& in_bf16) {
+    return (in_bf16.to(c10::kFloat) - logits).abs();
+  };
+  const auto theirs = error(expected_.at("logits_bf16"));
+  const auto check = [&](const torch::Tensor& in_bf16, const char* way) {
+    EXPECT_EQ(in_bf16.scalar_type(), c10::kBFloat16) << way;
+    const auto ours = error(in_bf16);
+    EXPECT_LE(ours.mean().item<double>(), kOfTheirs * theirs.mean().item<double>()) << way;
+    EXPECT_LE(ours.max().item<double>(), kOfTheirs * theirs.max().item<double>()) << way;
+  };
+  check(model->forward(ids), "at once");
+  const auto state = model->make_state(ids.size(0), ids.size(1));
+  std::vector<torch::Tensor> steps;
+  for (std::int64_t t = 0; t < ids.size(1); ++t) {
+    steps.push_back(model->forward(ids.narrow(1, t, 1), state.get()));
+  }
+  check(at::cat(steps, 1), "token by token");
+}
+
 TEST_P(MambaParity, LongerInputsGiveTransformersLogits) {
   const c10::InferenceMode inference;
   const auto& logits = expected_.at("long_logits");
@@ -217,6 +247,8 @@ constexpr const char* kMambaCases[] = {
     "mamba_rank_of_hidden", "mamba_bf16",        "mamba_bf16_residual", "mamba_state_spaces"};
 INSTANTIATE_TEST_SUITE_P(Mamba, CausalParity, ::testing::ValuesIn(kMambaCases));
 INSTANTIATE_TEST_SUITE_P(Mamba, MambaParity, ::testing::ValuesIn(kMambaCases));
+INSTANTIATE_TEST_SUITE_P(Causal, Bf16Parity,
+                         ::testing::Values("llama_bf16", "mamba_bf16", "mamba_bf16_residual"));
 INSTANTIATE_TEST_SUITE_P(Bert, BertParity,
                          ::testing::Values("bert_model", "bert_no_pooler", "bert_masked_lm",
                                            "bert_pretraining", "bert_regression", "bert_two_labels",

@@ -101,5 +101,24 @@ TEST_F(EvaluateStsB, MiniLmGivesTheCorrelationsThatTransformersGives) {
   EXPECT_NEAR(metrics["spearman"].get<double>(), 0.8671631198, 1e-4);
 }
 
+TEST_F(EvaluateStsB, Bf16ChangesMiniLmsCorrelationsByLessThanAThousandth) {
+  const char* const data = std::getenv("LOWBANK_SHARED_DATA");
+  if (data == nullptr) GTEST_SKIP() << "no STS-B: set LOWBANK_SHARED_DATA";
+  if (!fs::exists(kMiniLm)) {
+    GTEST_SKIP() << kMiniLm << " is absent: run scripts/setup.sh --models";
+  }
+  const auto correlations = [&](const char* dtype) {
+    const auto result = run(kMiniLm, {"--data", std::string(data) + "/glue/STS-B", "--limit", "100",
+                                      "--dtype", dtype, "--json"});
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    return nlohmann::json::parse(last_line(result.out));
+  };
+  const auto f32 = correlations("f32"), bf16 = correlations("bf16");
+  for (const auto* key : {"pearson", "spearman"}) {
+    EXPECT_NEAR(bf16[key].get<double>(), f32[key].get<double>(), 1e-3) << key;
+    EXPECT_NE(bf16[key], f32[key]) << key;
+  }
+}
+
 }  // namespace
 }  // namespace lowbank
