@@ -209,13 +209,15 @@ constexpr ShapeCase kShapeCases[] = {{"llama_smollm2_forward_1x512", "smollm2-13
                                      {"mamba130m_decode_b1", "mamba-130m", 1, 0, false},
                                      {"mamba130m_train_1x256", "mamba-130m", 1, 256, true}};
 
-Case shape_case(const ShapeCase& item, std::map<std::string, ModelPtr>& models) {
+Case shape_case(const ShapeCase& item, c10::ScalarType type,
+                std::map<std::string, ModelPtr>& models) {
   // A model that is trained is one of its own: its weights change.
   const std::string key = item.trains ? item.name : item.shape;
   auto& model = models[key];
   const c10::InferenceMode normal_tensors(false);
   if (model == nullptr) {
     model = make_random_model(shape_config(item.shape), RandomKey(0).derive("bench"));
+    model->to(type);
     model->eval();
   }
   if (item.trains) return train_case(item.name, model, item.batch, item.tokens);
@@ -240,7 +242,7 @@ Case make_case(const std::string& name, const BenchConfig& config, const ModelPt
                std::map<std::string, ModelPtr>& shape_models) {
   if (is_text_case(name)) return make_text_case(name, config.model);
   for (const auto& item : kShapeCases) {
-    if (name == item.name) return shape_case(item, shape_models);
+    if (name == item.name) return shape_case(item, compute_type(config.common), shape_models);
   }
   if (name == "svd_linear_512x1024_r256") return svd_linear_case();
   if (name == "normal_fill_4m") return normal_fill_case();
@@ -301,7 +303,7 @@ void bench_stage(const BenchConfig& config, RunDir*, Metrics& metrics) {
   }
   std::shared_ptr<LanguageModel> model;
   if (std::any_of(names.begin(), names.end(), needs_model)) {
-    model = load_causal_model(config.model).model;
+    model = load_causal_model(config.model, at::kCPU, compute_type(config.common)).model;
   }
 
   const c10::InferenceMode guard;
