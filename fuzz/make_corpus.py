@@ -185,6 +185,10 @@ def json_seeds():
     operator = {"name": "model.layers.0.mlp.up_proj", "kind": "linear", "layer": 0, "group": "up",
                 "m": 8, "n": 16, "k": 8, "count": 1, "weight_bytes": 512.0,
                 "activation_bytes": 768.0}
+    put("glue", "sts_b",
+        "index\tsentence1\tsentence2\tscore\r\n0\tA cat.\tA \"dog.\t3.25\r\n")
+    put("glue", "mrpc",
+        "\ufeffQuality\t#1 ID\t#2 ID\t#1 String\t#2 String\n1\t7\t8\tOne.\tTwo.\n\n")
     put("workload", "small", json.dumps({
         "format": "lowbank-workload", "revision": 1, "model": "m", "batch": 1, "context": 8,
         "num_params": 128, "num_layers": 1, "weight_bits": 32.0, "prefill": [operator],
