@@ -47,7 +47,7 @@ void check_targets(const char* who, const torch::Tensor& targets_M, std::int64_t
 }
 
 // The number of rows in each chunk of about `bytes`. Chunks are of about one size: a short last one
-// would cost as much as a full one; and of whole vectors, which products take fastest.
+// would cost as much as a full one; and of whole vectors of a product's kernel.
 std::int64_t rows_per_chunk(std::int64_t num_rows, std::int64_t num_classes, c10::ScalarType type,
                             std::int64_t bytes) {
   const auto row_bytes = num_classes * static_cast<std::int64_t>(c10::elementSize(type));

@@ -5,7 +5,7 @@
 namespace lowbank {
 
 /// x weight^T + bias by whatever is fastest for the shapes: small_linear for few rows, oneDNN for
-/// large products of float32 on the CPU (7 to 60 % faster than the library behind at::linear on
+/// large products of float32 on the CPU (4 to 30 % faster than the library behind at::linear on
 /// AMD's cores, docs/performance.md), else at::linear. Differentiable; where oneDNN serves, once.
 ///
 /// Shapes:  x [..., I], weight [O, I] (any strides), bias [O] or undefined -> [..., O].
