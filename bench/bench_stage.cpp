@@ -20,6 +20,7 @@
 #include <nlohmann/json.hpp>
 
 #include "bench/bench_case.h"
+#include "bench/calibration.h"
 #include "bench/text_cases.h"
 #include "core/error.h"
 #include "core/log.h"
@@ -285,6 +286,7 @@ nlohmann::ordered_json shape_config(const std::string& shape) {
 
 void bench_stage(const BenchConfig& config, RunDir*, Metrics& metrics) {
   apply_runtime(config.common);
+  if (!config.calibrate.empty()) return calibrate(config, full_grid(), metrics);
   std::vector<std::string> names = config.cases;
   const auto known_names = all_case_names();
   for (const auto& name : names) {

@@ -399,7 +399,7 @@ std::vector<Operator> BertModel::operators(Phase phase, std::int64_t batch, std:
     list.add_linear(attention + ".self.key", layer.key.get(), "qkv");
     list.add_linear(attention + ".self.value", layer.value.get(), "qkv");
     list.add_attention(attention + ".self", context, context, hidden / config_.num_heads,
-                       batch * config_.num_heads, 1.0);
+                       batch * config_.num_heads, 1);
     list.add_linear(attention + ".output.dense", layer.attention_dense.get());
     list.add_norm(attention + ".output.LayerNorm", hidden);
     list.add_linear(path + ".intermediate.dense", layer.mlp_in.get());

@@ -315,8 +315,7 @@ std::vector<Operator> LlamaModel::operators(Phase phase, std::int64_t batch, std
   const std::int64_t num_queries = phase == Phase::kPrefill ? context : 1;
   const std::int64_t num_tokens = batch * num_queries;
   const std::int64_t num_head_runs = batch * config_.num_heads;
-  const double group =
-      static_cast<double>(config_.num_heads) / static_cast<double>(config_.num_kv_heads);
+  const std::int64_t queries_per_cache = config_.num_heads / config_.num_kv_heads;
   OperatorList list(num_tokens, static_cast<double>(weight.element_size()));
 
   list.add_embedding("model.embed_tokens", config_.hidden_size);
@@ -331,7 +330,8 @@ std::vector<Operator> LlamaModel::operators(Phase phase, std::int64_t batch, std
     list.add_linear(attention + ".v_proj", slots.v_proj.get(), "qkv");
     list.add_activation(attention + ".rotary_emb",
                         (config_.num_heads + config_.num_kv_heads) * config_.head_dim, 1);
-    list.add_attention(attention, num_queries, context, config_.head_dim, num_head_runs, group);
+    list.add_attention(attention, num_queries, context, config_.head_dim, num_head_runs,
+                       queries_per_cache);
     list.add_linear(attention + ".o_proj", slots.o_proj.get());
     list.add_norm(path + ".post_attention_layernorm", config_.hidden_size);
     list.add_linear(mlp + ".gate_proj", layers_[i]->mlp().gate_proj.get(), "gate_up");

@@ -74,13 +74,15 @@ void OperatorList::add_product(const std::string& name, std::int64_t in_features
 
 void OperatorList::add_attention(const std::string& path, std::int64_t num_queries,
                                  std::int64_t num_keys, std::int64_t head_dim, std::int64_t runs,
-                                 double group) {
-  const double cache_bytes = product(num_keys, head_dim) * element_bytes_ / group;
+                                 std::int64_t queries_per_cache) {
+  const double cache_bytes =
+      product(num_keys, head_dim) * element_bytes_ / static_cast<double>(queries_per_cache);
   const double query_bytes = product(num_queries, head_dim) * element_bytes_;
   const double score_bytes = product(num_queries, num_keys) * element_bytes_;
 
   auto& score = add(OperatorKind::kScore, path + ".score", num_queries, num_keys, head_dim);
   score.count = runs;
+  score.queries_per_cache = queries_per_cache;
   score.activation_bytes = query_bytes + cache_bytes + score_bytes;
 
   auto& softmax = add(OperatorKind::kSoftmax, path + ".softmax", num_queries, num_keys, 0);
@@ -89,6 +91,7 @@ void OperatorList::add_attention(const std::string& path, std::int64_t num_queri
 
   auto& attend = add(OperatorKind::kAttend, path + ".attend", num_queries, head_dim, num_keys);
   attend.count = runs;
+  attend.queries_per_cache = queries_per_cache;
   attend.activation_bytes = score_bytes + cache_bytes + query_bytes;
 }
 

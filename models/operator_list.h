@@ -30,10 +30,10 @@ class OperatorList {
   void add_linear(const std::string& name, const Linear& linear, std::string_view group = "");
   /// A product with a dense matrix that is no layer of its own (a tied head).
   void add_product(const std::string& name, std::int64_t in_features, std::int64_t out_features);
-  /// Scores, softmax, weighted sum: `runs` (sequences x query heads) times. `group` query heads
-  /// share the keys and values they read. The causal half is not left out.
+  /// Scores, softmax, weighted sum: `runs` (sequences x query heads) times. `queries_per_cache`
+  /// query heads share the keys and values they read. The causal half is not left out.
   void add_attention(const std::string& path, std::int64_t num_queries, std::int64_t num_keys,
-                     std::int64_t head_dim, std::int64_t runs, double group);
+                     std::int64_t head_dim, std::int64_t runs, std::int64_t queries_per_cache);
 
   /// Depthwise causal convolution of `width` taps; the last width - 1 inputs of each of `batch`
   /// sequences are its state, read and written.

@@ -39,12 +39,13 @@ class Phase:
 
     def attention(self, name, layer, queries, keys, heads, kv_heads, head_dim):
         shared = keys * head_dim * kv_heads / heads  # of the cache, this head's part
+        group = {"queries_per_cache": heads // kv_heads} if heads > kv_heads else {}
         self.add("score", f"{name}.score", layer, queries, keys, head_dim, heads,
-                 activations=shared + queries * (head_dim + keys))
+                 activations=shared + queries * (head_dim + keys), **group)
         self.add("softmax", f"{name}.softmax", layer, queries, keys, count=heads,
                  activations=2 * queries * keys)
         self.add("attend", f"{name}.attend", layer, queries, head_dim, keys, heads,
-                 activations=shared + queries * (head_dim + keys))
+                 activations=shared + queries * (head_dim + keys), **group)
 
 
 def bert_large(is_factored, tokens=128):
@@ -100,7 +101,7 @@ def main():
         for suffix, is_factored in (("", False), ("-svd", True)):
             body = make(is_factored)
             phases = [key for key in ("prefill", "decode") if key in body]
-            head = {"format": "lowbank-workload", "revision": 1, "model": name + suffix, "batch": 1,
+            head = {"format": "lowbank-workload", "revision": 2, "model": name + suffix, "batch": 1,
                     **{key: value for key, value in body.items() if key not in phases},
                     "weight_bits": 8.0 * BYTES}
             text = json.dumps(head)[:-1]

@@ -29,6 +29,9 @@ bool is_flag(const std::string& word) { return word.size() > 1 && word.front() =
 // hold commas.
 std::string join_words(const Field& field, std::span<const std::string> words) {
   if (words.size() == 1 && field.path == Field::Path::kNone) return words.front();
+  if (std::holds_alternative<std::vector<double>*>(field.target)) {
+    return fmt::format("{}", fmt::join(words, ","));
+  }
   return Json(std::vector<std::string>(words.begin(), words.end()))
       .dump(-1, ' ', false, Json::error_handler_t::replace);
 }

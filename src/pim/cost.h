@@ -79,12 +79,16 @@ struct OperatorCost {
 struct PhaseCost {
   double latency_ns = 0;
   Breakdown time_ns;        ///< by category: gemm, attention, others, transfer; sums to latency_ns
-  Breakdown energy_pj;      ///< by component
+  Breakdown energy_pj;      ///< by component; no parts: not known
   double weight_bytes = 0;  ///< of the parameters read, in the system's own format
+  double memory_bytes = 0;  ///< of all chips: parameters, caches and states; 0 = not told
+  std::optional<double> memory_capacity_bytes;  ///< of all chips, where the preset tells it
   std::int64_t num_chips = 1;
-  std::optional<double> area_mm2;            ///< of whole chips; not known of GPUs
+  std::optional<double> area_mm2;  ///< of whole chips; of computing memories: what the units add
   std::optional<double> pipeline_period_ns;  ///< one token a period once the pipeline is full
   std::vector<std::string> notes;            ///< what a reader of the figures must know
+
+  bool knows_energy() const { return !energy_pj.parts().empty(); }
 };
 
 }  // namespace lowbank

@@ -16,8 +16,11 @@
 #include "core/error.h"
 #include "core/json.h"
 #include "core/log.h"
+#include "pim/estimate_studies.h"
 #include "pim/estimate_tables.h"
 #include "pim/estimator.h"
+#include "pim/print_table.h"
+#include "pim/reshape.h"
 #include "pim/workload.h"
 
 namespace lowbank {
@@ -28,28 +31,48 @@ using Json = nlohmann::ordered_json;
 
 constexpr std::int64_t kResultRevision = 1;
 
-struct NamedWorkload {
-  std::string name;  // unique among those of this run
-  std::string file;
+// A workload at a batch and context; places of the sweep count from 0, 0 is the first of all.
+struct Point {
+  const NamedWorkload* source = nullptr;
+  std::size_t place = 0;
   Workload workload;
 };
 
-struct NamedSystem {
-  std::string name;
-  std::unique_ptr<System> system;
-};
+enum class RowPhase { kPrefill, kDecode, kGenerate };
+
+Phase model_phase(RowPhase phase) {
+  return phase == RowPhase::kPrefill ? Phase::kPrefill : Phase::kDecode;
+}
 
 struct Row {
-  const NamedWorkload* workload = nullptr;
+  const Point* point = nullptr;
   const NamedSystem* system = nullptr;
-  Phase phase = Phase::kDecode;
+  RowPhase phase = RowPhase::kDecode;
   PhaseCost cost;
-  double energy_pj = 0;
+  std::optional<double> energy_pj;  // not known of CPUs
+  std::int64_t output_tokens = 0;   // of each sequence, kGenerate
+  double first_token_ns = 0;
+  double later_tokens_ns = 0;
+  double last_token_ns = 0;
 
-  double tokens() const { return static_cast<double>(workload->workload.tokens(phase)); }
+  const Workload& workload() const { return point->workload; }
+  double tokens() const {
+    if (phase == RowPhase::kGenerate) {
+      return static_cast<double>(workload().batch) * static_cast<double>(output_tokens);
+    }
+    return static_cast<double>(workload().tokens(model_phase(phase)));
+  }
   double ns_per_token() const { return cost.latency_ns / tokens(); }
-  double pj_per_token() const { return energy_pj / tokens(); }
+  std::optional<double> pj_per_token() const {
+    if (!energy_pj) return std::nullopt;
+    return *energy_pj / tokens();
+  }
 };
+
+std::string row_phase_name(RowPhase phase) {
+  if (phase == RowPhase::kGenerate) return "generate";
+  return phase_name(model_phase(phase));
+}
 
 // Models may share a name; the folder of the file tells them apart, or else the whole path.
 void make_names_unique(std::vector<NamedWorkload>& workloads) {
@@ -79,13 +102,27 @@ std::vector<NamedWorkload> read_workloads(const std::vector<std::string>& paths)
   return workloads;
 }
 
+// Bytes of an element; mx8's shared exponents, one byte for 32, are left out.
+std::optional<std::int64_t> element_bytes_of(const std::string& format) {
+  if (format == "none") return std::nullopt;
+  return format == "fp16" || format == "bf16" ? 2 : 1;
+}
+
+SystemOptions options_of(const EstimateConfig& config) {
+  return {.mode = config.mode == "reference" ? EstimateMode::kReference : EstimateMode::kPhysical,
+          .corrections = corrections_of(config),
+          .slc_frac = config.slc_frac,
+          .num_gpus = config.num_gpus,
+          .num_chips = config.num_chips,
+          .kv_bytes = element_bytes_of(config.kv_format),
+          .state_bytes = element_bytes_of(config.state_format)};
+}
+
 std::vector<NamedSystem> make_systems(const EstimateConfig& config) {
-  const EstimateMode mode =
-      config.mode == "reference" ? EstimateMode::kReference : EstimateMode::kPhysical;
-  const Corrections corrections = corrections_of(config);
+  const SystemOptions options = options_of(config);
   std::vector<NamedSystem> systems;
   for (const auto& name : config.system) {
-    auto system = make_system(name, mode, corrections, config.slc_frac);
+    auto system = make_system(name, options);
     const std::string preset_name = system->presets().front().name;
     for (const auto& other : systems) {
       if (other.name == preset_name) {
@@ -97,22 +134,75 @@ std::vector<NamedSystem> make_systems(const EstimateConfig& config) {
   return systems;
 }
 
-Row price(const NamedWorkload& workload, const NamedSystem& system, Phase phase) {
-  Row row;
-  row.workload = &workload;
-  row.system = &system;
-  row.phase = phase;
-  row.cost = system.system->price(workload.workload, phase);
-  row.energy_pj = row.cost.energy_pj.total();
-  if (!std::isfinite(row.cost.latency_ns) || !std::isfinite(row.energy_pj) ||
-      row.cost.latency_ns <= 0) {
-    throw ConfigError(fmt::format("{}: {} on {}: the figures leave the range of numbers",
-                                  workload.file, phase_name(phase), system.name));
+// Every workload at every batch and context that was asked for, or at its own.
+std::vector<Point> make_points(const EstimateConfig& config,
+                               const std::vector<NamedWorkload>& workloads) {
+  std::vector<Point> points;
+  for (const auto& source : workloads) {
+    const auto sizes = [](const std::vector<double>& asked, std::int64_t own) {
+      std::vector<std::int64_t> values;
+      for (const double value : asked) values.push_back(static_cast<std::int64_t>(value));
+      if (values.empty()) values.push_back(own);
+      return values;
+    };
+    std::size_t place = 0;
+    for (const std::int64_t context : sizes(config.context, source.workload.context)) {
+      for (const std::int64_t batch : sizes(config.batch, source.workload.batch)) {
+        points.push_back({&source, place++, reshape_workload(source.workload, batch, context)});
+      }
+    }
   }
-  return row;
+  return points;
 }
 
-Json or_null(const std::optional<double>& value) { return value ? Json(*value) : Json(nullptr); }
+void check_figures(const Row& row) {
+  if (!std::isfinite(row.cost.latency_ns) || !std::isfinite(row.energy_pj.value_or(0)) ||
+      row.cost.latency_ns <= 0) {
+    throw ConfigError(fmt::format("{}: {} on {}: the figures leave the range of numbers",
+                                  row.point->source->file, row_phase_name(row.phase),
+                                  row.system->name));
+  }
+}
+
+// Here and not beside the figures, so that a generation says once what its longest cache needs.
+void add_capacity_note(PhaseCost& cost) {
+  if (!cost.memory_capacity_bytes || cost.memory_bytes <= *cost.memory_capacity_bytes) return;
+  const bool is_one = cost.num_chips == 1;
+  cost.notes.push_back(fmt::format("needs {:.1f} GB, the {} {:.1f} GB: does not fit",
+                                   cost.memory_bytes * 1e-9,
+                                   is_one ? "GPU has" : fmt::format("{} GPUs have", cost.num_chips),
+                                   *cost.memory_capacity_bytes * 1e-9));
+}
+
+std::vector<Row> price(const Point& point, const NamedSystem& system, std::int64_t output_tokens) {
+  std::vector<Row> rows;
+  const auto add = [&](RowPhase phase, PhaseCost cost) -> Row& {
+    Row row;
+    row.point = &point;
+    row.system = &system;
+    row.phase = phase;
+    row.cost = std::move(cost);
+    add_capacity_note(row.cost);
+    if (row.cost.knows_energy()) row.energy_pj = row.cost.energy_pj.total();
+    check_figures(row);
+    return rows.emplace_back(std::move(row));
+  };
+  if (!point.workload.prefill.empty()) {
+    add(RowPhase::kPrefill, system.system->price(point.workload, Phase::kPrefill));
+  }
+  if (!point.workload.decode.empty()) {
+    add(RowPhase::kDecode, system.system->price(point.workload, Phase::kDecode));
+  }
+  if (output_tokens > 0) {
+    GenerationCost cost = price_generation(*system.system, point.workload, output_tokens);
+    Row& row = add(RowPhase::kGenerate, std::move(cost.total));
+    row.output_tokens = output_tokens;
+    row.first_token_ns = cost.first_token_ns;
+    row.later_tokens_ns = cost.later_tokens_ns;
+    row.last_token_ns = cost.last_token_ns;
+  }
+  return rows;
+}
 
 Json to_json(const Breakdown& parts) {
   Json object = Json::object();
@@ -120,10 +210,13 @@ Json to_json(const Breakdown& parts) {
   return object;
 }
 
-const Row* find_row(const std::vector<Row>& rows, const NamedWorkload* workload,
-                    const NamedSystem* system, Phase phase) {
+const Row* find_row(const std::vector<Row>& rows, const NamedWorkload* workload, std::size_t place,
+                    const NamedSystem* system, RowPhase phase) {
   for (const auto& row : rows) {
-    if (row.workload == workload && row.system == system && row.phase == phase) return &row;
+    if (row.point->source == workload && row.point->place == place && row.system == system &&
+        row.phase == phase) {
+      return &row;
+    }
   }
   return nullptr;
 }
@@ -136,39 +229,56 @@ struct Gain {
 
 Gain gain_over(const Row* base, const Row& row) {
   if (base == nullptr) return {};
-  return {base->ns_per_token() / row.ns_per_token(), base->pj_per_token() / row.pj_per_token()};
+  Gain gain{.speedup = base->ns_per_token() / row.ns_per_token(), .energy = {}};
+  if (base->energy_pj && row.energy_pj) gain.energy = *base->pj_per_token() / *row.pj_per_token();
+  return gain;
 }
 
 Json row_to_json(const Row& row, const Gain& by_workload, const Gain& by_system,
                  const std::string& mode) {
-  const Workload& workload = row.workload->workload;
+  const Workload& workload = row.workload();
   const double latency_s = row.cost.latency_ns * 1e-9;
-  const bool is_prefill = row.phase == Phase::kPrefill;
+  const bool is_generation = row.phase == RowPhase::kGenerate;
+  Json first_token_s, output_token_s;
+  if (is_generation) {
+    first_token_s = row.first_token_ns * 1e-9;
+    if (row.output_tokens > 1) {
+      output_token_s = row.later_tokens_ns * 1e-9 / static_cast<double>(row.output_tokens - 1);
+    }
+  } else {
+    (row.phase == RowPhase::kPrefill ? first_token_s : output_token_s) = latency_s;
+  }
   const std::optional<GpuTimeError> error = row.system->system->gpu_time_error();
-  return {{"workload", row.workload->name},
+  return {{"workload", row.point->source->name},
           {"system", row.system->name},
-          {"phase", phase_name(row.phase)},
+          {"phase", row_phase_name(row.phase)},
           {"provenance", "modelled"},
           {"mode", mode},
           {"batch", workload.batch},
           {"context", workload.context},
-          {"tokens", workload.tokens(row.phase)},
+          {"output_tokens", is_generation ? Json(row.output_tokens) : Json(nullptr)},
+          {"tokens", static_cast<std::int64_t>(row.tokens())},
           {"latency_s", latency_s},
           {"latency_ns", row.cost.latency_ns},
           {"tokens_per_s", row.tokens() / latency_s},
-          {"time_to_first_token_s", is_prefill ? Json(latency_s) : Json(nullptr)},
-          {"time_per_output_token_s", is_prefill ? Json(nullptr) : Json(latency_s)},
+          {"time_to_first_token_s", first_token_s},
+          {"time_per_output_token_s", output_token_s},
+          {"time_of_last_token_s",
+           row.output_tokens > 1 ? Json(row.last_token_ns * 1e-9) : Json(nullptr)},
           {"pipeline_period_ns", or_null(row.cost.pipeline_period_ns)},
-          {"energy_pj", row.energy_pj},
-          {"energy_per_token_pj", row.pj_per_token()},
+          {"energy_pj", or_null(row.energy_pj)},
+          {"energy_per_token_pj", or_null(row.pj_per_token())},
           {"energy_by_component_pj", to_json(row.cost.energy_pj)},
           {"time_by_category_ns", to_json(row.cost.time_ns)},
-          {"num_macs", num_macs(workload.operators(row.phase))},
+          {"num_macs", is_generation ? Json(nullptr)
+                                     : Json(num_macs(workload.operators(model_phase(row.phase))))},
           {"weight_bytes", row.cost.weight_bytes},
           {"gpu_time_error_median_frac", error ? Json(error->median_frac) : Json(nullptr)},
           {"gpu_time_error_p90_frac", error ? Json(error->p90_frac) : Json(nullptr)},
           {"area_mm2", or_null(row.cost.area_mm2)},
           {"num_chips", row.cost.num_chips},
+          {"memory_bytes", row.cost.memory_bytes > 0 ? Json(row.cost.memory_bytes) : Json(nullptr)},
+          {"memory_capacity_bytes", or_null(row.cost.memory_capacity_bytes)},
           {"speedup_vs_first_workload", or_null(by_workload.speedup)},
           {"energy_gain_vs_first_workload", or_null(by_workload.energy)},
           {"speedup_vs_first_system", or_null(by_system.speedup)},
@@ -270,23 +380,6 @@ std::string ratio_text(const std::optional<double>& ratio) {
   return ratio ? fmt::format("{:.2f} x", *ratio) : "-";
 }
 
-void print_table(const std::vector<std::vector<std::string>>& lines) {
-  std::vector<std::size_t> widths(lines.front().size(), 0);
-  for (const auto& line : lines) {
-    for (std::size_t i = 0; i < line.size(); ++i) widths[i] = std::max(widths[i], line[i].size());
-  }
-  for (const auto& line : lines) {
-    std::string text;
-    for (std::size_t i = 0; i < line.size(); ++i) {
-      // Names to the left, figures to the right.
-      text += i < 3 ? fmt::format("{:<{}}  ", line[i], widths[i])
-                    : fmt::format("{:>{}}  ", line[i], widths[i]);
-    }
-    text.erase(text.find_last_not_of(' ') + 1);
-    print_line(text);
-  }
-}
-
 // Each note once, after the systems or rows it holds for.
 void print_notes(const std::vector<NamedSystem>& systems, const std::vector<Row>& rows) {
   std::vector<std::pair<std::string, std::vector<std::string>>> notes;  // text, whose
@@ -302,7 +395,7 @@ void print_notes(const std::vector<NamedSystem>& systems, const std::vector<Row>
   }
   for (const auto& row : rows) {
     for (const auto& text : row.cost.notes) {
-      add(text, fmt::format("{} on {}", row.workload->name, row.system->name));
+      add(text, fmt::format("{} on {}", row.point->source->name, row.system->name));
     }
   }
   for (const auto& [text, owners] : notes) {
@@ -321,39 +414,51 @@ void estimate_stage(const EstimateConfig& config, RunDir* out, Metrics& metrics)
   const std::vector<NamedWorkload> workloads = read_workloads(config.workload);
   const std::vector<NamedSystem> systems = make_systems(config);
 
+  const std::vector<Point> points = make_points(config, workloads);
   std::vector<Row> rows;
-  for (const auto& workload : workloads) {
+  for (const Point& point : points) {
     for (const auto& system : systems) {
-      for (const Phase phase : {Phase::kPrefill, Phase::kDecode}) {
-        if (workload.workload.operators(phase).empty()) continue;
-        rows.push_back(price(workload, system, phase));
-      }
+      for (Row& row : price(point, system, config.output_tokens)) rows.push_back(std::move(row));
     }
   }
 
   Json document = {{"revision", kResultRevision}, {"provenance", "modelled"},
                    {"mode", config.mode},         {"slc_frac", config.slc_frac},
-                   {"workloads", Json::array()},  {"systems", Json::array()},
-                   {"rows", Json::array()}};
+                   {"num_gpus", config.num_gpus}, {"workloads", Json::array()},
+                   {"systems", Json::array()},    {"rows", Json::array()}};
   for (const auto& workload : workloads) document["workloads"].push_back(workload_info(workload));
   for (const auto& system : systems) document["systems"].push_back(system_info(system));
 
+  const bool is_sweep = points.size() > workloads.size();
   std::vector<std::vector<std::string>> table = {{"workload", "system", "phase", "time", "tokens/s",
                                                   "energy/token", "area", "faster*", "energy*",
                                                   "faster+", "energy+"}};
+  if (is_sweep) table.front().insert(table.front().begin() + 3, {"batch", "context"});
   for (const Row& row : rows) {
     const Gain by_workload =
-        gain_over(find_row(rows, &workloads.front(), row.system, row.phase), row);
-    const Gain by_system =
-        gain_over(find_row(rows, row.workload, &systems.front(), row.phase), row);
+        gain_over(find_row(rows, &workloads.front(), row.point->place, row.system, row.phase), row);
+    const Gain by_system = gain_over(
+        find_row(rows, row.point->source, row.point->place, &systems.front(), row.phase), row);
     document["rows"].push_back(row_to_json(row, by_workload, by_system, config.mode));
-    table.push_back({row.workload->name, row.system->name, phase_name(row.phase),
-                     scaled(row.cost.latency_ns, {"ns", "us", "ms", "s"}),
-                     fmt::format("{:.4g}", row.tokens() / (row.cost.latency_ns * 1e-9)),
-                     scaled(row.pj_per_token(), {"pJ", "nJ", "uJ", "mJ", "J"}),
-                     row.cost.area_mm2 ? fmt::format("{:.0f} mm2", *row.cost.area_mm2) : "-",
-                     ratio_text(by_workload.speedup), ratio_text(by_workload.energy),
-                     ratio_text(by_system.speedup), ratio_text(by_system.energy)});
+    table.push_back(
+        {row.point->source->name, row.system->name, row_phase_name(row.phase),
+         scaled(row.cost.latency_ns, {"ns", "us", "ms", "s"}),
+         fmt::format("{:.4g}", row.tokens() / (row.cost.latency_ns * 1e-9)),
+         row.energy_pj ? scaled(*row.pj_per_token(), {"pJ", "nJ", "uJ", "mJ", "J"}) : "-",
+         row.cost.area_mm2 ? fmt::format("{:.0f} mm2", *row.cost.area_mm2) : "-",
+         ratio_text(by_workload.speedup), ratio_text(by_workload.energy),
+         ratio_text(by_system.speedup), ratio_text(by_system.energy)});
+    if (is_sweep) {
+      table.back().insert(table.back().begin() + 3, {std::to_string(row.workload().batch),
+                                                     std::to_string(row.workload().context)});
+    }
+  }
+
+  if (config.crossovers) document["crossovers"] = crossovers_json(workloads, systems);
+  if (config.break_even) document["break_even"] = break_even_json(workloads, systems);
+  if (config.sensitivity > 0) {
+    document["sensitivity"] = sensitivity_json(workloads, systems, options_of(config),
+                                               config.output_tokens, config.sensitivity);
   }
 
   if (out != nullptr) {
@@ -367,13 +472,19 @@ void estimate_stage(const EstimateConfig& config, RunDir* out, Metrics& metrics)
              {"mode", config.mode},
              {"slc_frac", config.slc_frac},
              {"rows", document["rows"]}};
+  for (const char* const key : {"crossovers", "break_even", "sensitivity"}) {
+    if (document.contains(key)) metrics[key] = document[key];
+  }
 
   print("Modelled figures ({} mode); prefill: the whole prompt, decode: one token per sequence.",
         config.mode);
-  print_table(table);
+  print_table(table, 3);
   print("* times as fast, or as frugal, as {} on the same system; + as the same workload on {}.",
         workloads.front().name, systems.front().name);
   print_notes(systems, rows);
+  if (config.crossovers) print_crossovers(document["crossovers"]);
+  if (config.break_even) print_break_even(document["break_even"]);
+  if (config.sensitivity > 0) print_sensitivity(document["sensitivity"], config.sensitivity);
 }
 
 }  // namespace lowbank

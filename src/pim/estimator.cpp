@@ -2,169 +2,26 @@
 
 #include <algorithm>
 #include <cmath>
+#include <stdexcept>
 #include <utility>
 
 #include <fmt/format.h>
 
 #include "core/error.h"
-#include "pim/gpu.h"
-#include "pim/hbm_pim.h"
+#include "pim/cpu_system.h"
+#include "pim/gpu_system.h"
+#include "pim/reshape.h"
 #include "pim/rram.h"
 
 namespace lowbank {
 namespace {
 
-// Above this part of the dense weights a GPU gains nothing worth the second kernel.
-constexpr double kNearBreakEven = 0.95;
-
-const char* category_of(OperatorKind kind) {
-  switch (kind) {
-    case OperatorKind::kLinear:
-      return "gemm";
-    case OperatorKind::kScore:
-    case OperatorKind::kAttend:
-      return "attention";
-    case OperatorKind::kConv:
-      return "causal_conv1d";
-    case OperatorKind::kScan:
-      return "state_update";
-    case OperatorKind::kSoftmax:
-    case OperatorKind::kNorm:
-    case OperatorKind::kActivation:
-    case OperatorKind::kEmbedding:
-      return "others";
-  }
-  return "others";
-}
-
-bool is_attention_product(const Operator& op) {
-  return op.kind == OperatorKind::kScore || op.kind == OperatorKind::kAttend;
-}
-
-OperatorCost gpu_cost(const GpuModel& gpu, const Operator& op) {
-  if (op.kind == OperatorKind::kLinear) return gpu.linear(op.m, op.n, op.k, op.count).named();
-  if (is_attention_product(op)) {
-    return gpu
-        .batched({.m = op.m,
-                  .n = op.n,
-                  .k = op.k,
-                  .count = op.count,
-                  .element_bytes = gpu.element_bytes()})
-        .named();
-  }
-  // Fused kernels that stream their rows, as an activation does: a convolution reads and writes one
-  // of n; a scan reads the sequence, its steps and its gate.
-  if (op.kind == OperatorKind::kConv || op.kind == OperatorKind::kScan) {
-    const std::int64_t width = op.kind == OperatorKind::kScan ? 2 * op.n : op.n;
-    return gpu.elementwise(OperatorKind::kActivation, op.m, width, op.count).named();
-  }
-  return gpu.elementwise(op.kind, op.m, op.n, op.count).named();
-}
-
-// Operators that run one after another, each on the GPU or in its memory.
-class GpuSystem : public System {
- public:
-  GpuSystem(SystemPreset preset, const Corrections& corrections)
-      : preset_(std::move(preset)), corrections_(corrections), gpu_(preset_, corrections) {}
-
-  PhaseCost price(const Workload& workload, Phase phase) const override {
-    PhaseCost cost;
-    for (const Operator& op : workload.operators(phase)) {
-      const OperatorCost one = operator_cost(op, phase);
-      cost.time_ns.add(category_of(op.kind), one.latency_ns);
-      cost.energy_pj.add(one.energy_pj);
-      cost.weight_bytes += op.weight_bytes * static_cast<double>(op.count) * 8 *
-                           static_cast<double>(gpu_.element_bytes()) / workload.weight_bits;
-    }
-    cost.latency_ns = cost.time_ns.total();
-    const auto& operators = workload.operators(phase);
-    if (std::any_of(operators.begin(), operators.end(), [](const Operator& op) {
-          return op.kind == OperatorKind::kConv || op.kind == OperatorKind::kScan;
-        })) {
-      cost.notes.emplace_back(
-          "convolutions and scans are priced as kernels that stream their rows; no measurement "
-          "stands behind them");
-    }
-    const FactoredSize size = factored_size(workload.operators(phase));
-    if (size.num_factored > 0 && size.factored_weights >= kNearBreakEven * size.dense_weights) {
-      cost.notes.push_back(fmt::format(
-          "the factors hold {:.1f} % of the dense weights (break-even rank): a GPU reads as many "
-          "bytes as before and runs two products in place of one, so factoring saves nothing here",
-          100 * size.factored_weights / size.dense_weights));
-    }
-    return cost;
-  }
-  std::vector<SystemPreset> presets() const override { return {preset_}; }
-  std::optional<GpuTimeError> gpu_time_error() const override { return gpu_.time_error(); }
-  std::vector<std::string> notes() const override {
-    std::vector<std::string> notes = {
-        "energy is dynamic only: a GPU's idle and static power is not in it"};
-    const GpuTimeError error = gpu_.time_error();
-    notes.push_back(fmt::format(
-        "GPU times by {}: on measured matrix products {} median error {:.0f} %, 90th percentile "
-        "{:.0f} %",
-        corrections_.fitted_gpu ? "a rule fitted to measurement" : "the reference's roofline",
-        corrections_.fitted_gpu ? "not fitted to," : "its", 100 * error.median_frac,
-        100 * error.p90_frac));
-    return notes;
-  }
-
- protected:
-  virtual OperatorCost operator_cost(const Operator& op, Phase) const { return gpu_cost(gpu_, op); }
-  const Corrections& corrections() const { return corrections_; }
-
- private:
-  SystemPreset preset_;
-  Corrections corrections_;
-  GpuModel gpu_;
-};
-
-class HbmPimSystem : public GpuSystem {
- public:
-  HbmPimSystem(SystemPreset preset, SystemPreset gpu, const Corrections& corrections)
-      : GpuSystem(std::move(gpu), corrections),
-        preset_(std::move(preset)),
-        pim_(preset_, corrections) {}
-
-  std::vector<SystemPreset> presets() const override {
-    std::vector<SystemPreset> all = GpuSystem::presets();
-    all.insert(all.begin(), preset_);
-    return all;
-  }
-  std::vector<std::string> notes() const override {
-    std::vector<std::string> notes = GpuSystem::notes();
-    notes.push_back(fmt::format("attention of decode runs in memory: {}",
-                                !corrections().refresh
-                                    ? "refresh costs only the wait for it, as in the reference"
-                                    : "refresh included"));
-    return notes;
-  }
-
- protected:
-  OperatorCost operator_cost(const Operator& op, Phase phase) const override {
-    if (phase != Phase::kDecode || !is_attention_product(op)) {
-      return GpuSystem::operator_cost(op, phase);
-    }
-    std::int64_t num_op = 0;
-    if (__builtin_mul_overflow(op.count, op.m, &num_op)) {
-      throw ConfigError(fmt::format("operator '{}': m x count does not fit in 63 bits", op.name));
-    }
-    const bool is_score = op.kind == OperatorKind::kScore;
-    return pim_.cost({.kind = is_score ? PimKind::kScore : PimKind::kAttend,
-                      .num_op = num_op,
-                      .head_dim = is_score ? op.k : op.n,
-                      .state_dim = is_score ? op.n : op.k});
-  }
-
- private:
-  SystemPreset preset_;
-  HbmPimModel pim_;
-};
-
 class RramSystem : public System {
  public:
-  RramSystem(SystemPreset preset, EstimateMode mode, double slc_frac)
-      : preset_(std::move(preset)), slc_frac_(slc_frac), rram_(preset_, mode, slc_frac) {}
+  RramSystem(SystemPreset preset, const SystemOptions& options)
+      : preset_(std::move(preset)),
+        slc_frac_(options.slc_frac),
+        rram_(preset_, options.mode, options.slc_frac, options.num_chips) {}
 
   PhaseCost price(const Workload& workload, Phase phase) const override {
     PhaseCost cost = rram_.price(workload, phase);
@@ -172,6 +29,13 @@ class RramSystem : public System {
       cost.notes.emplace_back(
           "a factored layer is two products in sequence: twice the analog cycles of a dense one "
           "whose arrays all work at once");
+    }
+    const auto has_format = [](const Operator& op) { return !op.weight_format.empty(); };
+    if (std::any_of(workload.operators(phase).begin(), workload.operators(phase).end(),
+                    has_format)) {
+      cost.notes.emplace_back(
+          "weight formats of the workload are not followed: arrays hold int8, and weight_bytes "
+          "count that");
     }
     return cost;
   }
@@ -191,18 +55,120 @@ class RramSystem : public System {
   RramModel rram_;
 };
 
+constexpr double kStraight = 1e-12;  // of the cost: what is a straight line but for rounding
+constexpr std::int64_t kMaxOutputTokens = std::int64_t{1} << 30;
+
+// The cost of each step, and sums of them.
+class StepSum {
+ public:
+  StepSum(const System& system, const Workload& workload) : system_(system), workload_(workload) {}
+
+  PhaseCost over(std::int64_t first, std::int64_t last) {
+    if (first == last) return at(first);
+    PhaseCost sum = summed(first, at(first), last, at(last));
+    sum.latency_ns = sum.time_ns.total();
+    return sum;
+  }
+
+ private:
+  PhaseCost at(std::int64_t context) const {
+    return system_.price(reshape_workload(workload_, workload_.batch, context), Phase::kDecode);
+  }
+  static bool lies_between(const PhaseCost& middle, const PhaseCost& low, const PhaseCost& high) {
+    const auto is_mean = [](double value, double a, double b) {
+      return std::abs(value - (a + b) / 2) <= kStraight * std::abs(value);
+    };
+    return is_mean(middle.latency_ns, low.latency_ns, high.latency_ns) &&
+           is_mean(middle.energy_pj.total(), low.energy_pj.total(), high.energy_pj.total());
+  }
+  // Costs that grow convexly and lie on the chord at its middle lie on it everywhere.
+  PhaseCost summed(std::int64_t first, const PhaseCost& low, std::int64_t last,
+                   const PhaseCost& high) {
+    const std::int64_t middle = first + (last - first) / 2;
+    if (last - first <= 1) {
+      PhaseCost sum = high;
+      if (first != last) {
+        sum.time_ns.add(low.time_ns);
+        sum.energy_pj.add(low.energy_pj);
+      }
+      return sum;
+    }
+    if ((last - first) % 2 == 1) {
+      PhaseCost sum = summed(first, low, last - 1, at(last - 1));
+      sum.time_ns.add(high.time_ns);
+      sum.energy_pj.add(high.energy_pj);
+      return sum;
+    }
+    const PhaseCost centre = at(middle);
+    if (lies_between(centre, low, high)) {
+      PhaseCost sum = centre;
+      const auto steps = static_cast<double>(last - first + 1);
+      sum.time_ns.scale(steps);
+      sum.energy_pj.scale(steps);
+      return sum;
+    }
+    PhaseCost sum = summed(first, low, middle, centre);
+    const PhaseCost rest = summed(middle + 1, at(middle + 1), last, high);
+    sum.time_ns.add(rest.time_ns);
+    sum.energy_pj.add(rest.energy_pj);
+    return sum;
+  }
+
+  const System& system_;
+  const Workload& workload_;
+};
+
 }  // namespace
 
-std::unique_ptr<System> make_system(const std::string& name, EstimateMode mode,
-                                    const Corrections& corrections, double slc_frac) {
-  const SystemPreset preset = load_preset(name);
+PhaseCost System::price_steps(const Workload& workload, std::int64_t first,
+                              std::int64_t last) const {
+  return StepSum(*this, workload).over(first, last);
+}
+
+GenerationCost price_generation(const System& system, const Workload& workload,
+                                std::int64_t output_tokens) {
+  if (output_tokens < 1 || output_tokens > kMaxOutputTokens) {
+    throw ConfigError(
+        fmt::format("output_tokens: must be in [1, {}]; got {}", kMaxOutputTokens, output_tokens));
+  }
+  if (workload.prefill.empty() || workload.decode.empty()) {
+    throw ConfigError(
+        fmt::format("output_tokens: workload '{}' needs both phases; export it with phase both",
+                    workload.model));
+  }
+  GenerationCost cost;
+  cost.total = system.price(workload, Phase::kPrefill);
+  cost.total.pipeline_period_ns.reset();
+  cost.first_token_ns = cost.total.latency_ns;
+  if (output_tokens == 1) return cost;
+  const std::int64_t last = workload.context + output_tokens - 1;
+  const PhaseCost steps = system.price_steps(workload, workload.context + 1, last);
+  cost.later_tokens_ns = steps.latency_ns;
+  cost.last_token_ns = system.price_steps(workload, last, last).latency_ns;
+  cost.total.latency_ns += steps.latency_ns;
+  cost.total.time_ns.add(steps.time_ns);
+  cost.total.energy_pj.add(steps.energy_pj);
+  cost.total.weight_bytes += steps.weight_bytes;
+  cost.total.memory_bytes = std::max(cost.total.memory_bytes, steps.memory_bytes);
+  for (const std::string& note : steps.notes) {
+    auto& notes = cost.total.notes;
+    if (std::find(notes.begin(), notes.end(), note) == notes.end()) notes.push_back(note);
+  }
+  return cost;
+}
+
+std::unique_ptr<System> make_system(const std::vector<SystemPreset>& presets,
+                                    const SystemOptions& options) {
+  const SystemPreset& preset = presets.front();
   switch (preset.kind) {
     case SystemKind::kGpu:
-      return std::make_unique<GpuSystem>(preset, corrections);
+      return make_gpu_system(preset, options);
     case SystemKind::kHbmPim:
-      return std::make_unique<HbmPimSystem>(preset, load_preset(preset.gpu), corrections);
+      return make_hbm_pim_system(preset, presets.at(1), options);
     case SystemKind::kRram:
-      return std::make_unique<RramSystem>(preset, mode, slc_frac);
+      return std::make_unique<RramSystem>(preset, options);
+    case SystemKind::kCpu:
+      return make_cpu_system(preset);
     case SystemKind::kMemory:
     case SystemKind::kPimUnit:
       throw ConfigError(fmt::format("system: '{}' is a part of machines (kind {}); there are {}",
@@ -212,8 +178,13 @@ std::unique_ptr<System> make_system(const std::string& name, EstimateMode mode,
   throw std::logic_error("make_system: unknown kind");
 }
 
-std::unique_ptr<System> make_system(const std::string& name, EstimateMode mode, double slc_frac) {
-  return make_system(name, mode, mode, slc_frac);
+std::unique_ptr<System> make_system(const std::string& name, const SystemOptions& options) {
+  std::vector<SystemPreset> presets = {load_preset(name)};
+  if (presets.front().kind == SystemKind::kHbmPim) {
+    const std::string gpu = presets.front().gpu;
+    presets.push_back(load_preset(gpu));
+  }
+  return make_system(presets, options);
 }
 
 FactoredSize factored_size(const std::vector<Operator>& operators) {
@@ -224,10 +195,11 @@ FactoredSize factored_size(const std::vector<Operator>& operators) {
     const bool is_factored = !op.factored_as.empty();
     if (!is_factored || op.stage == 0) ++size.num_linears;
     if (!is_factored || op.stage == 1 || i + 1 == operators.size()) continue;
-    const auto in = static_cast<double>(op.k);
-    const auto out = static_cast<double>(operators[i + 1].n);
+    const Operator& second = operators[i + 1];
+    const auto in = static_cast<double>(op.in_features());
+    const auto out = static_cast<double>(second.out_features());
     ++size.num_factored;
-    size.factored_weights += static_cast<double>(op.rank) * (in + out);
+    size.factored_weights += in * static_cast<double>(op.n) + static_cast<double>(second.k) * out;
     size.dense_weights += in * out;
   }
   return size;

@@ -27,7 +27,8 @@ double tile_traffic(const MatrixShape& s, std::int64_t tile_m, std::int64_t tile
   const auto k = static_cast<double>(s.k);
   const auto passes_n = static_cast<double>(ceil_div(s.n, tile_n));
   const auto passes_m = static_cast<double>(ceil_div(s.m, tile_m));
-  return (passes_n * m * k + passes_m * n * k + m * n) * static_cast<double>(s.element_bytes) *
+  return (passes_n * m * k * static_cast<double>(s.element_bytes) +
+          passes_m * n * k * s.stored_matrix_bytes() + m * n * s.stored_result_bytes()) *
          static_cast<double>(s.count);
 }
 
@@ -40,6 +41,15 @@ GpuCost GpuCost::times(double count) const {
           .l1_pj = l1_pj * count,
           .register_pj = register_pj * count,
           .alu_pj = alu_pj * count};
+}
+
+GpuCost GpuCost::plus(const GpuCost& other) const {
+  return {.latency_ns = latency_ns + other.latency_ns,
+          .dram_pj = dram_pj + other.dram_pj,
+          .l2_pj = l2_pj + other.l2_pj,
+          .l1_pj = l1_pj + other.l1_pj,
+          .register_pj = register_pj + other.register_pj,
+          .alu_pj = alu_pj + other.alu_pj};
 }
 
 OperatorCost GpuCost::named() const {
@@ -168,7 +178,12 @@ GpuCost GpuModel::matrix(const MatrixShape& s, bool is_linear) const {
   const double macs = macs_of_one * static_cast<double>(s.count);
   double time_s = 0;
   if (corrections_.fitted_gpu) {
-    time_s = times_.matrix_s(s.m, s.n, s.k, s.count, s.element_bytes, !is_linear);
+    const auto element_bytes = static_cast<double>(s.element_bytes);
+    const double saved_bytes =
+        static_cast<double>(s.n) * static_cast<double>(s.count) *
+        (static_cast<double>(s.k) * (element_bytes - s.stored_matrix_bytes()) +
+         static_cast<double>(s.m) * (element_bytes - s.stored_result_bytes()));
+    time_s = times_.matrix_s(s.m, s.n, s.k, s.count, s.element_bytes, !is_linear, saved_bytes);
   } else {
     const std::int64_t whole_factor = 2 / s.element_bytes;  // the reference's int(2 / bytes)
     const auto rate_factor = static_cast<double>(whole_factor);
@@ -186,8 +201,14 @@ GpuCost GpuModel::matrix(const MatrixShape& s, bool is_linear) const {
           .alu_pj = macs * pj_.alu};
 }
 
-GpuCost GpuModel::linear(std::int64_t m, std::int64_t n, std::int64_t k, std::int64_t count) const {
-  const MatrixShape one = {.m = m, .n = n, .k = k, .count = 1, .element_bytes = element_bytes_};
+GpuCost GpuModel::linear(std::int64_t m, std::int64_t n, std::int64_t k, std::int64_t count,
+                         double bytes_per_weight) const {
+  const MatrixShape one = {.m = m,
+                           .n = n,
+                           .k = k,
+                           .count = 1,
+                           .element_bytes = element_bytes_,
+                           .matrix_bytes = bytes_per_weight};
   return matrix(one, /*is_linear=*/true).times(static_cast<double>(count));
 }
 
@@ -229,6 +250,15 @@ GpuCost GpuModel::elementwise(OperatorKind kind, std::int64_t m, std::int64_t n,
                  .register_pj = bytes * pj_.registers,
                  .alu_pj = flops / 2 * pj_.alu}
       .times(in_turn);
+}
+
+GpuCost GpuModel::streamed(double bytes, std::int64_t columns, std::int64_t macs) const {
+  return {.latency_ns = activation_.us(bytes, static_cast<double>(columns)) * 1e3,
+          .dram_pj = bytes * pj_.dram,
+          .l2_pj = bytes * pj_.l2,
+          .l1_pj = bytes * pj_.l1,
+          .register_pj = bytes * pj_.registers,
+          .alu_pj = static_cast<double>(macs) * pj_.alu};
 }
 
 GpuCost GpuModel::all_reduce(double bytes, std::int64_t num_gpus) const {

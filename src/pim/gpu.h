@@ -9,13 +9,23 @@
 
 namespace lowbank {
 
-/// count products [m, k] x [k, n] of elements of `element_bytes` bytes.
+/// count products [m, k] x [k, n] of elements that are multiplied at `element_bytes` bytes.
 struct MatrixShape {
   std::int64_t m = 0;
   std::int64_t n = 0;
   std::int64_t k = 0;
   std::int64_t count = 1;
   std::int64_t element_bytes = 2;
+  // Of an element in memory, 0 = element_bytes: a cache, state or weight of another format.
+  double matrix_bytes = 0;  ///< of [k, n]
+  double result_bytes = 0;  ///< of [m, n]
+
+  double stored_matrix_bytes() const {
+    return matrix_bytes > 0 ? matrix_bytes : static_cast<double>(element_bytes);
+  }
+  double stored_result_bytes() const {
+    return result_bytes > 0 ? result_bytes : static_cast<double>(element_bytes);
+  }
 };
 
 /// What decides the time and energy of matrix products on a GPU.
@@ -38,6 +48,7 @@ struct GpuCost {
 
   double on_chip_pj() const { return l2_pj + l1_pj + register_pj + alu_pj; }
   GpuCost times(double count) const;
+  GpuCost plus(const GpuCost& other) const;
   OperatorCost named() const;
 };
 
@@ -60,11 +71,17 @@ class GpuModel {
   GpuModel(const SystemPreset& preset, const Corrections& corrections);
 
   /// count linears that run one after the other; weights in the GPU's own format.
-  GpuCost linear(std::int64_t m, std::int64_t n, std::int64_t k, std::int64_t count) const;
+  /// `bytes_per_weight` in memory, 0 = as multiplied.
+  GpuCost linear(std::int64_t m, std::int64_t n, std::int64_t k, std::int64_t count,
+                 double bytes_per_weight = 0) const;
+  /// Linears that run side by side in one kernel, tiled as a single one is.
+  GpuCost linears(const MatrixShape& shape) const { return matrix(shape, /*is_linear=*/true); }
   /// A batch of products that run side by side in one kernel: attention, state updates.
   GpuCost batched(const MatrixShape& shape) const;
   /// `kind` is kSoftmax (count side by side), kNorm, kActivation or kEmbedding (count in turn).
   GpuCost elementwise(OperatorKind kind, std::int64_t m, std::int64_t n, std::int64_t count) const;
+  /// One kernel that reads and writes `bytes` in rows of `columns`, at the pace of an activation.
+  GpuCost streamed(double bytes, std::int64_t columns, std::int64_t macs) const;
   /// All GPUs of a tensor-parallel group add up `bytes` that each of them has; of one GPU.
   GpuCost all_reduce(double bytes, std::int64_t num_gpus) const;
 

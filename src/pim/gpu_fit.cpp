@@ -18,10 +18,17 @@ using Kernels = std::vector<MeasuredKernel>;
 
 constexpr std::size_t kLeastProducts = 40;
 constexpr std::size_t kLeastPerModel = 20;
-// Between the absolute and the squared logarithm: outliers are many and real (kernels that a
-// library chose badly), and both the median and the 90th percentile count.
-constexpr double kLossPower = 1.4;
-constexpr double kMostLoss = 0.6;
+// Outliers are many and real: kernels that a library chose badly.
+constexpr double kMostError = 0.6;
+// Measured times are given to a microsecond, so differences within half of one count less.
+constexpr double kRoundingS = 0.5e-6;
+constexpr double kRoundingWeight = 0.3;
+// Between the absolute and the squared: both the median and the 90th percentile count.
+constexpr double kLinePower = 1.4;
+// Few products tell all constants apart, above all where half of them are held out: each is drawn
+// to its usual value, with a force that stops growing at kPriorWidth, so that unusual GPUs fit too.
+constexpr double kPriorWeight = 0.1;
+constexpr double kPriorWidth = 0.2;  // of the logarithm
 
 // Minimum of f by the simplex method of Nelder and Mead (1965), from x with edges of `edge`.
 Vector descend(const std::function<double(const Vector&)>& f, const Vector& x, double edge,
@@ -70,11 +77,30 @@ Vector descend(const std::function<double(const Vector&)>& f, const Vector& x, d
   return std::min_element(corners.begin(), corners.end(), by_value)->second;
 }
 
-double loss(const Kernels& kernels, const std::function<double(const MeasuredKernel&)>& time_s) {
+double bounded(double error) {
+  return std::isfinite(error) ? std::min(error, kMostError) : kMostError;
+}
+
+double product_loss(const GpuTimes& times, const Kernels& products) {
+  double sum = 0;
+  for (const auto& product : products) {
+    const double time_s =
+        times.matrix_s(product.m, product.n, product.k, 1, 2, /*is_batched=*/false);
+    const double away_s = std::abs(time_s - product.time_s);
+    const double unexplained_s =
+        std::max(kRoundingWeight * away_s, away_s - (1 - kRoundingWeight) * kRoundingS);
+    sum += std::pow(bounded(std::log1p(unexplained_s / product.time_s)), 2);
+  }
+  return sum;
+}
+
+// Of elementwise kernels of `accesses` passes over 2-byte elements.
+double line_loss(const GpuLine& line, const Kernels& kernels, double accesses) {
   double sum = 0;
   for (const auto& kernel : kernels) {
-    const double error = std::abs(std::log(time_s(kernel) / kernel.time_s));
-    sum += std::pow(std::isfinite(error) ? std::min(error, kMostLoss) : kMostLoss, kLossPower);
+    const auto columns = static_cast<double>(kernel.n);
+    const double us = line.us(accesses * 2 * static_cast<double>(kernel.m) * columns, columns);
+    sum += std::pow(bounded(std::abs(std::log(us * 1e-6 / kernel.time_s))), kLinePower);
   }
   return sum;
 }
@@ -84,53 +110,59 @@ Vector minimise(const std::function<double(const Vector&)>& f, Vector x) {
   return x;
 }
 
-// The constants that are fitted: positive, so their logarithms are searched; the exponent is above
-// 1, so that of what is above is.
-constexpr std::pair<const char*, double GpuTimes::*> kFitted[] = {
-    {"gemm_launch_us", &GpuTimes::launch_us},     {"gemm_compute_scale", &GpuTimes::compute_scale},
-    {"gemm_memory_frac", &GpuTimes::memory_frac}, {"gemm_overlap_exponent", &GpuTimes::overlap},
-    {"gemm_half_tile", &GpuTimes::half_tile},     {"gemm_startup_depth", &GpuTimes::startup_depth},
-    {"gemm_split_us", &GpuTimes::split_us},       {"gemm_wave_frac", &GpuTimes::wave_frac}};
-constexpr double kStart[] = {4, 0.8, 0.85, 3, 16, 128, 2, 0.7};
+struct FittedConstant {
+  const char* key;
+  double GpuTimes::*member;
+  double usual;  ///< where the search starts and what it is drawn to
+};
+
+// Positive, so their logarithms are searched; the exponent is above 1, so that of what is above is.
+constexpr FittedConstant kFitted[] = {
+    {"gemm_launch_us", &GpuTimes::launch_us, 3.5},
+    {"gemm_compute_scale", &GpuTimes::compute_scale, 0.9},
+    {"gemm_memory_frac", &GpuTimes::memory_frac, 0.9},
+    {"gemm_overlap_exponent", &GpuTimes::overlap, 2.5},
+    {"gemm_startup_depth", &GpuTimes::startup_depth, 150},
+    {"gemm_split_us", &GpuTimes::split_us, 1.5},
+    {"gemm_wave_frac", &GpuTimes::wave_frac, 0.4},
+    {"gemm_core_bandwidth_scale", &GpuTimes::core_bandwidth_scale, 3.5},
+    {"gemm_cache_bandwidth_scale", &GpuTimes::cache_bandwidth_scale, 3},
+    {"gemm_sustained_loss", &GpuTimes::sustained_loss, 0.08},
+    {"gemm_aligned_loss", &GpuTimes::aligned_loss, 0.06}};
+
+double lowest(const FittedConstant& constant) {
+  return constant.member == &GpuTimes::overlap ? 1.0 : 0.0;
+}
 
 GpuTimes with_logs(GpuTimes times, const Vector& logs) {
   for (std::size_t i = 0; i < logs.size(); ++i) {
-    const double value = std::exp(logs[i]);
-    const auto member = kFitted[i].second;
-    times.*member = member == &GpuTimes::overlap ? 1 + value : value;
+    times.*kFitted[i].member = lowest(kFitted[i]) + std::exp(logs[i]);
   }
   return times;
 }
 
 GpuTimes fit_products(const GpuTimes& machine, const Kernels& products) {
-  Vector start;
-  for (std::size_t i = 0; i < std::size(kStart); ++i) {
-    const bool is_overlap = kFitted[i].second == &GpuTimes::overlap;
-    start.push_back(std::log(is_overlap ? kStart[i] - 1 : kStart[i]));
+  Vector usual;
+  for (const auto& constant : kFitted) {
+    usual.push_back(std::log(constant.usual - lowest(constant)));
   }
   const auto f = [&](const Vector& logs) {
-    const GpuTimes times = with_logs(machine, logs);
-    return loss(products, [&](const MeasuredKernel& kernel) {
-      return times.matrix_s(kernel.m, kernel.n, kernel.k, 1, 2, /*is_batched=*/false);
-    });
+    double prior = 0;
+    for (std::size_t i = 0; i < logs.size(); ++i) {
+      prior += std::hypot(1.0, (logs[i] - usual[i]) / kPriorWidth) - 1;
+    }
+    return product_loss(with_logs(machine, logs), products) + kPriorWeight * prior;
   };
-  return with_logs(machine, minimise(f, start));
+  return with_logs(machine, minimise(f, usual));
 }
 
-// Elementwise kernels of `accesses` passes over 2-byte elements.
 GpuLine fit_line(const Kernels& kernels, double accesses, const GpuLine& start) {
   const auto line_of = [](const Vector& logs) {
     return GpuLine{.us_per_byte = std::exp(logs[0]),
                    .us_per_column = std::exp(logs[1]),
                    .launch_us = std::exp(logs[2])};
   };
-  const auto f = [&](const Vector& logs) {
-    const GpuLine line = line_of(logs);
-    return loss(kernels, [&](const MeasuredKernel& kernel) {
-      const auto columns = static_cast<double>(kernel.n);
-      return line.us(accesses * 2 * static_cast<double>(kernel.m) * columns, columns) * 1e-6;
-    });
-  };
+  const auto f = [&](const Vector& logs) { return line_loss(line_of(logs), kernels, accesses); };
   return line_of(minimise(
       f, {std::log(start.us_per_byte), std::log(1e-4), std::log(std::max(start.launch_us, 0.1))}));
 }
@@ -248,7 +280,7 @@ GpuFit fit_gpu(const SystemPreset& start, const Kernels& kernels, const std::str
 
   const GpuTimes machine(start.with_hardware(/*as_built=*/true));
   const GpuTimes times = fit_products(machine, products);
-  for (const auto& [key, member] : kFitted) values[key] = times.*member;
+  for (const auto& constant : kFitted) values[constant.key] = times.*constant.member;
   const SystemPreset reference = start.with_hardware(/*as_built=*/false);
   for (const auto& [kind, name, accesses] :
        {std::tuple("norm", "norm", 3.0), std::tuple("act", "activation", 2.0)}) {

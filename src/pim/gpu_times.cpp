@@ -10,13 +10,14 @@ namespace {
 struct Tile {
   double m, n;
 };
-constexpr Tile kTiles[] = {{256, 128}, {128, 256}, {128, 128}, {128, 64},
-                           {64, 128},  {64, 64},   {256, 64},  {64, 256}};
-constexpr double kSplits[] = {1, 2, 3, 4, 5, 6, 8, 10, 12, 16};
+constexpr Tile kTiles[] = {{256, 128}, {128, 256}, {128, 128}, {128, 64}, {64, 128}, {64, 64}};
+constexpr double kSplits[] = {1, 2, 3, 4, 6, 8};
 constexpr double kLeastSplitDepth = 256;  // of k
 constexpr double kMostSplitWaves = 4;
 constexpr double kMatrixUnitRows = 16;
 constexpr double kPartialSumBytes = 4;
+constexpr double kSustainedS = 100e-6;
+constexpr std::int64_t kAlignedRowBytes = 2048;
 
 double round_up(double value, double unit) { return std::ceil(value / unit) * unit; }
 
@@ -30,21 +31,30 @@ GpuTimes::GpuTimes(const SystemPreset& preset)
       compute_scale(preset.value("gemm_compute_scale")),
       memory_frac(preset.value("gemm_memory_frac")),
       overlap(preset.value("gemm_overlap_exponent")),
-      half_tile(preset.value("gemm_half_tile")),
       startup_depth(preset.value("gemm_startup_depth")),
       split_us(preset.value("gemm_split_us")),
-      wave_frac(preset.value("gemm_wave_frac")) {}
+      wave_frac(preset.value("gemm_wave_frac")),
+      core_bandwidth_scale(preset.value("gemm_core_bandwidth_scale")),
+      cache_bandwidth_scale(preset.value("gemm_cache_bandwidth_scale")),
+      sustained_loss(preset.value("gemm_sustained_loss")),
+      aligned_loss(preset.value("gemm_aligned_loss")) {}
 
 double GpuTimes::matrix_s(std::int64_t rows, std::int64_t columns, std::int64_t depth,
-                          std::int64_t num_products, std::int64_t element_bytes,
-                          bool is_batched) const {
+                          std::int64_t num_products, std::int64_t element_bytes, bool is_batched,
+                          double saved_bytes) const {
   const auto m = static_cast<double>(rows);
   const auto n = static_cast<double>(columns);
   const auto k = static_cast<double>(depth);
   const auto count = static_cast<double>(num_products);
-  const double rate = flops_per_s / num_cores * compute_scale *
-                      std::floor(2.0 / static_cast<double>(element_bytes));
-  const double bytes = (m * k + n * k + m * n) * static_cast<double>(element_bytes) * count;
+  const auto bytes_each = static_cast<double>(element_bytes);
+  const double peak = flops_per_s * std::floor(2.0 / bytes_each);
+  const double at_peak_s = 2 * m * n * k * count / peak;
+  // The operands of attention lie within larger rows.
+  const bool is_aligned = !is_batched && depth * element_bytes % kAlignedRowBytes == 0;
+  const double rate = peak / num_cores * compute_scale /
+                      (1 + sustained_loss * at_peak_s / (at_peak_s + kSustainedS)) /
+                      (is_aligned ? 1 + aligned_loss : 1.0);
+  const double bytes = (m * k + n * k + m * n) * bytes_each * count - saved_bytes;
   const double bandwidth = bytes_per_s * memory_frac;
 
   double best = std::numeric_limits<double>::infinity();
@@ -52,18 +62,21 @@ double GpuTimes::matrix_s(std::int64_t rows, std::int64_t columns, std::int64_t 
     if (split > 1 && k / split < kLeastSplitDepth) break;
     double compute_s = std::numeric_limits<double>::infinity();
     for (const Tile& tile : kTiles) {
-      const double tiles = std::ceil(m / tile.m) * std::ceil(n / tile.n) * count;
-      if (split > 1 && tiles * split > kMostSplitWaves * num_cores) continue;
-      const double waves = tiles * split / num_cores;
+      const double tiles = std::ceil(m / tile.m) * std::ceil(n / tile.n) * count * split;
+      if (split > 1 && tiles > kMostSplitWaves * num_cores) continue;
+      const double waves = tiles / num_cores;
       const double lost = (std::ceil(waves) - waves) * wave_frac;
       const double tile_rows = is_batched ? std::min(tile.m, round_up(m, kMatrixUnitRows)) : tile.m;
       const double tile_columns =
           is_batched ? std::min(tile.n, round_up(n, kMatrixUnitRows)) : tile.n;
-      const double reuse = tile.m * tile.n / (tile.m + tile.n);
-      const double efficiency = reuse / (reuse + half_tile);
+      const double tile_bytes =
+          (std::min(m, tile.m) + std::min(n, tile.n)) * k / split * bytes_each;
+      const double tile_s =
+          std::max(2 * tile_rows * tile_columns * (k / split + startup_depth) / rate,
+                   tile_bytes * num_cores / (core_bandwidth_scale * bytes_per_s));
       compute_s =
-          std::min(compute_s, (waves < 1 ? 1.0 : waves + lost) * 2 * tile_rows * tile_columns *
-                                  (k / split + startup_depth) / (rate * efficiency));
+          std::min(compute_s, std::max((waves < 1 ? 1.0 : waves + lost) * tile_s,
+                                       tiles * tile_bytes / (cache_bandwidth_scale * bytes_per_s)));
     }
     if (std::isinf(compute_s)) continue;
     const double partial_bytes = split > 1 ? 2 * kPartialSumBytes * split * m * n * count : 0.0;

@@ -27,6 +27,7 @@ struct ConstantRule {
   const char* key;
   const char* unit;
   Range range = Range::kPositive;
+  bool is_optional = false;
 };
 
 constexpr ConstantRule kGpuRules[] = {
@@ -42,10 +43,13 @@ constexpr ConstantRule kGpuRules[] = {
     {"gemm_compute_scale", "1"},
     {"gemm_memory_frac", "1"},
     {"gemm_overlap_exponent", "1"},
-    {"gemm_half_tile", "elements"},
     {"gemm_startup_depth", "elements", Range::kNotNegative},
     {"gemm_split_us", "us", Range::kNotNegative},
     {"gemm_wave_frac", "1", Range::kNotNegative},
+    {"gemm_core_bandwidth_scale", "1"},
+    {"gemm_cache_bandwidth_scale", "1"},
+    {"gemm_sustained_loss", "1", Range::kNotNegative},
+    {"gemm_aligned_loss", "1", Range::kNotNegative},
     {"gemm_error_median_frac", "1"},
     {"gemm_error_p90_frac", "1"},
     {"elementwise_base_bytes_per_s", "B/s"},
@@ -57,6 +61,7 @@ constexpr ConstantRule kGpuRules[] = {
     {"activation_us_per_byte", "us/B"},
     {"activation_us_per_column", "us", Range::kNotNegative},
     {"activation_launch_us", "us", Range::kNotNegative},
+    {"memory_capacity_bytes", "B", Range::kPositive, /*is_optional=*/true},
     {"link_bytes_per_s", "B/s"},
     {"link_base_bytes_per_s", "B/s"},
     {"link_us_per_byte", "us/B"},
@@ -90,6 +95,9 @@ constexpr ConstantRule kMemoryRules[] = {
     {"nREFI", "cycles", Range::kCount},
     {"activate_pj", "pJ"},
     {"transfer_pj", "pJ"},
+    {"num_stacks", "stacks", Range::kCount, /*is_optional=*/true},
+    {"dies_per_stack", "dies", Range::kCount, /*is_optional=*/true},
+    {"die_area_mm2", "mm2", Range::kPositive, /*is_optional=*/true},
 };
 
 constexpr ConstantRule kPimUnitRules[] = {
@@ -103,6 +111,7 @@ constexpr ConstantRule kPimUnitRules[] = {
     {"results_per_row_and_byte", "commands", Range::kCount},
     {"hides_transfers", "0 or 1", Range::kFlag},
     {"compute_pj", "pJ"},
+    {"area_overhead_frac", "1", Range::kPositive, /*is_optional=*/true},
 };
 
 constexpr ConstantRule kRramRules[] = {
@@ -136,6 +145,35 @@ constexpr ConstantRule kRramRules[] = {
     {"digital_area_mm2_per_pu", "mm2"},
 };
 
+// In ns, of this toolkit's kernels (src/pim/cpu_system.h).
+constexpr ConstantRule kCpuRules[] = {
+    {"cache_bytes", "B"},
+    {"element_bytes", "B", Range::kCount},
+    {"memory_ns_per_byte", "ns/B", Range::kNotNegative},
+    {"cache_ns_per_byte", "ns/B", Range::kNotNegative},
+    {"few_rows_call_ns", "ns", Range::kNotNegative},
+    {"few_rows_ns_per_mac", "ns/MAC", Range::kNotNegative},
+    {"linear_call_ns", "ns", Range::kNotNegative},
+    {"linear_ns_per_mac", "ns/MAC", Range::kNotNegative},
+    {"linear_ns_per_weight_byte", "ns/B", Range::kNotNegative},
+    {"linear_ns_per_row_byte", "ns/B", Range::kNotNegative},
+    {"attention_ns_per_mac", "ns/MAC", Range::kNotNegative},
+    {"attention_ns_per_score", "ns/score", Range::kNotNegative},
+    {"attention_ns_per_query", "ns/query", Range::kNotNegative},
+    {"decode_attention_call_ns", "ns", Range::kNotNegative},
+    {"decode_attention_ns_per_mac", "ns/MAC", Range::kNotNegative},
+    {"norm_call_ns", "ns", Range::kNotNegative},
+    {"norm_ns_per_byte", "ns/B", Range::kNotNegative},
+    {"activation_call_ns", "ns", Range::kNotNegative},
+    {"activation_ns_per_value", "ns/value", Range::kNotNegative},
+    {"conv_call_ns", "ns", Range::kNotNegative},
+    {"conv_ns_per_mac", "ns/MAC", Range::kNotNegative},
+    {"scan_call_ns", "ns", Range::kNotNegative},
+    {"scan_ns_per_mac", "ns/MAC", Range::kNotNegative},
+    {"model_error_median_frac", "1", Range::kNotNegative},
+    {"model_error_max_frac", "1", Range::kNotNegative},
+};
+
 struct KindEntry {
   SystemKind kind;
   const char* name;
@@ -145,6 +183,7 @@ struct KindEntry {
 const KindEntry kKinds[] = {{SystemKind::kGpu, "gpu", kGpuRules},
                             {SystemKind::kHbmPim, "hbm-pim", {}},
                             {SystemKind::kRram, "rram", kRramRules},
+                            {SystemKind::kCpu, "cpu", kCpuRules},
                             {SystemKind::kMemory, "memory", kMemoryRules},
                             {SystemKind::kPimUnit, "pim-unit", kPimUnitRules}};
 
@@ -313,6 +352,7 @@ SystemPreset parse_preset(const PresetText& from, bool is_part) {
   for (const auto& rule : entry->rules) {
     const std::string where = fmt::format("{}: constants.{}", source, rule.key);
     const auto it = constants->find(rule.key);
+    if (it == constants->end() && rule.is_optional) continue;
     if (it == constants->end()) throw ConfigError(where + ": is missing");
     preset.constants.push_back(constant_from_json(*it, rule, where));
   }
@@ -321,10 +361,15 @@ SystemPreset parse_preset(const PresetText& from, bool is_part) {
 
 }  // namespace
 
-double SystemPreset::value(std::string_view key) const {
+std::optional<double> SystemPreset::find(std::string_view key) const {
   for (const auto& constant : constants) {
     if (constant.key == key) return constant.value;
   }
+  return std::nullopt;
+}
+
+double SystemPreset::value(std::string_view key) const {
+  if (const auto known = find(key)) return *known;
   throw std::logic_error(fmt::format("preset {} has no constant '{}'", name, key));
 }
 
@@ -376,6 +421,28 @@ SystemPreset combine_hbm_pim(std::string name, const SystemPreset& gpu, const Sy
   whole.constants = memory.constants;
   whole.constants.insert(whole.constants.end(), unit.constants.begin(), unit.constants.end());
   return whole;
+}
+
+double nearest_allowed(std::string_view key, double value) {
+  for (const auto& kind : kKinds) {
+    for (const ConstantRule& rule : kind.rules) {
+      if (rule.key != key) continue;
+      switch (rule.range) {
+        case Range::kPositive:
+        case Range::kNotNegative:
+          return std::max(value, 0.0);
+        case Range::kFraction:
+          return std::clamp(value, 0.0, 1.0);
+        case Range::kCount:
+          return std::max(std::round(value), 1.0);
+        case Range::kWholeNotNegative:
+          return std::max(std::round(value), 0.0);
+        case Range::kFlag:
+          return value > 0 ? 1 : 0;
+      }
+    }
+  }
+  throw std::logic_error(fmt::format("no kind of preset has a constant '{}'", key));
 }
 
 std::vector<std::string> system_names() {

@@ -22,6 +22,7 @@ enum class SystemKind {
   kGpu,
   kHbmPim,  ///< a GPU whose memory computes; put together of a kGpu, a kMemory and a kPimUnit
   kRram,
+  kCpu,     ///< measured by `lowbank bench --calibrate`
   kMemory,  ///< stacks of memory: geometry, timings
   kPimUnit  ///< the processing units beside its banks
 };
@@ -33,15 +34,18 @@ struct SystemPreset {
   std::string about;
   std::string file;                 ///< as the user can find it: "configs/pim/gpu-a100.json"
   std::string gpu;                  ///< kHbmPim: the preset of the GPU beside the memory; else ""
-  std::vector<Constant> constants;  ///< exactly the keys of its kind (kHbmPim: of its parts)
+  std::vector<Constant> constants;  ///< the keys of its kind (kHbmPim: of its parts), optional ones
+                                    ///< where they are known
 
   /// Value of a key of the kind's list. Errors: std::logic_error for any other key (our bug).
   double value(std::string_view key) const;
+  /// Value of an optional key; nothing if it is not known.
+  std::optional<double> find(std::string_view key) const;
   /// The preset with the machine as built, or as the reference simulator has it.
   SystemPreset with_hardware(bool as_built) const;
 };
 
-/// "gpu", "hbm-pim", "rram", "memory" or "pim-unit".
+/// "gpu", "hbm-pim", "rram", "cpu", "memory" or "pim-unit".
 std::string system_kind_name(SystemKind kind);
 
 /// A preset by its name in configs/pim, or by the path of a file of that form (ends in .json).
@@ -60,6 +64,10 @@ std::string preset_to_json(const SystemPreset& preset);
 /// a part of another kind.
 SystemPreset combine_hbm_pim(std::string name, const SystemPreset& gpu, const SystemPreset& memory,
                              const SystemPreset& unit);
+
+/// The value nearest to `value` that a constant of that name may have: whole numbers rounded,
+/// fractions at most 1, switches as they are. Errors: std::logic_error for a name no kind has.
+double nearest_allowed(std::string_view key, double value);
 
 /// Names of the whole machines in configs/pim (parts left out), sorted.
 std::vector<std::string> system_names();

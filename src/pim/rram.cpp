@@ -9,6 +9,12 @@
 
 namespace lowbank {
 
+namespace {
+
+constexpr double kMostPus = 1e15;  // more are absurd, and their sums would not stay whole numbers
+
+}  // namespace
+
 // Times of a stage: of one token on its own, and of all tokens of the phase.
 struct RramModel::StageCost {
   double single_ns = 0;
@@ -16,135 +22,186 @@ struct RramModel::StageCost {
   Breakdown energy_pj;  // by component, all tokens
 };
 
-RramModel::RramModel(const SystemPreset& preset, EstimateMode mode, double slc_frac)
-    : preset_(preset), mode_(mode), slc_frac_(slc_frac) {
-  if (other_w_per_module() < 0) {
+RramModel::Machine RramModel::read(const SystemPreset& preset, EstimateMode mode, double slc_frac) {
+  const auto value = [&](const char* key) { return preset.value(key); };
+  Machine m = {};
+  m.pus_per_chip = static_cast<std::int64_t>(value("pus_per_chip"));
+  m.analog_modules_per_pu = value("analog_modules_per_pu");
+  m.arrays_per_module = value("arrays_per_module");
+  m.array_rows = value("array_rows");
+  m.array_columns = value("array_columns");
+  m.digital_modules_per_pu = value("digital_modules_per_pu");
+  m.digital_clock_per_ns = value("digital_clock_mhz") * 1e-3;
+  m.digital_macs_per_cycle = value("digital_macs_per_cycle");
+  m.special_inputs_per_cycle = value("special_inputs_per_cycle");
+  m.attend_cost_factor = value("attend_cost_factor");
+  m.activation_bits = value("activation_bits");
+  m.analog_cycle_ns = value("analog_cycle_ns");
+  m.hop_ns = value("layer_transfer_cycles") / value("digital_clock_mhz") * 1e3;
+  m.activation_bytes = value("activation_bytes");
+  m.chip_link_bytes_per_s = value("chip_link_bytes_per_s");
+  m.weight_bits = value("weight_bits");
+  m.digital_w_per_pu = value("digital_power_w_per_pu");
+  m.area_mm2_per_pu = value("analog_area_mm2_per_pu") + value("digital_area_mm2_per_pu");
+
+  m.array_w_per_module = value("array_power_mw_per_module") * 1e-3;
+  m.driver_w_per_module = value("driver_power_mw_per_module") * 1e-3;
+  m.adc_w_per_module =
+      value("adcs_per_module") * value("mlc_adc_pj") / value("adc_conversion_ns") * 1e-3;
+  m.other_w_per_module =
+      value("analog_power_w_per_pu") / m.analog_modules_per_pu - m.adc_w_per_module -
+      (value("array_power_mw_per_module") + value("driver_power_mw_per_module")) * 1e-3;
+  if (m.other_w_per_module < 0) {
     throw ConfigError(fmt::format(
         "{}: constants.analog_power_w_per_pu: less than its arrays, drivers and ADCs take; got {}",
-        preset_.file, preset_.value("analog_power_w_per_pu")));
+        preset.file, value("analog_power_w_per_pu")));
   }
+
+  const double slc_bits = value("slc_bits");
+  const double mlc_bits = value("mlc_bits");
+  m.adc_energy_frac = 1;
+  if (mode == EstimateMode::kReference) {
+    m.cell_bits = slc_frac * slc_bits + (1 - slc_frac) * mlc_bits;
+  } else {
+    // Cells per bit add up, not bits per cell.
+    m.cell_bits = 1 / (slc_frac / slc_bits + (1 - slc_frac) / mlc_bits);
+    const double slc_cells = slc_frac / slc_bits;
+    const double slc_column_frac = slc_cells / (slc_cells + (1 - slc_frac) / mlc_bits);
+    m.adc_energy_frac = 1 - slc_column_frac * (1 - value("slc_adc_pj") / value("mlc_adc_pj"));
+  }
+  m.outputs_per_array = m.array_columns * m.cell_bits / m.weight_bits;
+  return m;
 }
 
-double RramModel::adc_w_per_module() const {
-  return preset_.value("adcs_per_module") * preset_.value("mlc_adc_pj") /
-         preset_.value("adc_conversion_ns") * 1e-3;
-}
+RramModel::RramModel(const SystemPreset& preset, EstimateMode mode, double slc_frac,
+                     std::int64_t num_chips)
+    : machine_(read(preset, mode, slc_frac)), num_chips_(num_chips) {}
 
-double RramModel::other_w_per_module() const {
-  return preset_.value("analog_power_w_per_pu") / preset_.value("analog_modules_per_pu") -
-         adc_w_per_module() -
-         (preset_.value("array_power_mw_per_module") +
-          preset_.value("driver_power_mw_per_module")) *
-             1e-3;
-}
-
-double RramModel::effective_cell_bits() const {
-  const double slc = preset_.value("slc_bits");
-  const double mlc = preset_.value("mlc_bits");
-  if (mode_ == EstimateMode::kReference) return slc_frac_ * slc + (1 - slc_frac_) * mlc;
-  return 1 / (slc_frac_ / slc + (1 - slc_frac_) / mlc);  // cells per bit add up, not bits per cell
-}
-
-double RramModel::slc_column_frac() const {
-  const double slc_cells = slc_frac_ / preset_.value("slc_bits");
-  return slc_cells / (slc_cells + (1 - slc_frac_) / preset_.value("mlc_bits"));
+std::int64_t RramModel::chips_of(std::int64_t num_pus) const {
+  return std::max<std::int64_t>((num_pus - 1) / machine_.pus_per_chip + 1, 1);
 }
 
 double RramModel::array_tasks(std::int64_t in_features, std::int64_t out_features) const {
-  const double outputs_per_array =
-      preset_.value("array_columns") * effective_cell_bits() / preset_.value("weight_bits");
-  return std::ceil(static_cast<double>(in_features) / preset_.value("array_rows")) *
-         std::ceil(static_cast<double>(out_features) / outputs_per_array);
+  return std::ceil(static_cast<double>(in_features) / machine_.array_rows) *
+         std::ceil(static_cast<double>(out_features) / machine_.outputs_per_array);
 }
 
 double RramModel::product_ns(std::int64_t in_features, std::int64_t out_features,
                              double num_modules) const {
-  const double arrays = num_modules * preset_.value("arrays_per_module");
+  const double arrays = num_modules * machine_.arrays_per_module;
   const double waves = std::ceil(array_tasks(in_features, out_features) / arrays);
-  return waves * preset_.value("activation_bits") * preset_.value("analog_cycle_ns");
+  return waves * machine_.activation_bits * machine_.analog_cycle_ns;
 }
 
 std::vector<RramStage> RramModel::plan(const std::vector<Operator>& operators,
                                        std::int64_t num_layers) const {
-  const double cells_per_pu = preset_.value("analog_modules_per_pu") *
-                              preset_.value("arrays_per_module") * preset_.value("array_rows") *
-                              preset_.value("array_columns");
-  const double cells_per_weight = preset_.value("weight_bits") / effective_cell_bits();
-  auto spare_pus = static_cast<std::int64_t>(preset_.value("pus_per_chip"));
+  const double cells_per_pu = machine_.analog_modules_per_pu * machine_.arrays_per_module *
+                              machine_.array_rows * machine_.array_columns;
+  const double cells_per_weight = machine_.weight_bits / machine_.cell_bits;
   std::vector<RramStage> stages;
+  std::int64_t needed_pus = 0;
+  std::int64_t block_pus = 0;   // of them, those of blocks
+  std::int64_t num_blocks = 0;  // that hold weights
   for (std::size_t begin = 0; begin < operators.size();) {
     std::size_t end = begin;
     double num_weights = 0;
     while (end < operators.size() && operators[end].layer == operators[begin].layer) {
       const Operator& op = operators[end++];
       if (op.kind == OperatorKind::kLinear) {
-        num_weights += static_cast<double>(op.n) * static_cast<double>(op.k);
+        num_weights +=
+            static_cast<double>(op.n) * static_cast<double>(op.k) * static_cast<double>(op.count);
       }
     }
     const double needed = std::ceil(num_weights * cells_per_weight / cells_per_pu);
-    if (needed > 1e15) {
-      throw ConfigError(fmt::format("operator '{}': its block needs {} processing units",
-                                    operators[begin].name, needed));
+    if (static_cast<double>(needed_pus) + needed > kMostPus) {
+      throw ConfigError(
+          fmt::format("operator '{}': with it the model needs {:.3g} processing units",
+                      operators[begin].name, static_cast<double>(needed_pus) + needed));
     }
     RramStage stage = {.first_operator = static_cast<std::int64_t>(begin),
                        .num_operators = static_cast<std::int64_t>(end - begin),
                        .num_pus = std::max<std::int64_t>(static_cast<std::int64_t>(needed), 1),
                        .holds_weights = num_weights > 0};
-    if (operators[begin].layer < 0 && stage.holds_weights) spare_pus -= stage.num_pus;
+    if (stage.holds_weights) {
+      needed_pus += stage.num_pus;
+      if (operators[begin].layer >= 0) {
+        block_pus += stage.num_pus;
+        ++num_blocks;
+      }
+    }
     stages.push_back(stage);
     begin = end;
   }
-  // The blocks of a model smaller than a chip spread over the whole chip.
-  if (num_layers > 0 && spare_pus > num_layers) {
-    for (RramStage& stage : stages) {
-      if (operators[static_cast<std::size_t>(stage.first_operator)].layer >= 0) {
-        stage.num_pus = std::max(stage.num_pus, spare_pus / num_layers);
+  const std::int64_t needed_chips = chips_of(needed_pus);
+  if (num_chips_ > 0 && num_chips_ < needed_chips) {
+    throw ConfigError(fmt::format(
+        "num_chips: the weights need {} processing units, {} chips; got {} with {} units",
+        needed_pus, needed_chips, num_chips_, num_chips_ * machine_.pus_per_chip));
+  }
+  const auto is_block = [&](const RramStage& stage) {
+    return operators[static_cast<std::size_t>(stage.first_operator)].layer >= 0;
+  };
+  // Blocks share what the rest of the chips' units leave them: each at least `level`, as far as
+  // blocks that need more than that leave room for it.
+  const std::int64_t num_chips = num_chips_ > 0 ? num_chips_ : needed_chips;
+  const std::int64_t available = num_chips * machine_.pus_per_chip - (needed_pus - block_pus);
+  std::int64_t level = available / std::max<std::int64_t>({num_layers, num_blocks, 1});
+  for (;;) {
+    std::int64_t larger_pus = 0;
+    std::int64_t num_raised = 0;
+    for (const RramStage& stage : stages) {
+      if (!stage.holds_weights || !is_block(stage)) continue;
+      if (stage.num_pus > level) {
+        larger_pus += stage.num_pus;
+      } else {
+        ++num_raised;
       }
     }
+    if (larger_pus + num_raised * level <= available) break;
+    level = (available - larger_pus) / num_raised;
+  }
+  for (RramStage& stage : stages) {
+    if (is_block(stage)) stage.num_pus = std::max(stage.num_pus, level);
   }
   return stages;
 }
 
 // [first, last) run side by side: chains of one layer's products (the two of a factored one in
-// sequence), which share the modules in proportion to their arrays.
+// sequence), which share the modules in proportion to their arrays. The `count` equal matrices of
+// an operator do so too, each with its part of the chain's modules.
 void RramModel::add_linears(const Operator* first, const Operator* last, double num_modules,
                             StageCost& stage) const {
+  const auto tasks_of = [&](const Operator& op) {
+    return array_tasks(op.k, op.n) * static_cast<double>(op.count);
+  };
   double all_tasks = 0;
-  for (const Operator* op = first; op != last; ++op) all_tasks += array_tasks(op->k, op->n);
-
-  const double adc_w = adc_w_per_module();
-  const double array_w = preset_.value("array_power_mw_per_module") * 1e-3;
-  const double driver_w = preset_.value("driver_power_mw_per_module") * 1e-3;
-  const double other_w = other_w_per_module();
-  const double slc_saving =
-      mode_ == EstimateMode::kPhysical
-          ? slc_column_frac() * (1 - preset_.value("slc_adc_pj") / preset_.value("mlc_adc_pj"))
-          : 0.0;
+  for (const Operator* op = first; op != last; ++op) all_tasks += tasks_of(*op);
 
   double longest_single_ns = 0;
   double longest_busy_ns = 0;
   for (const Operator* chain = first; chain != last;) {
     const Operator* chain_end = chain;
     double chain_tasks = 0;
-    while (chain_end != last && chain_end->name == chain->name) {
-      chain_tasks += array_tasks(chain_end->k, chain_end->n);
-      ++chain_end;
-    }
-    const double modules = num_modules * chain_tasks / all_tasks;
+    while (chain_end != last && chain_end->name == chain->name)
+      chain_tasks += tasks_of(*chain_end++);
+    const double chain_modules = num_modules * chain_tasks / all_tasks;
     double single_ns = 0;
     double busy_ns = 0;
     for (; chain != chain_end; ++chain) {
+      const auto count = static_cast<double>(chain->count);
+      const double modules = chain_modules / count;
       const double vector_ns = product_ns(chain->k, chain->n, modules);
-      const double vectors = static_cast<double>(chain->m) * static_cast<double>(chain->count);
+      const auto vectors = static_cast<double>(chain->m);
       const double in_use = std::min(
-          modules, std::ceil(array_tasks(chain->k, chain->n) / preset_.value("arrays_per_module")));
-      const double module_ns = vector_ns * vectors * in_use;
-      single_ns += vector_ns * static_cast<double>(chain->count);
+          modules, std::ceil(array_tasks(chain->k, chain->n) / machine_.arrays_per_module));
+      const double module_ns = vector_ns * vectors * in_use * count;
+      single_ns += vector_ns;
       busy_ns += vector_ns * vectors;
-      stage.energy_pj.add("adc", module_ns * adc_w * (1 - slc_saving) * 1e3);
-      stage.energy_pj.add("drivers", module_ns * driver_w * 1e3);
-      stage.energy_pj.add("arrays", module_ns * array_w * 1e3);
-      stage.energy_pj.add("analog_other", module_ns * other_w * 1e3);
+      stage.energy_pj.add("adc",
+                          module_ns * machine_.adc_w_per_module * machine_.adc_energy_frac * 1e3);
+      stage.energy_pj.add("drivers", module_ns * machine_.driver_w_per_module * 1e3);
+      stage.energy_pj.add("arrays", module_ns * machine_.array_w_per_module * 1e3);
+      stage.energy_pj.add("analog_other", module_ns * machine_.other_w_per_module * 1e3);
     }
     longest_single_ns = std::max(longest_single_ns, single_ns);
     longest_busy_ns = std::max(longest_busy_ns, busy_ns);
@@ -155,33 +212,34 @@ void RramModel::add_linears(const Operator* first, const Operator* last, double 
 
 void RramModel::add_digital(const Operator& op, double num_pus, double num_tokens,
                             StageCost& stage) const {
-  const double modules = num_pus * preset_.value("digital_modules_per_pu");
-  const double clock_per_ns = preset_.value("digital_clock_mhz") * 1e-3;
+  const double modules = num_pus * machine_.digital_modules_per_pu;
   const double outputs =
       static_cast<double>(op.m) * static_cast<double>(op.n) * static_cast<double>(op.count);
   const bool is_product = op.kind == OperatorKind::kScore || op.kind == OperatorKind::kAttend;
-  const bool is_attention = is_product || op.kind == OperatorKind::kSoftmax;
+  const bool is_update = op.kind == OperatorKind::kStateUpdate;
+  const bool is_per_token = is_product || is_update || op.kind == OperatorKind::kSoftmax;
   double busy_ns = 0;
   if (op.k > 0) {
-    const double factor =
-        op.kind == OperatorKind::kAttend ? preset_.value("attend_cost_factor") : 1.0;
+    const double factor = op.kind == OperatorKind::kAttend ? machine_.attend_cost_factor : 1.0;
     busy_ns = static_cast<double>(op.macs()) * factor /
-              (modules * preset_.value("digital_macs_per_cycle") * clock_per_ns);
+              (modules * machine_.digital_macs_per_cycle * machine_.digital_clock_per_ns);
   } else {
-    busy_ns = outputs / (modules * preset_.value("special_inputs_per_cycle") * clock_per_ns);
+    busy_ns =
+        outputs / (modules * machine_.special_inputs_per_cycle * machine_.digital_clock_per_ns);
   }
-  // Attention spreads over all tokens; norms and the like may run for the last token only.
-  const double rows = is_attention ? num_tokens : static_cast<double>(op.m);
+  // Attention and state updates spread over all tokens; norms and the like may run for the last
+  // token only.
+  const double rows = is_per_token ? num_tokens : static_cast<double>(op.m);
   stage.single_ns += busy_ns / rows;
-  stage.busy_ns.add(is_product ? "attention" : "others", busy_ns);
-  stage.energy_pj.add("digital", busy_ns * num_pus * preset_.value("digital_power_w_per_pu") * 1e3);
+  stage.busy_ns.add(is_product ? "attention" : is_update ? "state_update" : "others", busy_ns);
+  stage.energy_pj.add("digital", busy_ns * num_pus * machine_.digital_w_per_pu * 1e3);
 }
 
 RramModel::StageCost RramModel::price_stage(const std::vector<Operator>& operators,
                                             const RramStage& plan, double num_tokens) const {
   StageCost stage;
   const auto num_pus = static_cast<double>(plan.num_pus);
-  const double modules = num_pus * preset_.value("analog_modules_per_pu");
+  const double modules = num_pus * machine_.analog_modules_per_pu;
   const Operator* op = operators.data() + plan.first_operator;
   const Operator* const end = op + plan.num_operators;
   while (op != end) {
@@ -213,14 +271,11 @@ PhaseCost RramModel::price(const Workload& workload, Phase phase) const {
     double stage_single_ns = stage.single_ns;
     double stage_busy_ns = stage.busy_ns.total();
     if (part.holds_weights) {
-      const double hop_ns =
-          preset_.value("layer_transfer_cycles") / preset_.value("digital_clock_mhz") * 1e3;
+      const double hop_ns = machine_.hop_ns;
       stage_single_ns += hop_ns;
       stage_busy_ns += hop_ns * num_tokens;
       cost.time_ns.add("transfer", hop_ns * num_tokens);
-      if (__builtin_add_overflow(num_pus, part.num_pus, &num_pus)) {
-        throw ConfigError("the workload needs more processing units than 63 bits can count");
-      }
+      num_pus += part.num_pus;
       const Operator& last =
           operators[static_cast<std::size_t>(part.first_operator + part.num_operators - 1)];
       if (last.layer >= 0) hidden_size = static_cast<double>(last.n);
@@ -231,11 +286,11 @@ PhaseCost RramModel::price(const Workload& workload, Phase phase) const {
     period_ns = std::max(period_ns, stage_busy_ns / num_tokens);
   }
 
-  const auto pus_per_chip = static_cast<std::int64_t>(preset_.value("pus_per_chip"));
-  cost.num_chips = std::max<std::int64_t>((num_pus - 1) / pus_per_chip + 1, 1);
-  const double link_ns = hidden_size * preset_.value("activation_bytes") /
-                         preset_.value("chip_link_bytes_per_s") * 1e9;
-  const auto crossings = static_cast<double>(cost.num_chips - 1);
+  const std::int64_t chips_in_use = chips_of(num_pus);
+  cost.num_chips = num_chips_ > 0 ? num_chips_ : chips_in_use;
+  const double link_ns =
+      hidden_size * machine_.activation_bytes / machine_.chip_link_bytes_per_s * 1e9;
+  const auto crossings = static_cast<double>(chips_in_use - 1);
   if (crossings > 0) {
     single_ns += crossings * link_ns;
     period_ns = std::max(period_ns, link_ns);
@@ -249,11 +304,14 @@ PhaseCost RramModel::price(const Workload& workload, Phase phase) const {
                                              : std::max(single_ns, num_tokens * period_ns);
   cost.time_ns.scale(cost.latency_ns / cost.time_ns.total());
   cost.area_mm2 =
-      static_cast<double>(cost.num_chips * pus_per_chip) *
-      (preset_.value("analog_area_mm2_per_pu") + preset_.value("digital_area_mm2_per_pu"));
+      static_cast<double>(cost.num_chips * machine_.pus_per_chip) * machine_.area_mm2_per_pu;
   for (const Operator& op : operators) {
-    cost.weight_bytes += op.weight_bytes * static_cast<double>(op.count) *
-                         preset_.value("weight_bits") / workload.weight_bits;
+    // What a format of its own takes in the workload says nothing of what it takes here.
+    const double bits =
+        op.weight_format.empty()
+            ? 8 * op.weight_bytes / workload.weight_bits * machine_.weight_bits
+            : static_cast<double>(op.n) * static_cast<double>(op.k) * machine_.weight_bits;
+    cost.weight_bytes += bits / 8 * static_cast<double>(op.count);
   }
   return cost;
 }

@@ -28,15 +28,20 @@ struct RramStage {
 class RramModel {
  public:
   /// `slc_frac`: part of the ranks (of a dense layer: of the weights) in SLC cells; in [0, 1].
-  RramModel(const SystemPreset& preset, EstimateMode mode, double slc_frac);
+  /// `num_chips`: 0 = as many as the weights need.
+  /// Errors: ConfigError for components that take more power than the module they are parts of.
+  RramModel(const SystemPreset& preset, EstimateMode mode, double slc_frac,
+            std::int64_t num_chips = 0);
 
   /// Bits of a weight that an average cell holds, in [slc_bits, mlc_bits].
-  double effective_cell_bits() const;
+  double effective_cell_bits() const { return machine_.cell_bits; }
   /// 64-row arrays that hold one weight matrix.
   double array_tasks(std::int64_t in_features, std::int64_t out_features) const;
   /// Time of one vector through a matrix on `num_modules` modules (may be a part of one).
   double product_ns(std::int64_t in_features, std::int64_t out_features, double num_modules) const;
 
+  /// The stages of a model on its chips, whose spare units the blocks share.
+  /// Errors: ConfigError if the weights need more chips than there are, or absurdly many.
   std::vector<RramStage> plan(const std::vector<Operator>& operators,
                               std::int64_t num_layers) const;
   PhaseCost price(const Workload& workload, Phase phase) const;
@@ -45,16 +50,31 @@ class RramModel {
   struct StageCost;
   void add_linears(const Operator* first, const Operator* last, double num_modules,
                    StageCost& stage) const;
+  std::int64_t chips_of(std::int64_t num_pus) const;
   void add_digital(const Operator& op, double num_pus, double num_tokens, StageCost& stage) const;
   StageCost price_stage(const std::vector<Operator>& operators, const RramStage& plan,
                         double num_tokens) const;
-  double slc_column_frac() const;
-  double adc_w_per_module() const;
-  double other_w_per_module() const;  ///< what the listed components leave of a module's power
 
-  SystemPreset preset_;
-  EstimateMode mode_;
-  double slc_frac_;
+  // The preset's constants, read once, and what follows from them and the SLC share.
+  struct Machine {
+    std::int64_t pus_per_chip;
+    double analog_modules_per_pu, arrays_per_module, array_rows, array_columns;
+    double activation_bits, analog_cycle_ns;
+    double digital_modules_per_pu, digital_clock_per_ns, digital_macs_per_cycle;
+    double special_inputs_per_cycle, attend_cost_factor;
+    double hop_ns;  // between stages
+    double activation_bytes, chip_link_bytes_per_s, weight_bits;
+    double digital_w_per_pu, area_mm2_per_pu;
+    double array_w_per_module, driver_w_per_module, adc_w_per_module;
+    double other_w_per_module;  // what these leave of a module's power
+    double cell_bits;           // that an average cell holds
+    double adc_energy_frac;     // of that of MLC columns
+    double outputs_per_array;
+  };
+  static Machine read(const SystemPreset& preset, EstimateMode mode, double slc_frac);
+
+  Machine machine_;
+  std::int64_t num_chips_;
 };
 
 }  // namespace lowbank

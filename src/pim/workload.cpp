@@ -22,7 +22,7 @@ using Json = nlohmann::ordered_json;
 
 constexpr const char* kFormatName = "lowbank-workload";
 
-constexpr std::array<std::pair<OperatorKind, const char*>, 9> kKindNames = {{
+constexpr std::array<std::pair<OperatorKind, const char*>, 10> kKindNames = {{
     {OperatorKind::kLinear, "linear"},
     {OperatorKind::kScore, "score"},
     {OperatorKind::kAttend, "attend"},
@@ -32,6 +32,7 @@ constexpr std::array<std::pair<OperatorKind, const char*>, 9> kKindNames = {{
     {OperatorKind::kEmbedding, "embedding"},
     {OperatorKind::kConv, "conv"},
     {OperatorKind::kScan, "scan"},
+    {OperatorKind::kStateUpdate, "state_update"},
 }};
 
 std::string kind_name(OperatorKind kind) {
@@ -43,8 +44,7 @@ std::string kind_name(OperatorKind kind) {
 
 bool has_contraction(OperatorKind kind) {
   return kind == OperatorKind::kLinear || kind == OperatorKind::kScore ||
-         kind == OperatorKind::kAttend || kind == OperatorKind::kConv ||
-         kind == OperatorKind::kScan;
+         kind == OperatorKind::kAttend || kind == OperatorKind::kConv || keeps_state(kind);
 }
 
 // An object of the file, its place ("w.json: decode[3] 'lm_head'") and its keys still unread.
@@ -112,6 +112,7 @@ class ObjectReader {
 };
 
 constexpr double kMaxBytes = 1e18;
+constexpr std::size_t kMaxFormatLength = 32;
 
 void check_product(const Operator& op, const std::string& where) {
   std::int64_t product = op.m;
@@ -119,7 +120,7 @@ void check_product(const Operator& op, const std::string& where) {
       __builtin_mul_overflow(product, op.n, &product) ||
       __builtin_mul_overflow(product, std::max<std::int64_t>(op.k, 1), &product) ||
       __builtin_mul_overflow(product, op.count, &product) ||
-      (op.kind == OperatorKind::kScan && __builtin_mul_overflow(product, 2, &product));
+      (keeps_state(op.kind) && __builtin_mul_overflow(product, 2, &product));
   if (overflows) {
     throw ConfigError(
         fmt::format("{}: m x n x k x count = {} x {} x {} x {} does not fit in 63 bits", where,
@@ -150,18 +151,50 @@ Operator operator_from_json(const Json& object, const std::string& place, std::i
   op.k = reader.whole("k", has_contraction(op.kind) ? 1 : 0,
                       has_contraction(op.kind) ? kMaxDimension : 0);
   op.count = reader.whole("count", 1, kMaxDimension);
+  if (reader.find("queries_per_cache") != nullptr) {
+    op.queries_per_cache = reader.whole("queries_per_cache", 1, kMaxDimension);
+    const bool is_product = op.kind == OperatorKind::kScore || op.kind == OperatorKind::kAttend;
+    if (!is_product || op.count % op.queries_per_cache != 0) {
+      throw ConfigError(fmt::format(
+          "{}: queries_per_cache: must divide count, on a score or attend; got {} and a count of "
+          "{}",
+          reader.where(), op.queries_per_cache, op.count));
+    }
+  }
   op.weight_bytes = reader.number("weight_bytes", 0, kMaxBytes);
   op.activation_bytes = reader.number("activation_bytes", 0, kMaxBytes);
+  if (reader.find("weight_format") != nullptr) {
+    op.weight_format = reader.text("weight_format");
+    if (op.kind != OperatorKind::kLinear || !(op.weight_bytes > 0) || op.weight_format.empty() ||
+        op.weight_format.size() > kMaxFormatLength) {
+      throw ConfigError(
+          fmt::format("{}: weight_format: must be a name of 1 to {} characters, on a linear with "
+                      "weight_bytes; got '{}'",
+                      reader.where(), kMaxFormatLength, op.weight_format));
+    }
+  }
   if (reader.find("factored_as") != nullptr) {
     op.factored_as = reader.text("factored_as");
-    if (op.factored_as != "svd" || op.kind != OperatorKind::kLinear) {
-      throw ConfigError(fmt::format("{}: factored_as: must be 'svd', on a linear; got '{}'",
-                                    reader.where(), op.factored_as));
+    const bool is_tiled = op.factored_as == "tile_svd";
+    if ((op.factored_as != "svd" && !is_tiled) || op.kind != OperatorKind::kLinear) {
+      throw ConfigError(
+          fmt::format("{}: factored_as: must be 'svd' or 'tile_svd', on a linear; got '{}'",
+                      reader.where(), op.factored_as));
     }
     op.stage = reader.whole("stage", 0, 1);
     op.rank = reader.whole("rank", 1, kMaxDimension);
     const std::int64_t inner = op.stage == 0 ? op.n : op.k;
-    if (inner != op.rank) {
+    if (is_tiled) {
+      op.tile = reader.whole("tile", 1, kMaxDimension);
+      const std::int64_t outer = op.stage == 0 ? op.k : op.n;
+      if (outer != op.tile || inner % op.rank != 0) {
+        throw ConfigError(fmt::format(
+            "{}: tile: stage {} must have {} = tile and {} a multiple of rank; got {}, {}, tile {} "
+            "and rank {}",
+            reader.where(), op.stage, op.stage == 0 ? 'k' : 'n', op.stage == 0 ? 'n' : 'k', outer,
+            inner, op.tile, op.rank));
+      }
+    } else if (inner != op.rank) {
       throw ConfigError(fmt::format("{}: rank: stage {} must have {} = rank; got {} and rank {}",
                                     reader.where(), op.stage, op.stage == 0 ? 'n' : 'k', inner,
                                     op.rank));
@@ -190,6 +223,13 @@ std::vector<Operator> operators_from_json(const Json& list, const std::string& w
           "stage 0 then stage 1",
           place, op.name));
     }
+    if (closes && (before->tile != op.tile || (op.tile > 0 && (before->n / op.rank != op.count ||
+                                                               op.k / op.rank != before->count)))) {
+      throw ConfigError(fmt::format(
+          "{} '{}': tile: the two stages must tell of the same tiles: stage 0 in / tile "
+          "products to out / tile x rank, stage 1 out / tile of in / tile x rank",
+          place, op.name));
+    }
     if (__builtin_add_overflow(macs, op.macs(), &macs)) {
       throw ConfigError(
           fmt::format("{}: the sum of m x n x k x count does not fit in 63 bits", where));
@@ -216,11 +256,14 @@ Json operators_to_json(const std::vector<Operator>& operators) {
                    {"count", op.count},
                    {"weight_bytes", op.weight_bytes},
                    {"activation_bytes", op.activation_bytes}};
+    if (op.queries_per_cache != 1) object["queries_per_cache"] = op.queries_per_cache;
     if (!op.factored_as.empty()) {
       object["factored_as"] = op.factored_as;
       object["stage"] = op.stage;
       object["rank"] = op.rank;
+      if (op.tile > 0) object["tile"] = op.tile;
     }
+    if (!op.weight_format.empty()) object["weight_format"] = op.weight_format;
     list.push_back(std::move(object));
   }
   return list;

@@ -202,10 +202,14 @@ bool can_draw(const Figure& figure, double y) {
   return std::isfinite(y) && (figure.y_scale == Scale::kLinear || y > 0);
 }
 
+bool can_place(const Figure& figure, double x) {
+  return std::isfinite(x) && (figure.x_scale == Scale::kLinear || x > 0);
+}
+
 void include_curves(const Figure& figure, const Panel& panel, Range& x, Range& y) {
   for (const Series& series : panel.series) {
     for (const Point& point : series.points) {
-      if (!can_draw(figure, point.y)) continue;
+      if (!can_draw(figure, point.y) || !can_place(figure, point.x)) continue;
       x.include(point.x);
       y.include(point.y);
       if (can_draw(figure, point.y_low)) y.include(point.y_low);
@@ -273,7 +277,7 @@ std::string draw_series(const Figure& figure, const Series& series, std::size_t 
   double last_x = -1e9;
   for (std::size_t i = 0; i < series.points.size(); ++i) {
     const Point& point = series.points[i];
-    if (!can_draw(figure, point.y) || !std::isfinite(point.x)) {
+    if (!can_draw(figure, point.y) || !can_place(figure, point.x)) {
       pen_is_down = false;
       continue;
     }
@@ -326,7 +330,7 @@ Drawing draw_curves(const Figure& figure, const Panel& panel) {
   double widest = 0;
   for (const Tick& tick : y_ticks) widest = std::max(widest, text_width(tick.label, kTextSize));
   const double left = std::max(30.0, widest + 14);
-  const AxisScale x_axis(Scale::kLinear, x_range.min, x_range.max, left + 8, right);
+  const AxisScale x_axis(figure.x_scale, x_range.min, x_range.max, left + 8, right);
 
   for (const Tick& tick : y_ticks) {
     const double y = y_axis.map(tick.value);
@@ -341,7 +345,9 @@ Drawing draw_curves(const Figure& figure, const Panel& panel) {
     out.body += svg_text(x, bottom + 17, figure.x_is_count ? format_count(tick.value) : tick.label,
                          "middle", "lb-muted");
   }
-  out.body += svg_text((left + right) / 2, bottom + 36, figure.x_label, "middle", "lb-muted");
+  out.body += svg_text((left + right) / 2, bottom + 36,
+                       figure.x_label + (figure.x_scale == Scale::kLog ? " (log scale)" : ""),
+                       "middle", "lb-muted");
 
   const std::vector<std::string> references = reference_names(figure);
   for (const Reference& reference : panel.references) {
@@ -398,18 +404,23 @@ Drawing draw_bars(const Figure& figure, const Panel& panel) {
     for (const Bar& bar : group.bars) {
       name_width = std::max(name_width, text_width(bar.name, kTextSize));
       value_width = std::max(value_width, text_width(bar.text, kTextSize));
-      if (can_draw(figure, bar_length(bar))) range.include(bar_length(bar));
+      if (figure.is_diverging) {
+        for (const double segment : bar.segments) range.include(segment);
+      } else if (can_draw(figure, bar_length(bar))) {
+        range.include(bar_length(bar));
+      }
     }
   }
-  name_width = std::min(name_width, 150.0);
+  name_width = std::min(name_width, figure.is_diverging ? 200.0 : 150.0);
   const double left = name_width + 16;
   const double right = std::max(kPanelWidth - std::max(value_width, 12.0) - 14, left + 80);
-  double first = 0;
+  double first = figure.is_diverging ? std::min(range.min, 0.0) : 0.0;
   if (figure.y_scale == Scale::kLog) {
     // Bars need a foot: a whole decade below the shortest one.
     first = std::pow(10, std::floor(std::log10(std::max(range.min, 1e-290)) - 0.3));
   }
-  const AxisScale axis(figure.y_scale, first, range.max, left, right);
+  const AxisScale axis(figure.y_scale, first, std::max(range.max, 0.0), left, right);
+  const double zero = axis.map(figure.is_diverging ? 0 : axis.min());
 
   const double head = y;
   double foot = y;
@@ -436,36 +447,45 @@ Drawing draw_bars(const Figure& figure, const Panel& panel) {
       const Bar& bar = group.bars[i];
       out.body +=
           svg_text(left - 6, y + 13, clip_text(bar.name, name_width, kTextSize), "end", "lb-text");
-      double x = axis.map(axis.min());
+      double x = zero;
+      double text_x = zero;
       double sum = 0;
       for (std::size_t s = 0; s < bar.segments.size(); ++s) {
-        if (!std::isfinite(bar.segments[s]) || bar.segments[s] <= 0) continue;
-        sum += bar.segments[s];
-        const double end = axis.map(sum);
+        if (!std::isfinite(bar.segments[s])) continue;
+        if (!figure.is_diverging && bar.segments[s] <= 0) continue;
+        sum = figure.is_diverging ? bar.segments[s] : sum + bar.segments[s];
+        double end = axis.map(sum);
+        if (figure.is_diverging) {
+          x = std::min(zero, end);
+          end = std::max(zero, end);
+        }
+        text_x = std::max(text_x, end);
         const std::size_t style = (figure.segment_names.empty() ? i : s) % kNumStyles;
+        const std::string whose =
+            group.name.empty() ? bar.name : fmt::format("{}, {}", group.name, bar.name);
         const std::string tip =
             figure.segment_names.empty()
-                ? fmt::format("{}, {}: {}", group.name, bar.name, bar.text)
-                : fmt::format("{}, {}, {}: {}", group.name, bar.name, figure.segment_names[s],
+                ? fmt::format("{}: {}", whose, bar.text)
+                : fmt::format("{}, {}: {}", whose, figure.segment_names[s],
                               shown_value(bar.segments[s], figure.y_is_percent));
         out.body += fmt::format(
             "<rect class=\"lb-f{} lb-bar\" x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\">"
             "<title>{}</title></rect>\n",
             style, px(x), px(y + 2), px(std::max(end - x, 0.5)), px(kBarHeight),
             escape_markup(tip));
-        if (!figure.segment_names.empty() &&
+        if (!figure.segment_names.empty() && !figure.is_diverging &&
             end - x > text_width(figure.segment_names[s], 10) + 4) {
           out.body +=
               svg_text((x + end) / 2, y + 12.5, figure.segment_names[s], "middle", "lb-inbar", 10);
         }
         x = end;
       }
-      out.body += svg_text(x + 5, y + 13, bar.text, "start", "lb-text");
+      out.body += svg_text(text_x + 5, y + 13, bar.text, "start", "lb-text");
       y += kBarPitch;
     }
     y += 4;
   }
-  out.body += svg_line(axis.map(axis.min()), head, axis.map(axis.min()), foot, "lb-axis");
+  out.body += svg_line(zero, head, zero, foot, "lb-axis");
   out.height = foot + 22;
   return out;
 }

@@ -62,12 +62,15 @@ struct Figure {
   std::string caption = {};  ///< what is to be seen, for everybody
   std::string x_label = {};
   std::string y_label = {};
+  Scale x_scale = Scale::kLinear;  ///< of curves
   Scale y_scale = Scale::kLinear;
   bool x_is_percent = false;  ///< values are fractions, labels per cent
   bool y_is_percent = false;
   bool x_is_count = false;                      ///< ticks at whole numbers only
   bool share_y = true;                          ///< all panels have one y range
   std::vector<std::string> segment_names = {};  ///< stacked bars; empty: bars of one segment
+  /// The segments of a bar start at 0 each, negative ones to the left: tornado charts.
+  bool is_diverging = false;
   /// Bars of one segment stand upright and side by side, and the name of a bar is its colour.
   bool has_columns = false;
   std::vector<Panel> panels = {};

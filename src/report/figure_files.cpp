@@ -105,7 +105,7 @@ constexpr const char* kCurvesBody = R"(    for name in distinct("series", part):
         high = [max(0.0, float(end[1]) - value) for value, end in zip(y, ends)]
         axis.errorbar(x, y, yerr=[low, high], capsize=2, label=name,
                       marker="o" if len(x) < 40 else None, markersize=3)
-    axis.set(title=panel, xlabel={}, ylabel={}, yscale={})
+    axis.set(title=panel, xlabel={}, ylabel={}, xscale={}, yscale={})
 )";
 
 constexpr const char* kBarsBody =
@@ -118,7 +118,7 @@ constexpr const char* kBarsBody =
             if row["segment"] == segment and row["value"]:
                 size[bars.index((row["group"], row["bar"]))] = float(row["value"])
         axis.barh(names, size, left=left, label=segment or None)
-        left = [a + b for a, b in zip(left, size)]
+        left = {}
     axis.invert_yaxis()
     axis.set(title=panel, xlabel=part[0]["unit"], xscale={})
 )";
@@ -151,6 +151,7 @@ std::string figure_csv(const Figure& figure) {
 
 std::string figure_script(const Figure& figure) {
   const std::string scale = figure.y_scale == Scale::kLog ? "\"log\"" : "\"linear\"";
+  const std::string x_scale = figure.x_scale == Scale::kLog ? "\"log\"" : "\"linear\"";
   const bool has_bars = figure.has_bars();
   std::string script =
       fmt::format(fmt::runtime(kScriptHead), figure.id,
@@ -158,10 +159,12 @@ std::string figure_script(const Figure& figure) {
   if (figure.has_columns) {
     script += kColumnsBody;
   } else if (has_bars) {
-    script += fmt::format(fmt::runtime(kBarsBody), scale);
+    script +=
+        fmt::format(fmt::runtime(kBarsBody),
+                    figure.is_diverging ? "left" : "[a + b for a, b in zip(left, size)]", scale);
   } else {
     script += fmt::format(fmt::runtime(kCurvesBody), python_text(figure.x_label),
-                          python_text(figure.y_label), scale);
+                          python_text(figure.y_label), x_scale, scale);
   }
   return script + kScriptFoot;
 }

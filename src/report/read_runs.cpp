@@ -341,6 +341,30 @@ void read_experiments(const RunInfo& info, const Node& resolved, ReportData& dat
   data.experiments.push_back(std::move(run));
 }
 
+// Entries of time and energy stand in pairs.
+template <class ModelledBy>
+void read_crossings(const Node& root, const char* key, const ModelledBy& modelled_by,
+                    EstimateRun& run) {
+  for (const Node& entry : root.objects(key)) {
+    const bool is_energy = entry.required_text("metric") == "energy";
+    if (is_energy && !run.crossings.empty()) {
+      run.crossings.back().less_energy = entry.required_text("better");
+      continue;
+    }
+    CostCrossing crossing{.workload = entry.required_text("workload"),
+                          .phase = entry.required_text("phase"),
+                          .op = entry.text("operator"),
+                          .system = entry.required_text("system"),
+                          .versus = entry.required_text("versus"),
+                          .axis = entry.required_text("axis"),
+                          .from = entry.required_number("from"),
+                          .to = entry.required_number("to"),
+                          .less_time = entry.required_text("better")};
+    crossing.provenance = modelled_by(crossing.system);
+    run.crossings.push_back(std::move(crossing));
+  }
+}
+
 void read_estimate(const RunInfo& info, ReportData& data) {
   EstimateRun run{.info = info};
   const std::string path = info.path + "/estimate.json";
@@ -385,8 +409,13 @@ void read_estimate(const RunInfo& info, ReportData& data) {
     CostRow cost{.workload = row.required_text("workload"),
                  .system = row.required_text("system"),
                  .phase = row.required_text("phase"),
+                 .batch = row.number("batch"),
+                 .context = row.number("context"),
+                 .output_tokens = row.number("output_tokens"),
                  .tokens = row.required_number("tokens"),
                  .latency_ns = row.number("latency_ns"),
+                 .time_to_first_token_s = row.number("time_to_first_token_s"),
+                 .time_per_output_token_s = row.number("time_per_output_token_s"),
                  .tokens_per_s = row.number("tokens_per_s"),
                  .energy_per_token_pj = row.number("energy_per_token_pj"),
                  .area_mm2 = row.number("area_mm2"),
@@ -398,7 +427,40 @@ void read_estimate(const RunInfo& info, ReportData& data) {
     cost.provenance = {.kind = Provenance::Kind::kModelled,
                        .mode = row.text("mode", root.text("mode", "unknown")),
                        .source = file == files.end() ? cost.system : file->second};
-    run.rows.push_back(std::move(cost));
+    run.sweep.push_back(std::move(cost));
+  }
+  // Tables and bars compare systems at one batch and context, the first of each workload.
+  for (const CostRow& row : run.sweep) {
+    const auto first = std::find_if(run.sweep.begin(), run.sweep.end(), [&](const CostRow& each) {
+      return each.workload == row.workload;
+    });
+    if (row.has_size_of(*first)) run.rows.push_back(row);
+  }
+  if (run.rows.size() == run.sweep.size()) run.sweep.clear();
+  const auto modelled_by = [&](const std::string& system) {
+    const auto file = files.find(system);
+    return Provenance{.kind = Provenance::Kind::kModelled,
+                      .mode = run.mode,
+                      .source = file == files.end() ? system : file->second};
+  };
+  read_crossings(root, "crossovers", modelled_by, run);
+  read_crossings(root, "break_even", modelled_by, run);
+  for (const Node& entry : root.objects("sensitivity")) {
+    CostSensitivity result{.workload = entry.required_text("workload"),
+                           .phase = entry.required_text("phase"),
+                           .system = entry.required_text("system"),
+                           .part = entry.required_number("part")};
+    result.provenance = modelled_by(result.system);
+    for (const Node& constant : entry.objects("constants")) {
+      result.effects.push_back({.key = constant.required_text("constant"),
+                                .unit = constant.text("unit"),
+                                .value = constant.number("value"),
+                                .time_at_low = constant.required_number("time_at_low"),
+                                .time_at_high = constant.required_number("time_at_high"),
+                                .energy_at_low = constant.number("energy_at_low"),
+                                .energy_at_high = constant.number("energy_at_high")});
+    }
+    run.sensitivities.push_back(std::move(result));
   }
   data.estimates.push_back(std::move(run));
 }
@@ -477,6 +539,11 @@ std::vector<std::string> runs_in_folder(const std::string& folder) {
 }
 
 }  // namespace
+
+bool CostRow::has_size_of(const CostRow& other) const {
+  const auto same = [](double a, double b) { return a == b || (std::isnan(a) && std::isnan(b)); };
+  return same(batch, other.batch) && same(context, other.context);
+}
 
 const CostWorkload* EstimateRun::find_workload(const std::string& name) const {
   const auto found = std::find_if(workloads.begin(), workloads.end(),

@@ -121,9 +121,14 @@ struct NoisyRun {
 struct CostRow {
   std::string workload = {};
   std::string system = {};
-  std::string phase = {};
+  std::string phase = {};  ///< "prefill", "decode", or "generate": a prompt and tokens after it
+  double batch = kNotReported;
+  double context = kNotReported;
+  double output_tokens = kNotReported;  ///< of each sequence, generate
   double tokens = kNotReported;
   double latency_ns = kNotReported;  ///< of the phase
+  double time_to_first_token_s = kNotReported;
+  double time_per_output_token_s = kNotReported;
   double tokens_per_s = kNotReported;
   double energy_per_token_pj = kNotReported;
   double area_mm2 = kNotReported;
@@ -133,6 +138,8 @@ struct CostRow {
   Provenance provenance = {};
 
   double latency_per_token_ns() const { return latency_ns / tokens; }
+  /// Also where neither tells a batch or context.
+  bool has_size_of(const CostRow& other) const;
 };
 
 struct CostWorkload {
@@ -153,12 +160,50 @@ struct CostConstant {
   Provenance provenance = {};
 };
 
+/// Where one thing takes less time or energy than another, over batch, context or rank.
+struct CostCrossing {
+  std::string workload = {};
+  std::string phase = {};
+  std::string op = {};  ///< of a single operator; "" for the whole phase
+  std::string system = {};
+  std::string versus = {};  ///< a system, or "dense"
+  std::string axis = {};
+  double from = kNotReported;
+  double to = kNotReported;
+  std::string less_time = {};  ///< "from 3 on", "never"
+  std::string less_energy = {};
+  Provenance provenance = {};
+};
+
+/// What a constant of a system times 1 - part and 1 + part does; costs as ratios to those at the
+/// constant's own value.
+struct CostSensitivity {
+  std::string workload = {};
+  std::string phase = {};
+  std::string system = {};
+  double part = kNotReported;
+  struct Effect {
+    std::string key = {};
+    std::string unit = {};
+    double value = kNotReported;
+    double time_at_low = kNotReported;
+    double time_at_high = kNotReported;
+    double energy_at_low = kNotReported;
+    double energy_at_high = kNotReported;
+  };
+  std::vector<Effect> effects = {};
+  Provenance provenance = {};
+};
+
 struct EstimateRun {
   RunInfo info = {};
   std::string mode = {};
   double slc_frac = kNotReported;
   std::vector<CostWorkload> workloads = {};
-  std::vector<CostRow> rows = {};
+  std::vector<CostRow> rows = {};   ///< at the first batch and context of each workload
+  std::vector<CostRow> sweep = {};  ///< at all of them, if there are several
+  std::vector<CostCrossing> crossings = {};
+  std::vector<CostSensitivity> sensitivities = {};
   std::vector<CostConstant> constants = {};
   /// What the models leave out, with the systems it holds for.
   std::vector<std::pair<std::string, std::vector<std::string>>> notes = {};

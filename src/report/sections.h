@@ -27,6 +27,8 @@ Section compression_section(const ReportData& data);
 Section importance_section(const ReportData& data);
 Section noise_section(const ReportData& data);
 Section cost_section(const ReportData& data);
+Section sweep_section(const ReportData& data);
+Section sensitivity_section(const ReportData& data);
 Section slc_section(const ReportData& data);
 Section experiments_section(const ReportData& data);
 Section runs_section(const ReportData& data);

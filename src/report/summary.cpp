@@ -271,10 +271,10 @@ std::vector<Headline> report_headlines(const ReportData& data) {
 
 std::vector<Section> report_sections(const ReportData& data) {
   std::vector<Section> sections;
-  for (Section section :
-       {perplexity_section(data), training_section(data), compression_section(data),
-        importance_section(data), noise_section(data), cost_section(data), slc_section(data),
-        experiments_section(data), runs_section(data)}) {
+  for (Section section : {perplexity_section(data), training_section(data),
+                          compression_section(data), importance_section(data), noise_section(data),
+                          cost_section(data), sweep_section(data), sensitivity_section(data),
+                          slc_section(data), experiments_section(data), runs_section(data)}) {
     if (!section.is_empty()) sections.push_back(std::move(section));
   }
   make_ids_safe(sections);

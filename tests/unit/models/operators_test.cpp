@@ -1,5 +1,6 @@
 #include <memory>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include <ATen/record_function.h>
@@ -8,6 +9,7 @@
 #include "core/error.h"
 #include "models/factory.h"
 #include "models/workload_stage.h"
+#include "pim/reshape.h"
 #include "tiny_llama.h"
 #include "torch_support.h"
 
@@ -110,6 +112,56 @@ TEST_F(OperatorsTest, MacsOfAMambaAreThoseOfTheForwardPass) {
   }
 }
 
+// Rows, heads, caches and states of every kind of model: `estimate` derives other sizes from one
+// file.
+TEST_F(OperatorsTest, WhatIsDerivedForASizeIsWhatIsExportedThere) {
+  const auto exported = [](LanguageModel& model, std::int64_t batch, std::int64_t context) {
+    Workload workload;
+    workload.model = "model";
+    workload.batch = batch;
+    workload.context = context;
+    workload.num_layers = 2;
+    workload.weight_bits = 32;
+    workload.prefill = model.operators(Phase::kPrefill, batch, context);
+    if (model.is_causal()) workload.decode = model.operators(Phase::kDecode, batch, context);
+    return workload;
+  };
+  std::vector<std::shared_ptr<LanguageModel>> models;
+  models.push_back(make_random_model(tiny_mamba_config(true), RandomKey(1)));
+  models.push_back(make_random_model({{"model_type", "bert"},
+                                      {"architectures", {"BertForSequenceClassification"}},
+                                      {"vocab_size", testing::kVocab},
+                                      {"hidden_size", 32},
+                                      {"num_hidden_layers", 2},
+                                      {"num_attention_heads", 4},
+                                      {"intermediate_size", 48},
+                                      {"max_position_embeddings", 256}},
+                                     RandomKey(1)));
+  models.push_back(tiny_llama(tiny_config()));
+  models.push_back(tiny_llama(tiny_config()));
+  factorize(*models.back(), 5);
+  for (const auto& model : models) {
+    const Workload from = exported(*model, 3, 7);
+    for (const auto& [batch, context] :
+         {std::pair<std::int64_t, std::int64_t>{3, 7}, {1, 1}, {8, 7}, {3, 100}, {64, 33}}) {
+      const Workload derived = reshape_workload(from, batch, context);
+      const Workload expected = exported(*model, batch, context);
+      for (const Phase phase : {Phase::kPrefill, Phase::kDecode}) {
+        const auto& left = derived.operators(phase);
+        const auto& right = expected.operators(phase);
+        ASSERT_EQ(left.size(), right.size());
+        for (std::size_t i = 0; i < left.size(); ++i) {
+          EXPECT_EQ(std::tie(left[i].name, left[i].m, left[i].n, left[i].k, left[i].count),
+                    std::tie(right[i].name, right[i].m, right[i].n, right[i].k, right[i].count))
+              << right[i].name << " at " << batch << " x " << context;
+          EXPECT_DOUBLE_EQ(left[i].weight_bytes, right[i].weight_bytes) << right[i].name;
+          EXPECT_DOUBLE_EQ(left[i].activation_bytes, right[i].activation_bytes) << right[i].name;
+        }
+      }
+    }
+  }
+}
+
 TEST_F(OperatorsTest, MacsOfABertAreThoseOfTheForwardPass) {
   for (const auto* head : {"BertModel", "BertForMaskedLM", "BertForSequenceClassification"}) {
     const auto model = make_random_model({{"model_type", "bert"},
@@ -149,6 +201,7 @@ TEST_F(OperatorsTest, SharedKeysAreReadOncePerGroup) {
     if (op.layer != 0 || (op.kind != OperatorKind::kScore && op.kind != OperatorKind::kAttend)) {
       continue;
     }
+    EXPECT_EQ(op.queries_per_cache, 2);  // 4 heads, 2 of keys and values
     const double rest = 4.0 * (8 + 11);  // one query or output row, one row of scores
     cache += (op.activation_bytes - rest) * static_cast<double>(op.count);
   }

@@ -12,6 +12,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/json.h"
+#include "cpu_sample.h"
 #include "pim_samples.h"
 #include "temp_folder.h"
 
@@ -126,6 +127,186 @@ std::string read_file(const std::string& path) {
   std::stringstream text;
   text << file.rdbuf();
   return text.str();
+}
+
+TEST_F(EstimateStageTest, BatchesAndContextsMakeASweepAndTokensAGeneration) {
+  const std::string dense = workload_file("dense", 0);
+  const std::string small = workload_file("small", 8);
+  const Outcome outcome = run_estimate("--workload " + dense + " " + small +
+                                       " --system gpu-a100 rram-hyflexpim --batch 1 8"
+                                       " --context 64 1000000 --output-tokens 16 --out " +
+                                       folder_.path("run"));
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.output;
+  const Json rows = read_json(folder_.path("run/estimate.json"))["rows"];
+  ASSERT_EQ(rows.size(), 2u * 4 * 2 * 3);
+  for (const auto& row : rows) {
+    const auto batch = row["batch"].get<double>();
+    const auto context = row["context"].get<double>();
+    const std::string phase = row["phase"];
+    const double first_s =
+        row["time_to_first_token_s"].is_null() ? 0.0 : row["time_to_first_token_s"].get<double>();
+    if (phase == "prefill") {
+      EXPECT_EQ(row["tokens"], batch * context);
+      EXPECT_EQ(row["output_tokens"], nullptr);
+    } else if (phase == "decode") {
+      EXPECT_EQ(row["tokens"], batch);
+    } else {
+      EXPECT_EQ(row["tokens"], batch * 16);
+      const auto step_s = row["time_per_output_token_s"].get<double>();
+      EXPECT_NEAR((first_s + 15 * step_s) / row["latency_s"].get<double>(), 1.0, 1e-9);
+      EXPECT_GE(row["time_of_last_token_s"].get<double>(), step_s * (1 - 1e-9));
+    }
+    EXPECT_NEAR(row["tokens_per_s"].get<double>() * row["latency_s"].get<double>() /
+                    row["tokens"].get<double>(),
+                1.0, 1e-9);
+    // Compared with the same batch and context.
+    if (row["workload"] == "dense") {
+      EXPECT_EQ(row["speedup_vs_first_workload"], 1.0);
+    }
+    if (row["system"] == "gpu-a100") {
+      EXPECT_EQ(row["speedup_vs_first_system"], 1.0);
+    }
+  }
+}
+
+TEST_F(EstimateStageTest, StudiesStandInTheResult) {
+  const std::string dense = workload_file("dense", 0);
+  const Outcome outcome = run_estimate(
+      "--workload " + dense +
+      " --system gpu-a100 pimba-a100 --crossovers --break-even --sensitivity 0.2 --out " +
+      folder_.path("run"));
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.output;
+  EXPECT_THAT(outcome.output,
+              AllOf(HasSubstr("less time"), HasSubstr("constants that matter most")));
+  const Json result = read_json(folder_.path("run/estimate.json"));
+  for (const char* const key : {"crossovers", "break_even"}) {
+    ASSERT_FALSE(result[key].empty()) << key;
+    for (const auto& entry : result[key]) {
+      EXPECT_EQ(entry["provenance"], "modelled");
+      bool is_better = entry["better_at_start"];
+      auto at = entry["from"].get<std::int64_t>();
+      for (const auto& change : entry["changes"]) {
+        EXPECT_NE(change["better"].get<bool>(), is_better);
+        EXPECT_GT(change["at"].get<std::int64_t>(), at);
+        is_better = change["better"];
+        at = change["at"];
+      }
+      EXPECT_LE(at, entry["to"].get<std::int64_t>());
+    }
+  }
+  // Both systems have the same GPU, so only decode's attention differs.
+  for (const auto& entry : result["crossovers"]) EXPECT_EQ(entry["phase"], "decode");
+  ASSERT_EQ(result["sensitivity"].size(), 4u);  // two phases on two systems
+  for (const auto& entry : result["sensitivity"]) EXPECT_GE(entry["constants"].size(), 10u);
+}
+
+TEST_F(EstimateStageTest, CachesTakeTheFormatThatIsAskedFor) {
+  const std::string dense = workload_file("dense", 0);
+  const auto decode_with = [&](const std::string& more) {
+    const Outcome outcome = run_estimate("--workload " + dense + " --system gpu-a100 " + more +
+                                         " --out " + folder_.path("run"));
+    EXPECT_EQ(outcome.exit_code, 0) << outcome.output;
+    return read_json(folder_.path("run/estimate.json"))["rows"][1];
+  };
+  const Json own = decode_with("");
+  EXPECT_EQ(decode_with("--kv-format bf16"), own);
+  EXPECT_EQ(decode_with("--state-format int8"), own);  // it has no states
+  for (const char* const format : {"int8", "e4m3", "e5m2", "mx8"}) {
+    const Json narrow = decode_with(std::string("--kv-format ") + format);
+    EXPECT_LT(narrow["memory_bytes"], own["memory_bytes"]) << format;
+    EXPECT_LT(narrow["energy_pj"], own["energy_pj"]) << format;
+  }
+}
+
+TEST_F(EstimateStageTest, StudiesSayWhereAnEnergyIsNotKnown) {
+  const std::string cpu = folder_.file("cpu.json", testing::cpu_json().dump());
+  const Outcome outcome =
+      run_estimate("--workload " + workload_file("dense", 0) + " --system gpu-a100 " + cpu +
+                   " --crossovers --break-even --sensitivity 0.2 --out " + folder_.path("run"));
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.output;
+  const Json result = read_json(folder_.path("run/estimate.json"));
+  for (const char* const key : {"crossovers", "break_even"}) {
+    ASSERT_FALSE(result[key].empty());
+    for (const auto& entry : result[key]) {
+      const bool is_known = entry["metric"] == "time" || entry["system"] == "gpu-a100";
+      EXPECT_EQ(entry["better_at_start"].is_null(), !is_known);
+      EXPECT_EQ(entry["better"] == "not known", !is_known);
+    }
+  }
+  for (const auto& entry : result["sensitivity"]) {
+    for (const auto& constant : entry["constants"]) {
+      EXPECT_EQ(constant["energy_at_low"].is_null(), entry["system"] == "cpu");
+    }
+  }
+}
+
+TEST_F(EstimateStageTest, SeveralGpusShareTheWork) {
+  const std::string dense = workload_file("dense", 0);
+  const auto row_with = [&](const std::string& more) {
+    const Outcome outcome = run_estimate("--workload " + dense + " --system gpu-a100 " + more +
+                                         " --out " + folder_.path("run"));
+    EXPECT_EQ(outcome.exit_code, 0) << outcome.output;
+    return read_json(folder_.path("run/estimate.json"))["rows"][0];
+  };
+  const Json one = row_with("");
+  const Json four = row_with("--num-gpus 4");
+  EXPECT_EQ(one["num_chips"], 1);
+  EXPECT_EQ(four["num_chips"], 4);
+  EXPECT_FALSE(one["time_by_category_ns"].contains("transfer"));
+  EXPECT_GT(four["time_by_category_ns"]["transfer"], 0);
+  EXPECT_EQ(one["num_macs"], four["num_macs"]);
+  const Outcome outcome = run_estimate(
+      "--workload " + dense + " --system gpu-a100 --num-gpus 64 --out " + folder_.path("none"));
+  EXPECT_EQ(outcome.exit_code, 2);
+  EXPECT_THAT(outcome.output, HasSubstr("heads"));
+}
+
+TEST_F(EstimateStageTest, RramSystemsHaveTheChipsAskedFor) {
+  const std::string start = "--workload " + workload_file("dense", 0) +
+                            " --system gpu-a100 rram-hyflexpim --out " + folder_.path("run");
+  ASSERT_EQ(run_estimate(start + " --num-chips 3").exit_code, 0);
+  const Json document = read_json(folder_.path("run/estimate.json"));
+  for (const Json& row : document["rows"]) {
+    EXPECT_EQ(row["num_chips"], row["system"] == "gpu-a100" ? 1 : 3);
+  }
+  EXPECT_EQ(run_estimate(start + " --num-chips -1").exit_code, 2);
+}
+
+TEST_F(EstimateStageTest, WhatDoesNotFitTheMemorySaysSo) {
+  // 2000 B of parameters and 16384 B of keys and values, which 32 generated tokens nearly double.
+  Json preset = read_json(std::string(LOWBANK_SOURCE_DIR) + "/configs/pim/gpu-a100.json");
+  preset["constants"]["memory_capacity_bytes"]["value"] = 10000;
+  const std::string small = folder_.file("small.json", preset.dump());
+  preset["constants"].erase("memory_capacity_bytes");
+  const std::string unknown = folder_.file("unknown.json", preset.dump());
+  const std::string start = "--workload " + workload_file("dense", 0) + " --system " + small + " " +
+                            unknown + " rram-hyflexpim --output-tokens 32";
+  const auto decode_and_generate = [&](const std::string& more) {
+    const Outcome outcome = run_estimate(start + more + " --out " + folder_.path("run"));
+    EXPECT_EQ(outcome.exit_code, 0) << outcome.output;
+    std::vector<Json> rows;
+    const Json document = read_json(folder_.path("run/estimate.json"));
+    for (const Json& row : document["rows"]) {
+      if (row["system"] == "small" && row["phase"] != "prefill") rows.push_back(row);
+      if (row["system"] == "small") continue;
+      EXPECT_TRUE(row["memory_capacity_bytes"].is_null());
+      EXPECT_THAT(row["notes"].dump(), ::testing::Not(HasSubstr("does not fit")));
+    }
+    return rows;
+  };
+  const std::vector<Json> one = decode_and_generate("");
+  ASSERT_EQ(one.size(), 2u);
+  EXPECT_EQ(one[0]["memory_bytes"], 18384);
+  EXPECT_EQ(one[0]["memory_capacity_bytes"], 10000);
+  for (const Json& row : one) {
+    EXPECT_EQ(row["notes"].size(), 1u) << row["notes"];
+    EXPECT_THAT(row["notes"].dump(), HasSubstr("the GPU has 0.0 GB: does not fit"));
+  }
+  const std::vector<Json> two = decode_and_generate(" --num-gpus 2");
+  ASSERT_EQ(two.size(), 2u);
+  EXPECT_EQ(two[0]["memory_capacity_bytes"], 20000);
+  EXPECT_THAT(two[0]["notes"].dump(), ::testing::Not(HasSubstr("does not fit")));
+  EXPECT_THAT(two[1]["notes"].dump(), HasSubstr("the 2 GPUs have 0.0 GB: does not fit"));
 }
 
 TEST_F(EstimateStageTest, ExperimentsComeBackInOrderWithTheirFigures) {
@@ -308,6 +489,59 @@ TEST_F(EstimateStageTest, BadInputsEndInOneLineAndLeaveNothingBehind) {
   document["decode"][1]["n"] = -64;
   expect("--workload " + folder_.file("negative.json", document.dump()) + " --system gpu-a100", 2,
          "decode[1]");
+
+  // Sizes of a sweep.
+  for (const auto& [flags, text] :
+       {std::pair{"--batch 0", "batch"}, std::pair{"--batch=1,-3", "batch"},
+        std::pair{"--batch 1.5", "whole numbers"}, std::pair{"--context 1e300", "whole numbers"},
+        std::pair{"--batch 1e12 --context 1e12", "63 bits"}, std::pair{"--context 1e12", "63 bits"},
+        std::pair{"--kv-format int4", "kv_format"},
+        std::pair{"--state-format fp32", "state_format"}, std::pair{"--num-gpus 0", "num_gpus"},
+        std::pair{"--output-tokens -1", "output_tokens"},
+        std::pair{"--sensitivity 1", "sensitivity"}, std::pair{"--crossovers", "two systems"}}) {
+    expect("--workload " + good + " --system gpu-a100 " + flags, 2, text);
+  }
+  expect("--operators none.csv --batch 4", 2, "belong to workload");
+  expect("--operators none.csv --kv-format int8", 2, "belong to workload");
+
+  // A preset without a source, and a workload of tomorrow.
+  Json preset = read_json(std::string(LOWBANK_SOURCE_DIR) + "/configs/pim/gpu-a100.json");
+  preset["constants"]["num_cores"].erase("source");
+  expect("--workload " + good + " --system " + folder_.file("mine.json", preset.dump()), 2,
+         "constants.num_cores: key 'source' is missing");
+  Json newer = Json::parse(workload_to_json(testing::sample_workload()));
+  newer["revision"] = Workload::kRevision + 1;
+  expect("--workload " + folder_.file("newer.json", newer.dump()) + " --system gpu-a100", 2,
+         "revision");
+}
+
+TEST_F(EstimateStageTest, EnergyThatIsNotKnownIsNullAndNoGain) {
+  const std::string cpu = folder_.file("cpu.json", testing::cpu_json().dump());
+  const Outcome outcome =
+      run_estimate("--workload " + workload_file("dense", 0) + " " + workload_file("small", 8) +
+                   " --system gpu-a100 " + cpu + " --crossovers --out " + folder_.path("run"));
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.output;
+  EXPECT_THAT(outcome.output, HasSubstr("whole models: median error 6 %, largest 11 %"));
+  EXPECT_THAT(outcome.output, ::testing::Not(HasSubstr("inf")));
+  const Json document = read_json(folder_.path("run") + "/estimate.json");
+  int num_cpu_rows = 0;
+  for (const Json& row : document["rows"]) {
+    const bool is_cpu = row["system"] == "cpu";
+    num_cpu_rows += is_cpu ? 1 : 0;
+    for (const char* const key : {"energy_pj", "energy_per_token_pj", "energy_gain_vs_first_system",
+                                  "energy_gain_vs_first_workload"}) {
+      EXPECT_EQ(row[key].is_null(), is_cpu) << key;
+    }
+    EXPECT_TRUE(row["speedup_vs_first_system"].is_number());
+  }
+  EXPECT_EQ(num_cpu_rows, 4);
+  for (const Json& entry : document["crossovers"]) {
+    if (entry["metric"] == "energy") {
+      EXPECT_EQ(entry["better"], "not known") << entry.dump();
+      EXPECT_TRUE(entry["better_at_start"].is_null()) << entry.dump();
+      EXPECT_EQ(entry["changes"], Json::array()) << entry.dump();
+    }
+  }
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 
 #include "core/error.h"
 #include "core/json.h"
+#include "pim/experiment.h"
 #include "pim_samples.h"
 #include "temp_folder.h"
 
@@ -22,7 +23,7 @@ const std::vector<std::string> kSystems = {"gpu-a100", "gpu-h100", "hbm-pim-a100
 
 PhaseCost price(const std::string& system, const SampleShape& shape, Phase phase,
                 EstimateMode mode = EstimateMode::kPhysical) {
-  return make_system(system, mode, 0.2)->price(sample_workload(shape), phase);
+  return make_system(system, {.mode = mode})->price(sample_workload(shape), phase);
 }
 
 TEST(EstimatorTest, CategoriesSumToTheLatencyOnEverySystem) {
@@ -43,7 +44,7 @@ TEST(EstimatorTest, CategoriesSumToTheLatencyOnEverySystem) {
 TEST(EstimatorTest, TheOperatorsOfAPhaseSumToItsCost) {
   const Workload whole = sample_workload();
   for (const auto& name : kSystems) {
-    const auto system = make_system(name, EstimateMode::kPhysical, 0.2);
+    const auto system = make_system(name, SystemOptions{});
     if (name.starts_with("rram")) continue;  // its stages overlap; rram_test has its sums
     double latency_ns = 0;
     double energy_pj = 0;
@@ -62,7 +63,7 @@ TEST(EstimatorTest, TheOperatorsOfAPhaseSumToItsCost) {
 
 TEST(EstimatorTest, RramEnergyIsTheSumOfItsBlocks) {
   const Workload whole = sample_workload({.num_layers = 24});
-  const auto system = make_system("rram-hyflexpim", EstimateMode::kPhysical, 0.2);
+  const auto system = make_system("rram-hyflexpim", SystemOptions{});
   double energy_pj = 0;
   for (std::int64_t layer = -1; layer < 24; ++layer) {
     Workload one = whole;
@@ -73,6 +74,84 @@ TEST(EstimatorTest, RramEnergyIsTheSumOfItsBlocks) {
     energy_pj += system->price(one, Phase::kDecode).energy_pj.total();
   }
   EXPECT_NEAR(system->price(whole, Phase::kDecode).energy_pj.total() / energy_pj, 1.0, 1e-9);
+}
+
+TEST(EstimatorTest, StepsCostTheSumOfEachContext) {
+  for (const auto& name : kSystems) {
+    for (const std::int64_t rank : {0, 20}) {
+      const Workload workload = sample_workload({.batch = 3, .context = 20, .rank = rank});
+      const auto system = make_system(name, SystemOptions{});
+      double latency_ns = 0;
+      double energy_pj = 0;
+      Breakdown parts;
+      for (std::int64_t context = 25; context <= 171; ++context) {
+        const PhaseCost one = system->price(
+            sample_workload({.batch = 3, .context = context, .rank = rank}), Phase::kDecode);
+        latency_ns += one.latency_ns;
+        energy_pj += one.energy_pj.total();
+        parts.add(one.time_ns);
+      }
+      const PhaseCost sum = system->price_steps(workload, 25, 171);
+      EXPECT_NEAR(sum.latency_ns / latency_ns, 1.0, 1e-9) << name;
+      EXPECT_NEAR(sum.energy_pj.total() / energy_pj, 1.0, 1e-9) << name;
+      // RRAM stages overlap: how a step's time is shared between them bends with the context.
+      const double tolerance = name.starts_with("rram") ? 1e-4 : 1e-9;
+      for (const auto& [category, time_ns] : parts.parts()) {
+        EXPECT_NEAR(sum.time_ns.part(category) / time_ns, 1.0, tolerance) << name << category;
+      }
+    }
+  }
+}
+
+TEST(EstimatorTest, AGenerationIsItsPromptAndItsSteps) {
+  const Workload workload = sample_workload({.batch = 2, .context = 40});
+  for (const auto& name : kSystems) {
+    const auto system = make_system(name, SystemOptions{});
+    const PhaseCost prompt = system->price(workload, Phase::kPrefill);
+    const GenerationCost one = price_generation(*system, workload, 1);
+    EXPECT_EQ(one.total.latency_ns, prompt.latency_ns) << name;
+    EXPECT_EQ(one.later_tokens_ns, 0) << name;
+    const GenerationCost many = price_generation(*system, workload, 33);
+    EXPECT_EQ(many.first_token_ns, prompt.latency_ns) << name;
+    EXPECT_DOUBLE_EQ(many.later_tokens_ns, system->price_steps(workload, 41, 72).latency_ns);
+    EXPECT_DOUBLE_EQ(many.total.latency_ns, many.first_token_ns + many.later_tokens_ns) << name;
+    EXPECT_NEAR(many.total.time_ns.total() / many.total.latency_ns, 1.0, 1e-9) << name;
+    EXPECT_GE(many.last_token_ns * 32, many.later_tokens_ns * (1 - 1e-12)) << name;
+  }
+}
+
+TEST(EstimatorTest, AGenerationNeedsBothPhasesAndTokens) {
+  const auto system = make_system("gpu-a100", SystemOptions{});
+  Workload workload = sample_workload();
+  EXPECT_THROW(price_generation(*system, workload, 0), ConfigError);
+  EXPECT_THROW(price_generation(*system, workload, std::int64_t{1} << 31), ConfigError);
+  workload.prefill.clear();
+  EXPECT_THROW(price_generation(*system, workload, 4), ConfigError);
+}
+
+TEST(EstimatorTest, MoreGpusAreFasterOnLargeModelsAndAllOfThemCount) {
+  // Llama-2-70B's shapes with full attention.
+  const SampleShape shape = {.num_layers = 80,
+                             .hidden = 8192,
+                             .feed_forward = 28672,
+                             .heads = 64,
+                             .vocabulary = 32000,
+                             .batch = 16,
+                             .context = 1024};
+  const Workload workload = sample_workload(shape);
+  for (const auto* const name : {"gpu-h100", "pimba-h100"}) {
+    PhaseCost fewer = make_system(name, SystemOptions{})->price(workload, Phase::kDecode);
+    for (const std::int64_t num_gpus : {2, 8}) {
+      const PhaseCost cost =
+          make_system(name, {.num_gpus = num_gpus})->price(workload, Phase::kDecode);
+      EXPECT_LT(cost.latency_ns, fewer.latency_ns) << name << " " << num_gpus;
+      EXPECT_GT(cost.time_ns.part("transfer"), 0) << name;
+      EXPECT_EQ(cost.num_chips, num_gpus);
+      EXPECT_NEAR(cost.weight_bytes / fewer.weight_bytes, 1.0, 1e-9);
+      EXPECT_EQ(cost.memory_bytes, fewer.memory_bytes);
+      fewer = cost;
+    }
+  }
 }
 
 TEST(EstimatorTest, MoreTokensNeverTakeLess) {
@@ -152,9 +231,31 @@ TEST(EstimatorTest, AnotherMemoryIsAFileAndNoCode) {
   EXPECT_DOUBLE_EQ(slow.time_ns.part("gemm"), fast.time_ns.part("gemm"));
 }
 
+TEST(EstimatorTest, AreaIsWhatTheUnitsAddToTheMemoryWhereAllOfItIsKnown) {
+  std::vector<SystemPreset> presets = {
+      combine_hbm_pim("whole", load_preset("gpu-a100"), load_preset("memory-a100"),
+                      load_preset("unit-pipelined")),
+      load_preset("gpu-a100")};
+  const Workload workload = sample_workload();
+  const auto unknown = make_system(presets, SystemOptions{});
+  EXPECT_EQ(unknown->price(workload, Phase::kDecode).area_mm2, std::nullopt);
+  EXPECT_THAT(unknown->notes(), ::testing::Contains(HasSubstr("add 32.4 % to each memory die")));
+  EXPECT_THAT(make_system("pimba-a100", SystemOptions{})->notes(),
+              ::testing::Contains(HasSubstr("area of the units is not known")));
+  EXPECT_EQ(price("gpu-a100", {}, Phase::kDecode).area_mm2, std::nullopt);
+
+  Constant die = presets[0].constants.front();
+  die.key = "die_area_mm2";
+  die.value = 100;
+  presets[0].constants.push_back(die);
+  const auto known = make_system(presets, {.num_gpus = 2});
+  EXPECT_DOUBLE_EQ(*known->price(workload, Phase::kDecode).area_mm2, 2 * 5 * 8 * 100 * 0.324);
+  EXPECT_THAT(known->notes(), ::testing::Contains(HasSubstr("what the units add")));
+}
+
 TEST(EstimatorTest, APartIsNoSystem) {
   try {
-    make_system("memory-a100", EstimateMode::kPhysical, 0.2);
+    make_system("memory-a100", SystemOptions{});
     FAIL();
   } catch (const ConfigError& e) {
     EXPECT_THAT(e.what(), HasSubstr("is a part of machines"));
@@ -183,12 +284,257 @@ TEST(EstimatorTest, WeightBytesAreThoseOfTheSystemsOwnFormat) {
   EXPECT_DOUBLE_EQ(price("rram-hyflexpim", {}, Phase::kDecode).weight_bytes, stored / 4);
 }
 
+// A convolution or scan as the only operator of a decode step; 4-byte values.
+Workload only(const Operator& op, std::int64_t batch) {
+  Workload workload;
+  workload.model = "one";
+  workload.batch = batch;
+  workload.context = 32;
+  workload.decode = {op};
+  return workload;
+}
+
+TEST(EstimatorTest, ScansAndConvolutionsCostTheirBytesWithTheStatesAtTheirOwnWidth) {
+  const std::int64_t batch = 6, channels = 5120, states = 16;
+  const SystemPreset preset = load_preset("gpu-a100");
+  const auto system = make_system("gpu-a100", SystemOptions{});
+  const auto expect_bytes = [&](const Operator& op, double bytes) {
+    const PhaseCost cost = system->price(only(op, batch), Phase::kDecode);
+    EXPECT_NEAR(cost.energy_pj.part("dram") / (bytes * preset.value("dram_pj_per_byte")), 1, 1e-9);
+    const double us = bytes * preset.value("activation_us_per_byte") *
+                          preset.value("elementwise_base_bytes_per_s") /
+                          preset.value("memory_bytes_per_s") +
+                      static_cast<double>(op.n) * preset.value("activation_us_per_column") +
+                      preset.value("activation_launch_us");
+    EXPECT_NEAR(cost.latency_ns / (us * 1e3), 1, 1e-9);
+  };
+  Operator scan = testing::other(OperatorKind::kScan, "scan", 0, batch, channels, states);
+  const double scan_values = batch * (3 * channels + 2 * states) + channels * (states + 1);
+  const double kept = 2.0 * batch * channels * states * 4;
+  expect_bytes(scan, scan_values * 2 + kept);
+  scan.weight_bytes = channels * (states + 1) * 4;
+  scan.activation_bytes = batch * (3 * channels + 2 * states) * 4 + kept;
+  expect_bytes(scan, scan_values * 2 + kept);
+  scan.activation_bytes += 4000;  // told bytes count
+  expect_bytes(scan, scan_values * 2 + kept + 2000);
+
+  Operator conv = testing::other(OperatorKind::kConv, "conv", 0, batch, channels, 4);
+  expect_bytes(conv, channels * (2 * (batch + batch * 3) + 4) * 2);
+  conv.weight_bytes = 4 * 4 * channels;
+  conv.activation_bytes = 4 * channels * 2 * (batch + batch * 3);
+  expect_bytes(conv, channels * (2 * (batch + batch * 3) + 4) * 2);
+}
+
+TEST(EstimatorTest, QueryHeadsThatShareACacheReadItOnceOnAGpu) {
+  const std::int64_t batch = 16, heads = 32, group = 8, context = 4000, head_dim = 128;
+  Workload workload = only(
+      testing::other(OperatorKind::kScore, "score", 0, 1, context, head_dim, batch * heads), batch);
+  workload.context = context;
+  const auto price_on = [&](const char* name, std::int64_t queries, EstimateMode mode) {
+    Workload grouped = workload;
+    grouped.decode[0].queries_per_cache = queries;
+    return make_system(name, {.mode = mode})->price(grouped, Phase::kDecode);
+  };
+  const PhaseCost alone = price_on("gpu-a100", 1, EstimateMode::kPhysical);
+  const PhaseCost shared = price_on("gpu-a100", group, EstimateMode::kPhysical);
+  // Keys of 2 bytes, read per head or per group; queries and scores of every head.
+  const double rows = batch * heads * (head_dim + context) * 2.0;
+  const double keys = batch * heads * head_dim * context * 2.0;
+  EXPECT_NEAR(shared.energy_pj.part("dram") / alone.energy_pj.part("dram"),
+              (rows + keys / group) / (rows + keys), 1e-9);
+  EXPECT_LT(shared.latency_ns, alone.latency_ns / 4);
+  EXPECT_DOUBLE_EQ(shared.memory_bytes * group, alone.memory_bytes);
+  const PhaseCost product =
+      make_system("gpu-a100", SystemOptions{})
+          ->price(only(testing::other(OperatorKind::kScore, "score", 0, group, context, head_dim,
+                                      batch * heads / group),
+                       batch),
+                  Phase::kDecode);
+  EXPECT_DOUBLE_EQ(shared.latency_ns, product.latency_ns);
+
+  for (const auto& [name, mode] : {std::pair{"gpu-a100", EstimateMode::kReference},
+                                   {"hbm-pim-a100", EstimateMode::kPhysical}}) {
+    EXPECT_EQ(price_on(name, group, mode).latency_ns, price_on(name, 1, mode).latency_ns) << name;
+    EXPECT_EQ(price_on(name, group, mode).energy_pj.parts(),
+              price_on(name, 1, mode).energy_pj.parts())
+        << name;
+  }
+}
+
+TEST(EstimatorTest, StateUpdatesOfDecodeCostWhatTheyDoInTheExperiments) {
+  // retnet-2.7b: 32 blocks of 10 heads, keys of 256, values of 512.
+  const std::int64_t batch = 32;
+  const Workload workload =
+      only(testing::other(OperatorKind::kStateUpdate, "u", 0, 1, 512, 256, 10 * batch), batch);
+  for (const auto& [name, experiment] :
+       {std::pair{"gpu-a100", "GPU"}, {"hbm-pim-a100", "GPU+PIM"}, {"pimba-a100", "Pimba"}}) {
+    for (const EstimateMode mode : {EstimateMode::kPhysical, EstimateMode::kReference}) {
+      const auto expected = ExperimentSystem(experiment, "A100", mode)
+                                .price({.model = "retnet-2.7b",
+                                        .batch_size = batch,
+                                        .system = experiment,
+                                        .gpu = "A100",
+                                        .num_gpus = 1,
+                                        .input_tokens = 8,
+                                        .output_tokens = 2})
+                                .parts.at("state_update");
+      const PhaseCost cost = make_system(name, {.mode = mode})->price(workload, Phase::kDecode);
+      EXPECT_NEAR(cost.time_ns.part("state_update") * 32e-9 / expected.time_s, 1, 1e-9) << name;
+      EXPECT_NEAR(cost.energy_pj.total() * 32 / (expected.memory_pj + expected.compute_pj), 1, 1e-9)
+          << name;
+    }
+  }
+}
+
+TEST(EstimatorTest, StateUpdatesRunOnTheDigitalModulesOfRramAsScansOfTheirSizeDo) {
+  const std::int64_t batch = 8, heads = 10;
+  const auto system = make_system("rram-hyflexpim", SystemOptions{});
+  const PhaseCost update = system->price(
+      only(testing::other(OperatorKind::kStateUpdate, "u", 0, 1, 64, 128, heads * batch), batch),
+      Phase::kDecode);
+  const PhaseCost scan = system->price(
+      only(testing::other(OperatorKind::kScan, "s", 0, batch, heads * 64, 128), batch),
+      Phase::kDecode);
+  EXPECT_DOUBLE_EQ(update.latency_ns, scan.latency_ns);
+  EXPECT_DOUBLE_EQ(update.energy_pj.total(), scan.energy_pj.total());
+  EXPECT_DOUBLE_EQ(update.time_ns.part("state_update"), update.latency_ns);
+}
+
+TEST(EstimatorTest, ScansRunInMemoryInDecodeAndARowSaysWhatThatLeavesOut) {
+  Workload workload = only(testing::other(OperatorKind::kScan, "scan", 0, 64, 5120, 16), 64);
+  workload.prefill = {testing::other(OperatorKind::kScan, "scan", 0, 64 * 32, 5120, 16)};
+  const auto on = [&](const char* name, Phase phase, EstimateMode mode) {
+    return make_system(name, {.mode = mode})->price(workload, phase);
+  };
+  const PhaseCost gpu = on("gpu-a100", Phase::kDecode, EstimateMode::kPhysical);
+  const PhaseCost pim = on("hbm-pim-a100", Phase::kDecode, EstimateMode::kPhysical);
+  EXPECT_GT(pim.energy_pj.part("pim_compute"), 0);
+  EXPECT_THAT(pim.notes, ::testing::ElementsAre(HasSubstr("Mamba-1's decay")));
+  EXPECT_THAT(gpu.notes, ::testing::ElementsAre(HasSubstr("no measurement")));
+  for (const auto& [phase, mode] : {std::pair{Phase::kPrefill, EstimateMode::kPhysical},
+                                    {Phase::kDecode, EstimateMode::kReference}}) {
+    EXPECT_EQ(on("hbm-pim-a100", phase, mode).latency_ns, on("gpu-a100", phase, mode).latency_ns);
+  }
+}
+
+TEST(EstimatorTest, NarrowCachesMoveFewerBytesAndMultiplyAtTheSameRate) {
+  const std::int64_t count = 512, context = 4000, head_dim = 128;
+  const Workload decode =
+      only(testing::other(OperatorKind::kAttend, "attend", 0, 1, head_dim, context, count), 16);
+  const auto on = [](const char* name, const Workload& workload, Phase phase, EstimateMode mode,
+                     std::optional<std::int64_t> kv_bytes) {
+    return make_system(name, {.mode = mode, .kv_bytes = kv_bytes})->price(workload, phase);
+  };
+  for (const EstimateMode mode : {EstimateMode::kPhysical, EstimateMode::kReference}) {
+    const PhaseCost own = on("gpu-a100", decode, Phase::kDecode, mode, std::nullopt);
+    const PhaseCost narrow = on("gpu-a100", decode, Phase::kDecode, mode, 1);
+    const double values = head_dim * context, rows = head_dim + context;
+    EXPECT_NEAR(narrow.energy_pj.part("dram") / own.energy_pj.part("dram"),
+                (values + 2 * rows) / (2 * values + 2 * rows), 1e-9);
+    EXPECT_EQ(on("gpu-a100", decode, Phase::kDecode, mode, 2).latency_ns, own.latency_ns);
+    EXPECT_DOUBLE_EQ(narrow.memory_bytes * 2, own.memory_bytes);
+
+    // In memory: an 8-bit cache on the 16-bit unit takes what it does on the 8-bit one.
+    EXPECT_EQ(on("hbm-pim-a100", decode, Phase::kDecode, mode, 1).latency_ns,
+              on("pimba-a100", decode, Phase::kDecode, mode, std::nullopt).latency_ns);
+    EXPECT_EQ(on("pimba-a100", decode, Phase::kDecode, mode, 2).latency_ns,
+              on("hbm-pim-a100", decode, Phase::kDecode, mode, std::nullopt).latency_ns);
+  }
+  EXPECT_LT(on("gpu-a100", decode, Phase::kDecode, EstimateMode::kPhysical, 1).latency_ns,
+            0.6 * on("gpu-a100", decode, Phase::kDecode, EstimateMode::kPhysical, {}).latency_ns);
+
+  Workload prefill = decode;  // bound by its multiplications
+  prefill.prefill = {testing::other(OperatorKind::kAttend, "a", 0, 8192, 8192, 8192, 4)};
+  const double own_ns =
+      on("gpu-a100", prefill, Phase::kPrefill, EstimateMode::kPhysical, {}).latency_ns;
+  const double narrow_ns =
+      on("gpu-a100", prefill, Phase::kPrefill, EstimateMode::kPhysical, 1).latency_ns;
+  EXPECT_LE(narrow_ns, own_ns);
+  EXPECT_GT(narrow_ns, 0.9 * own_ns);
+}
+
+TEST(EstimatorTest, NarrowStatesMoveFewerBytes) {
+  const std::int64_t batch = 64;
+  const Operator update =
+      testing::other(OperatorKind::kStateUpdate, "update", 0, 1, 64, 128, 80 * batch);
+  const Operator scan = testing::other(OperatorKind::kScan, "scan", 0, batch, 5120, 16);
+  for (const auto& name : {"gpu-a100", "hbm-pim-a100"}) {
+    for (const Operator& op : {update, scan}) {
+      const auto at = [&](std::optional<std::int64_t> state_bytes) {
+        return make_system(name, {.state_bytes = state_bytes})
+            ->price(only(op, batch), Phase::kDecode);
+      };
+      EXPECT_LT(at(1).latency_ns, at(2).latency_ns) << name << op.name;
+      EXPECT_DOUBLE_EQ(at(1).memory_bytes * 2, at(2).memory_bytes) << name << op.name;
+      const bool is_float = op.name == "scan" && std::string(name) == "gpu-a100";
+      EXPECT_EQ(at({}).latency_ns, at(is_float ? 4 : 2).latency_ns) << name << op.name;
+    }
+  }
+}
+
 TEST(EstimatorTest, FactoredSizeComparesFactorsWithTheLayersTheyReplace) {
   const FactoredSize size = factored_size(sample_workload({.num_layers = 1, .rank = 10}).decode);
   EXPECT_EQ(size.num_linears, 8);
   EXPECT_EQ(size.num_factored, 7);
   EXPECT_EQ(size.dense_weights, 4 * 64 * 64 + 3 * 64 * 172);
   EXPECT_EQ(size.factored_weights, 10 * (4 * 128 + 3 * 236));
+}
+
+TEST(EstimatorTest, TilesOfALayerRunSideBySideAndTheirWeightsCount) {
+  const Workload workload =
+      testing::tiled_workload({.in = 4096, .out = 2048, .tile = 256, .rank = 32});
+  const FactoredSize size = factored_size(workload.decode);
+  EXPECT_EQ(size.num_linears, 1);
+  EXPECT_EQ(size.num_factored, 1);
+  EXPECT_EQ(size.dense_weights, 4096 * 2048);
+  EXPECT_EQ(size.factored_weights, 16 * 8 * 2 * 256 * 32);
+  const GpuModel gpu(load_preset("gpu-a100"), EstimateMode::kPhysical);
+  const PhaseCost cost = make_system("gpu-a100", SystemOptions{})->price(workload, Phase::kDecode);
+  EXPECT_DOUBLE_EQ(cost.latency_ns,
+                   gpu.linears({.m = 1, .n = 8 * 32, .k = 256, .count = 16}).latency_ns +
+                       gpu.linears({.m = 1, .n = 256, .k = 16 * 32, .count = 8}).latency_ns);
+  EXPECT_DOUBLE_EQ(cost.weight_bytes, 2 * size.factored_weights);
+
+  // A layer of one tile is one factored at that rank.
+  for (const EstimateMode mode : {EstimateMode::kPhysical, EstimateMode::kReference}) {
+    const auto system = make_system("gpu-a100", {.mode = mode, .corrections = mode});
+    const Workload one = testing::tiled_workload({.in = 512, .out = 512, .tile = 512, .rank = 64});
+    Workload plain = one;
+    for (Operator& op : plain.decode) {
+      op.factored_as = "svd";
+      op.tile = 0;
+    }
+    EXPECT_EQ(system->price(one, Phase::kDecode).latency_ns,
+              system->price(plain, Phase::kDecode).latency_ns);
+  }
+}
+
+TEST(EstimatorTest, WeightsOfAFormatAreReadAsTheyAre) {
+  const std::int64_t in = 4096, out = 12288;
+  Workload dense = only(testing::linear("layer", -1, "", 1, out, in), 1);  // 4 bytes a weight
+  dense.num_params = out * in + 1000;
+  Workload quantized = dense;
+  quantized.decode[0].weight_format = "q4_0";
+  quantized.decode[0].weight_bytes = 0.5625 * out * in;
+  for (const auto* const name : {"gpu-a100", "hbm-pim-a100"}) {
+    const auto system = make_system(name, SystemOptions{});
+    const PhaseCost before = system->price(dense, Phase::kDecode);
+    const PhaseCost after = system->price(quantized, Phase::kDecode);
+    EXPECT_DOUBLE_EQ(after.weight_bytes, 0.5625 * out * in);
+    EXPECT_DOUBLE_EQ(after.memory_bytes, 0.5625 * out * in + 2 * 1000);
+    EXPECT_NEAR(after.energy_pj.part("dram") / before.energy_pj.part("dram"), 0.5625 / 2, 1e-3);
+    EXPECT_LT(after.latency_ns, 0.7 * before.latency_ns);
+    EXPECT_EQ(after.energy_pj.part("alu"), before.energy_pj.part("alu"));
+    // Two GPUs hold and read a half each.
+    const PhaseCost split = make_system(name, {.num_gpus = 2})->price(quantized, Phase::kDecode);
+    EXPECT_DOUBLE_EQ(split.weight_bytes, after.weight_bytes);
+  }
+  const auto rram = make_system("rram-hyflexpim", SystemOptions{});
+  const PhaseCost after = rram->price(quantized, Phase::kDecode);
+  EXPECT_EQ(after.latency_ns, rram->price(dense, Phase::kDecode).latency_ns);
+  EXPECT_DOUBLE_EQ(after.weight_bytes, in * out);  // int8
+  EXPECT_DOUBLE_EQ(rram->price(dense, Phase::kDecode).weight_bytes, in * out);
+  EXPECT_THAT(after.notes, ::testing::Contains(HasSubstr("weight formats")));
 }
 
 }  // namespace

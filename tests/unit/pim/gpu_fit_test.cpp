@@ -22,7 +22,7 @@ const Constant& constant_of(const SystemPreset& preset, const std::string& key) 
 std::vector<MeasuredKernel> exact_kernels(const GpuTimes& times) {
   std::vector<MeasuredKernel> kernels;
   for (const auto& [model, hidden] : {std::pair("small", 2048), std::pair("large", 5120)}) {
-    for (const std::int64_t n : {hidden / 2, hidden, 3 * hidden}) {
+    for (const std::int64_t n : {hidden / 8, hidden / 2, hidden, 3 * hidden}) {
       for (std::int64_t m = 1; m <= 4096; m *= 2) {
         kernels.push_back({.kind = "matmul",
                            .model = model,
@@ -44,9 +44,11 @@ TEST(GpuFitTest, TheTimesOfAGpuThatFollowsTheRuleAreFoundAgain) {
   times.compute_scale = 0.5;
   const GpuFit fit = fit_gpu(start, exact_kernels(times), "made-up.csv");
   EXPECT_EQ(fit.held_out_by, "model");
-  EXPECT_LT(fit.held_out.median_frac, 0.01);
-  EXPECT_LT(fit.held_out.p90_frac, 0.03);
-  EXPECT_NEAR(fit.preset.value("gemm_launch_us"), 7, 0.5);
+  // Half of the products do not overcome the pull to a usual GPU's values, all of them nearly do.
+  EXPECT_LT(fit.held_out.median_frac, 0.05);
+  EXPECT_LT(fit.fitted.median_frac, 0.03);
+  EXPECT_LT(fit.fitted.p90_frac, 0.06);
+  EXPECT_NEAR(fit.preset.value("gemm_launch_us"), 7, 0.8);  // usual is 3.5
   EXPECT_NEAR(fit.preset.value("gemm_memory_frac"), 0.6, 0.03);
   EXPECT_GT(fit.reference.median_frac, 0.2);
   EXPECT_THAT(constant_of(fit.preset, "gemm_launch_us").source, HasSubstr("made-up.csv"));
@@ -81,8 +83,8 @@ TEST(GpuFitTest, ThePresetsAreTheFitToTheMeasuredOperators) {
   for (const auto& [gpu, kernels] : measured) {
     const SystemPreset preset = load_preset(gpu == "A100" ? "gpu-a100" : "gpu-h100");
     const GpuFit fit = fit_gpu(preset, kernels, "gpu_measured.csv");
-    EXPECT_LE(fit.held_out.median_frac, gpu == "A100" ? 0.040 : 0.061) << gpu;
-    EXPECT_LE(fit.held_out.p90_frac, gpu == "A100" ? 0.119 : 0.156) << gpu;
+    EXPECT_LE(fit.held_out.median_frac, gpu == "A100" ? 0.040 : 0.050) << gpu;
+    EXPECT_LE(fit.held_out.p90_frac, gpu == "A100" ? 0.110 : 0.150) << gpu;
     for (const auto& constant : fit.preset.constants) {
       // A search ends where its machine's rounding leads it, within the width of the minimum.
       const double stated = preset.value(constant.key);

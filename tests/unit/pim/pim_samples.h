@@ -120,4 +120,31 @@ inline Workload sample_workload(const SampleShape& s = {}) {
   return workload;
 }
 
+/// A layer of in x out in tiles of their own rank.
+struct TiledShape {
+  std::int64_t in = 0;
+  std::int64_t out = 0;
+  std::int64_t tile = 0;
+  std::int64_t rank = 0;
+};
+
+/// A decode step of one such layer.
+inline Workload tiled_workload(const TiledShape& s) {
+  Workload workload;
+  workload.model = "tiled";
+  workload.context = 8;
+  Operator first = linear("layer", -1, "", 1, s.out / s.tile * s.rank, s.tile);
+  first.count = s.in / s.tile;
+  Operator second = linear("layer", -1, "", 1, s.tile, s.in / s.tile * s.rank);
+  second.count = s.out / s.tile;
+  second.stage = 1;
+  workload.decode = {first, second};
+  for (Operator& op : workload.decode) {
+    op.factored_as = "tile_svd";
+    op.rank = s.rank;
+    op.tile = s.tile;
+  }
+  return workload;
+}
+
 }  // namespace lowbank::testing

@@ -116,6 +116,19 @@ TEST(PresetTest, UnknownAndMissingKeysAreRefusedByName) {
   EXPECT_THAT(preset_error(document), HasSubstr("did you mean 'gpu'"));
 }
 
+TEST(PresetTest, AnOptionalConstantMayBeLeftOutAndIsCheckedWhereItIsGiven) {
+  EXPECT_EQ(load_preset("gpu-a100").find("memory_capacity_bytes"), 80e9);
+  Json document = preset_json("gpu-a100");
+  document["constants"]["memory_capacity_bytes"]["value"] = 0;
+  EXPECT_THAT(preset_error(document), HasSubstr("memory_capacity_bytes"));
+  document["constants"].erase("memory_capacity_bytes");
+  const SystemPreset preset = preset_from_json(document.dump(), "test", "p.json");
+  EXPECT_EQ(preset.find("memory_capacity_bytes"), std::nullopt);
+  EXPECT_THROW(preset.value("memory_capacity_bytes"), std::logic_error);
+  EXPECT_EQ(preset_from_json(preset_to_json(preset), "test", "p.json").constants.size(),
+            preset.constants.size());
+}
+
 TEST(PresetTest, AnotherUnitOrAValueOutOfRangeIsRefused) {
   Json document = preset_json("gpu-a100");
   document["constants"]["memory_bytes_per_s"]["unit"] = "GB/s";

@@ -1,5 +1,6 @@
 #include "pim/rram.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "core/error.h"
@@ -110,6 +111,31 @@ TEST(RramTest, AGroupRunsSideBySideAndTakesAsLongAsItsSlowest) {
   EXPECT_NEAR(cost.energy_pj.total(), 3 * 800 * 22.33659 / 24 * 1e3, 1e-6);  // three modules work
 }
 
+TEST(RramTest, EqualMatricesOfOneOperatorLieSideBySideAsOperatorsOfAGroupDo) {
+  // The largest of them take more than a chip together.
+  for (const std::int64_t out : {32, 4096, 98304}) {
+    Workload two = one_linear(out, 4096);
+    two.decode = {testing::linear("a", 0, "ab", 3, out, 4096),
+                  testing::linear("b", 0, "ab", 3, out, 4096)};
+    two.batch = 3;
+    Workload counted = two;
+    counted.decode.resize(1);
+    counted.decode.front().count = 2;
+    for (const auto mode : {EstimateMode::kPhysical, EstimateMode::kReference}) {
+      const RramModel rram(hyflexpim(), mode, 0.2);
+      EXPECT_EQ(rram.plan(counted.decode, 1).front().num_pus,
+                rram.plan(two.decode, 1).front().num_pus);
+      const PhaseCost a = rram.price(counted, Phase::kDecode);
+      const PhaseCost b = rram.price(two, Phase::kDecode);
+      EXPECT_EQ(a.latency_ns, b.latency_ns) << out;
+      EXPECT_EQ(*a.pipeline_period_ns, *b.pipeline_period_ns);
+      EXPECT_EQ(a.num_chips, b.num_chips);
+      EXPECT_EQ(a.weight_bytes, b.weight_bytes);
+      EXPECT_NEAR(a.energy_pj.total() / b.energy_pj.total(), 1, 1e-12);
+    }
+  }
+}
+
 TEST(RramTest, AttentionAsComputedByHandForOneBlock) {
   Workload workload = one_linear(32, 64);
   workload.decode.push_back(testing::other(OperatorKind::kScore, "s", 0, 1, 1000, 64, 8));
@@ -124,20 +150,80 @@ TEST(RramTest, AttentionAsComputedByHandForOneBlock) {
               (2.5 * 8 * 64 * 1000 / 273 + 8 * 1000 / 256.0) / 8 * 52.25641 * 1e3, 1e-3);
 }
 
+// Blocks of one linear each, of 4096 x (in) weights.
+Workload blocks_of(const std::vector<std::int64_t>& in_features) {
+  Workload workload = one_linear(4096, 4096);
+  workload.num_layers = static_cast<std::int64_t>(in_features.size());
+  workload.decode.clear();
+  for (std::size_t i = 0; i < in_features.size(); ++i) {
+    workload.decode.push_back(testing::linear("l" + std::to_string(i), static_cast<std::int64_t>(i),
+                                              "", 1, 4096, in_features[i]));
+  }
+  return workload;
+}
+
+RramModel chips(std::int64_t num_chips) {
+  return RramModel(hyflexpim(), EstimateMode::kPhysical, 0, num_chips);
+}
+
+std::vector<std::int64_t> units_of(const Workload& workload, std::int64_t num_chips) {
+  std::vector<std::int64_t> units;
+  for (const RramStage& stage : chips(num_chips).plan(workload.decode, workload.num_layers)) {
+    units.push_back(stage.num_pus);
+  }
+  return units;
+}
+
 TEST(RramTest, WeightsBeyondAChipTakeSeveralAndAHopBetweenThem) {
   // 4096 x 4096 two-bit-cell weights take 0.67 of a unit; 60 such blocks take 60 units, 3 chips.
-  Workload workload = one_linear(4096, 4096);
-  workload.num_layers = 60;
-  workload.decode.clear();
-  for (int layer = 0; layer < 60; ++layer) {
-    workload.decode.push_back(
-        testing::linear("l" + std::to_string(layer), layer, "", 1, 4096, 4096));
-  }
   const PhaseCost cost =
-      RramModel(hyflexpim(), EstimateMode::kPhysical, 0).price(workload, Phase::kDecode);
+      chips(0).price(blocks_of(std::vector<std::int64_t>(60, 4096)), Phase::kDecode);
   EXPECT_EQ(cost.num_chips, 3);
   EXPECT_NEAR(cost.latency_ns, 60 * (800 + 24) + 2 * 4096 / 128.0, 1e-6);
   EXPECT_DOUBLE_EQ(*cost.pipeline_period_ns, 800 + 24);
+}
+
+TEST(RramTest, BlocksShareTheUnitsOfAllChips) {
+  const Workload workload = blocks_of({4096, 4096, 4096});
+  EXPECT_THAT(units_of(workload, 0), ::testing::Each(24 / 3));
+  EXPECT_THAT(units_of(workload, 2), ::testing::Each(48 / 3));
+  // A block that needs more than its share leaves the others less, and no chip more is needed.
+  const std::int64_t large = 20 * 6144;  // 20 units
+  EXPECT_THAT(units_of(blocks_of({4096, large}), 0), ::testing::ElementsAre(4, 20));
+  EXPECT_THAT(units_of(blocks_of({4096, large, 4096}), 0), ::testing::ElementsAre(2, 20, 2));
+  EXPECT_THAT(units_of(blocks_of({4096, large, 4096}), 4), ::testing::Each(32));
+  // What lies outside of blocks keeps to the units it needs.
+  Workload headed = workload;
+  headed.decode.push_back(testing::linear("lm_head", -1, "", 1, 4096, 3 * 6144));
+  EXPECT_THAT(units_of(headed, 0), ::testing::ElementsAre(7, 7, 7, 3));
+}
+
+TEST(RramTest, AsManyChipsAsNeededAreTheSameWhetherAskedForOrNot) {
+  for (const std::int64_t blocks : {1, 5, 24, 25, 40, 60}) {
+    Workload workload =
+        blocks_of(std::vector<std::int64_t>(static_cast<std::size_t>(blocks), 4096));
+    workload.decode.push_back(testing::linear("lm_head", -1, "", 1, 4096, 10 * 6144));
+    const PhaseCost needed = chips(0).price(workload, Phase::kDecode);
+    const PhaseCost asked = chips(needed.num_chips).price(workload, Phase::kDecode);
+    EXPECT_EQ(needed.latency_ns, asked.latency_ns) << blocks;
+    EXPECT_EQ(needed.area_mm2, asked.area_mm2) << blocks;
+    const PhaseCost more = chips(needed.num_chips + 3).price(workload, Phase::kDecode);
+    EXPECT_EQ(more.num_chips, needed.num_chips + 3);
+    EXPECT_LE(*more.pipeline_period_ns, *needed.pipeline_period_ns) << blocks;
+    EXPECT_GT(*more.area_mm2, *needed.area_mm2);
+  }
+}
+
+TEST(RramTest, FewerChipsThanTheWeightsNeedAreRefusedWithBothFigures) {
+  const Workload workload = blocks_of(std::vector<std::int64_t>(60, 4096));
+  EXPECT_NO_THROW(chips(3).price(workload, Phase::kDecode));
+  try {
+    chips(2).price(workload, Phase::kDecode);
+    FAIL();
+  } catch (const ConfigError& e) {
+    EXPECT_THAT(e.what(), ::testing::AllOf(::testing::HasSubstr("60 processing units, 3 chips"),
+                                           ::testing::HasSubstr("got 2 with 48 units")));
+  }
 }
 
 TEST(RramTest, ABatchFillsThePipelineUntilTheSlowestStageLimits) {

@@ -94,9 +94,30 @@ TEST(WorkloadTest, ZeroBatchAndNewerRevisionsAreConfigErrors) {
   document["batch"] = 0;
   EXPECT_THAT(workload_error(document), AllOf(::testing::StartsWith("2: "), HasSubstr("batch")));
   document = sample_json();
-  document["revision"] = 2;
+  document["revision"] = 3;
   EXPECT_THAT(workload_error(document), AllOf(::testing::StartsWith("2: "), HasSubstr("revision"),
-                                              HasSubstr("up to revision 1")));
+                                              HasSubstr("up to revision 2")));
+  document["revision"] = 1;
+  EXPECT_EQ(workload_error(document), "");
+}
+
+TEST(WorkloadTest, HeadsThatShareACacheDivideTheCountOfAnAttentionProduct) {
+  Json document = sample_json();
+  const auto find = [&](const char* kind) -> Json& {
+    return *std::find_if(document["decode"].begin(), document["decode"].end(),
+                         [&](const Json& op) { return op["kind"] == kind; });
+  };
+  EXPECT_FALSE(find("score").contains("queries_per_cache"));
+  find("score")["queries_per_cache"] = 4;
+  find("attend")["queries_per_cache"] = 8;
+  const Workload workload = workload_from_json(document.dump(), "w.json");
+  EXPECT_EQ(Json::parse(workload_to_json(workload)), document);
+  find("score")["queries_per_cache"] = 3;  // of 8 heads
+  EXPECT_THAT(workload_error(document), AllOf(::testing::StartsWith("2: "), HasSubstr("score'"),
+                                              HasSubstr("queries_per_cache: must divide count")));
+  find("score")["queries_per_cache"] = 4;
+  find("softmax")["queries_per_cache"] = 4;
+  EXPECT_THAT(workload_error(document), HasSubstr("on a score or attend"));
 }
 
 TEST(WorkloadTest, UnknownKeysAreRefusedWithASuggestion) {
@@ -120,6 +141,47 @@ TEST(WorkloadTest, TheTwoProductsOfAFactoredLayerMustStandTogether) {
   document = sample_json();
   document["decode"][2]["factored_as"] = "qr";
   EXPECT_THAT(workload_error(document), HasSubstr("factored_as"));
+}
+
+TEST(WorkloadTest, TheStagesOfATiledLayerTellOfTheSameTiles) {
+  const Workload workload = testing::tiled_workload({.in = 96, .out = 64, .tile = 16, .rank = 3});
+  const Json document = Json::parse(workload_to_json(workload));
+  EXPECT_EQ(document["decode"][0]["tile"], 16);
+  EXPECT_EQ(Json::parse(workload_to_json(workload_from_json(document.dump(), "w.json"))), document);
+  const auto with = [&](std::size_t place, const char* key, std::int64_t value) {
+    Json changed = document;
+    changed["decode"][place][key] = value;
+    return workload_error(changed);
+  };
+  EXPECT_THAT(with(0, "tile", 32), HasSubstr("stage 0 must have k = tile"));
+  EXPECT_THAT(with(1, "n", 32), HasSubstr("stage 1 must have n = tile"));
+  EXPECT_THAT(with(0, "n", 13), HasSubstr("a multiple of rank"));
+  EXPECT_THAT(with(0, "count", 5), HasSubstr("must tell of the same tiles"));
+  EXPECT_THAT(with(1, "count", 5), HasSubstr("must tell of the same tiles"));
+  Json mixed = document;
+  mixed["decode"][1]["factored_as"] = "svd";
+  EXPECT_NE(workload_error(mixed), "");
+  mixed = document;
+  mixed["decode"][0].erase("tile");
+  EXPECT_THAT(workload_error(mixed), HasSubstr("'tile' is missing"));
+}
+
+TEST(WorkloadTest, OnlyALinearWithBytesHasAWeightFormat) {
+  Json document = sample_json();
+  document["decode"][2]["weight_format"] = "q4_0";
+  const Workload workload = workload_from_json(document.dump(), "w.json");
+  EXPECT_EQ(workload.decode[2].weight_format, "q4_0");
+  EXPECT_EQ(Json::parse(workload_to_json(workload)), document);
+  document["decode"][2]["weight_bytes"] = 0;
+  EXPECT_THAT(workload_error(document), HasSubstr("weight_format: must be a name"));
+  for (const std::string& text : {std::string(), std::string(33, 'q')}) {
+    document = sample_json();
+    document["decode"][2]["weight_format"] = text;
+    EXPECT_THAT(workload_error(document), HasSubstr("weight_format: must be a name")) << text;
+  }
+  document = sample_json();
+  document["decode"][1]["weight_format"] = "int8";  // a norm
+  EXPECT_THAT(workload_error(document), HasSubstr("on a linear"));
 }
 
 TEST(WorkloadTest, CorruptFilesAreIoErrors) {

@@ -243,6 +243,63 @@ TEST_F(ReportStageTest, NamesWorkloadsAfterTheModelThatTheyCameFrom) {
               HasSubstr("On rram (modelled, decode), against dense: break-even rank is 2.00x"));
 }
 
+TEST_F(ReportStageTest, SweepsAndStudiesOfAnEstimateHaveTheirOwnSections) {
+  auto runs = whole_line();
+  Json costs = estimate();
+  // The rows again at other sizes; bars and gains stay with the first.
+  for (Json& row : costs["rows"]) row.update({{"batch", 1}, {"context", 64}});
+  const Json first = costs["rows"];
+  for (const auto& [batch, context] : {std::pair{8, 64}, std::pair{1, 4096}}) {
+    for (Json row : first) {
+      row.update({{"batch", batch},
+                  {"context", context},
+                  {"tokens", batch},
+                  {"latency_ns", 3 * row["latency_ns"].get<double>()},
+                  {"tokens_per_s", 1e6},
+                  {"time_per_output_token_s", 1e-6}});
+      costs["rows"].push_back(row);
+    }
+  }
+  const auto crossing = [](const char* metric, const char* better) {
+    return Json{
+        {"workload", "finetune"}, {"phase", "decode"}, {"system", "rram"}, {"versus", "gpu"},
+        {"axis", "batch"},        {"from", 1},         {"to", 4096},       {"metric", metric},
+        {"better", better}};
+  };
+  costs["crossovers"] = {crossing("time", "up to 37"), crossing("energy", "always")};
+  costs["break_even"] = {crossing("time", "from 5 on"), crossing("energy", "never")};
+  for (Json& entry : costs["break_even"]) entry["operator"] = "model.layers.*.mlp.up_proj";
+  costs["sensitivity"] = {{{"workload", "finetune"},
+                           {"phase", "decode"},
+                           {"system", "gpu"},
+                           {"part", 0.2},
+                           {"constants",
+                            {{{"constant", "peak"},
+                              {"unit", "FLOP/s"},
+                              {"value", 3e14},
+                              {"time_at_low", 1.125},
+                              {"time_at_high", 0.925},
+                              {"energy_at_low", 1.0},
+                              {"energy_at_high", 1.0}}}}}};
+  folder_.file("estimate/estimate.json", costs.dump());
+  ASSERT_EQ(report(runs), 0) << errors_;
+
+  EXPECT_THAT(text("report/summary.txt"), HasSubstr("49 % of dense size is 2.00x faster"));
+  const auto num_lines = [&](const std::string& name) { return split_lines(text(name)).size(); };
+  EXPECT_EQ(num_lines("report/table_costs.csv"), 1 + 4u);
+  EXPECT_EQ(num_lines("report/table_sweep.csv"), 1 + 12u);
+  EXPECT_EQ(num_lines("report/table_crossovers.csv"), 1 + 1u);
+  EXPECT_THAT(text("report/table_crossovers.csv"), HasSubstr("batch,1,4096,up to 37,always"));
+  EXPECT_THAT(text("report/table_break_even.csv"),
+              HasSubstr("model.layers.*.mlp.up_proj,rram,gpu,batch,1,4096,from 5 on,never"));
+  EXPECT_TRUE(fs::exists(folder_.path("report/fig_throughput_latency.svg")));
+  EXPECT_TRUE(fs::exists(folder_.path("report/fig_context.svg")));
+  const std::string tornado = text("report/fig_tornado_gpu_decode_finetune.svg");
+  EXPECT_THAT(tornado, HasSubstr("+12.5 / -7.5 %"));
+  EXPECT_THAT(tornado, Not(HasSubstr(">energy<")));  // nothing there changes it
+  EXPECT_EQ(lowbank::testing::markup_fault(text("report.html")), "");
+}
+
 TEST_F(ReportStageTest, DropsSentencesAndSectionsWithoutData) {
   const auto runs = whole_line();
   ASSERT_EQ(report({runs[1]}), 0) << errors_;

@@ -1,0 +1,42 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "config/run_stage.h"
+#include "config/stage_configs.h"
+
+namespace lowbank {
+
+/// What a calibration measures.
+struct CalibrationGrid {
+  struct Weight {
+    std::int64_t out, in;
+  };
+  struct Attention {
+    std::int64_t batch, heads, key_heads, tokens, head_dim;
+    bool is_causal;
+  };
+  std::vector<std::int64_t> few_rows = {1, 2, 4, 8};
+  std::vector<std::int64_t> rows = {16, 64, 128, 256, 512, 1024};
+  std::vector<Weight> weights;
+  std::vector<Attention> prompts;
+  std::vector<Attention> caches;          ///< decode: `tokens` are in the cache
+  std::vector<std::int64_t> elementwise;  ///< rows of norms and activations
+  std::vector<std::int64_t> scan_tokens;  ///< of one sequence; 1 is a decode step
+  std::vector<std::int64_t> features;     ///< of norms, activations, convolutions and scans
+  std::int64_t streamed_bytes = 0;        ///< rotated through, or four times the cache if more
+  std::vector<std::string> models;        ///< of published shapes
+  std::int64_t model_tokens = 512;        ///< prompt of a model
+};
+
+/// Shapes of real models; some seconds a round.
+CalibrationGrid full_grid();
+
+/// `lowbank bench --calibrate FILE` (docs/bench.md): times single kernels and whole models in the
+/// same rounds, fits a CPU preset to the kernels, writes it and compares it with the models.
+/// Errors: IoError for the file.
+void calibrate(const BenchConfig& config, const CalibrationGrid& grid, Metrics& metrics);
+
+}  // namespace lowbank
