@@ -189,10 +189,19 @@ def json_seeds():
         "index\tsentence1\tsentence2\tscore\r\n0\tA cat.\tA \"dog.\t3.25\r\n")
     put("glue", "mrpc",
         "\ufeffQuality\t#1 ID\t#2 ID\t#1 String\t#2 String\n1\t7\t8\tOne.\tTwo.\n\n")
-    put("workload", "small", json.dumps({
+    workload = {
         "format": "lowbank-workload", "revision": 1, "model": "m", "batch": 1, "context": 8,
         "num_params": 128, "num_layers": 1, "weight_bits": 32.0, "prefill": [operator],
-        "decode": [{**operator, "m": 1}]}, indent=1))
+        "decode": [{**operator, "m": 1}]}
+    put("workload", "small", json.dumps(workload, indent=1))
+    tile = {"factored_as": "tile_svd", "rank": 2, "tile": 4, "group": ""}
+    tiles = [{**operator, **tile, "stage": 0, "n": 8, "k": 4, "count": 2},
+             {**operator, **tile, "stage": 1, "n": 4, "k": 4, "count": 4}]
+    score = {**operator, "name": "score", "kind": "score", "group": "", "m": 1, "k": 4, "count": 4,
+             "weight_bytes": 0.0, "queries_per_cache": 2}
+    put("workload", "second_revision", json.dumps({
+        **workload, "revision": 2, "decode": [
+            *tiles, {**operator, "m": 1, "weight_format": "int8", "weight_bytes": 128.0}, score]}))
 
 
 def main():

@@ -45,4 +45,27 @@ void enable_correction(Corrections& corrections, const std::string& name) {
                                 did_you_mean(name, correction_names())));
 }
 
+const char* time_category(OperatorKind kind) {
+  switch (kind) {
+    case OperatorKind::kLinear:
+      return "gemm";
+    case OperatorKind::kScore:
+    case OperatorKind::kAttend:
+      return "attention";
+    case OperatorKind::kConv:
+      return "causal_conv1d";
+    case OperatorKind::kScan:
+    case OperatorKind::kStateUpdate:
+      return "state_update";
+    case OperatorKind::kAllReduce:
+      return "transfer";
+    case OperatorKind::kSoftmax:
+    case OperatorKind::kNorm:
+    case OperatorKind::kActivation:
+    case OperatorKind::kEmbedding:
+      return "others";
+  }
+  return "others";
+}
+
 }  // namespace lowbank

@@ -7,6 +7,8 @@
 #include <utility>
 #include <vector>
 
+#include "pim/workload.h"
+
 namespace lowbank {
 
 /// How constants are applied: `kReference` reproduces the published simulators, quirks included;
@@ -69,6 +71,10 @@ class Breakdown {
   std::vector<std::pair<std::string, double>> parts_;
 };
 
+/// Where an operator's time is counted: gemm, attention, state_update, causal_conv1d, transfer or
+/// others.
+const char* time_category(OperatorKind kind);
+
 /// Time and energy of one operator (all of its `count`).
 struct OperatorCost {
   double latency_ns = 0;
@@ -78,7 +84,7 @@ struct OperatorCost {
 /// What one run of a phase costs on a system: a whole prompt, or one token of every sequence.
 struct PhaseCost {
   double latency_ns = 0;
-  Breakdown time_ns;        ///< by category: gemm, attention, others, transfer; sums to latency_ns
+  Breakdown time_ns;        ///< by `time_category`; sums to latency_ns
   Breakdown energy_pj;      ///< by component; no parts: not known
   double weight_bytes = 0;  ///< of the parameters read, in the system's own format
   double memory_bytes = 0;  ///< of all chips: parameters, caches and states; 0 = not told

@@ -38,26 +38,9 @@ bool shares_call(const Operator* before, const Operator& op) {
          before->group == op.group && before->layer == op.layer && op.factored_as.empty();
 }
 
+// The softmax is in one kernel with the products around it.
 const char* cpu_category(OperatorKind kind) {
-  switch (kind) {
-    case OperatorKind::kLinear:
-      return "gemm";
-    case OperatorKind::kScore:
-    case OperatorKind::kAttend:
-    case OperatorKind::kSoftmax:  // one kernel with the products
-      return "attention";
-    case OperatorKind::kConv:
-      return "causal_conv1d";
-    case OperatorKind::kScan:
-    case OperatorKind::kStateUpdate:
-      return "state_update";
-    case OperatorKind::kNorm:
-    case OperatorKind::kActivation:
-    case OperatorKind::kEmbedding:
-    case OperatorKind::kAllReduce:
-      return "others";
-  }
-  return "others";
+  return kind == OperatorKind::kSoftmax ? "attention" : time_category(kind);
 }
 
 class CpuSystem : public System {

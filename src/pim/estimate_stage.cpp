@@ -377,7 +377,9 @@ std::string scaled(double value, std::initializer_list<const char*> units) {
 }
 
 std::string ratio_text(const std::optional<double>& ratio) {
-  return ratio ? fmt::format("{:.2f} x", *ratio) : "-";
+  if (!ratio) return "-";
+  // Two decimals; of small ratios two digits, so that none reads 0.00.
+  return *ratio < 0.1 ? fmt::format("{:.2g} x", *ratio) : fmt::format("{:.2f} x", *ratio);
 }
 
 // Each note once, after the systems or rows it holds for.

@@ -18,29 +18,6 @@ namespace {
 constexpr double kNearBreakEven = 0.95;
 constexpr std::int64_t kScanStateBytes = 4;  // float32
 
-const char* category_of(OperatorKind kind) {
-  switch (kind) {
-    case OperatorKind::kLinear:
-      return "gemm";
-    case OperatorKind::kScore:
-    case OperatorKind::kAttend:
-      return "attention";
-    case OperatorKind::kConv:
-      return "causal_conv1d";
-    case OperatorKind::kScan:
-    case OperatorKind::kStateUpdate:
-      return "state_update";
-    case OperatorKind::kAllReduce:
-      return "transfer";
-    case OperatorKind::kSoftmax:
-    case OperatorKind::kNorm:
-    case OperatorKind::kActivation:
-    case OperatorKind::kEmbedding:
-      return "others";
-  }
-  return "others";
-}
-
 bool is_attention_product(const Operator& op) {
   return op.kind == OperatorKind::kScore || op.kind == OperatorKind::kAttend;
 }
@@ -58,7 +35,7 @@ RunInfo run_of(const Workload& workload, Phase phase) {
   return {.phase = phase, .batch = workload.batch, .stored_bytes = workload.weight_bits / 8};
 }
 
-// Decides what an operator costs.
+// Of all that decides what an operator costs.
 bool same_work(const Operator& a, const Operator& b) {
   return a.kind == b.kind && a.m == b.m && a.n == b.n && a.k == b.k && a.count == b.count &&
          a.tile == b.tile && a.weight_format == b.weight_format &&
@@ -252,7 +229,7 @@ class GpuSystem : public System {
       auto entry = std::find_if(known.begin(), known.end(),
                                 [&](const auto& each) { return same_work(*each.first, op); });
       if (entry == known.end()) entry = known.insert(known.end(), {&op, cost_of(op)});
-      cost.time_ns.add(category_of(op.kind), entry->second.latency_ns);
+      cost.time_ns.add(time_category(op.kind), entry->second.latency_ns);
       cost.energy_pj.add(entry->second.energy_pj);
       cost.weight_bytes += op.weight_format.empty()
                                ? op.weight_bytes * real(op.count) * 8 * real(gpu_.element_bytes()) /

@@ -216,8 +216,8 @@ void RramModel::add_digital(const Operator& op, double num_pus, double num_token
   const double outputs =
       static_cast<double>(op.m) * static_cast<double>(op.n) * static_cast<double>(op.count);
   const bool is_product = op.kind == OperatorKind::kScore || op.kind == OperatorKind::kAttend;
-  const bool is_update = op.kind == OperatorKind::kStateUpdate;
-  const bool is_per_token = is_product || is_update || op.kind == OperatorKind::kSoftmax;
+  const bool is_per_token =
+      is_product || op.kind == OperatorKind::kStateUpdate || op.kind == OperatorKind::kSoftmax;
   double busy_ns = 0;
   if (op.k > 0) {
     const double factor = op.kind == OperatorKind::kAttend ? machine_.attend_cost_factor : 1.0;
@@ -231,7 +231,7 @@ void RramModel::add_digital(const Operator& op, double num_pus, double num_token
   // token only.
   const double rows = is_per_token ? num_tokens : static_cast<double>(op.m);
   stage.single_ns += busy_ns / rows;
-  stage.busy_ns.add(is_product ? "attention" : is_update ? "state_update" : "others", busy_ns);
+  stage.busy_ns.add(time_category(op.kind), busy_ns);
   stage.energy_pj.add("digital", busy_ns * num_pus * machine_.digital_w_per_pu * 1e3);
 }
 
