@@ -100,6 +100,26 @@ TEST(RramTest, TheTwoProductsOfAFactoredLayerFollowEachOther) {
   EXPECT_DOUBLE_EQ(rram.price(factored, Phase::kDecode).time_ns.part("gemm"), 1600);
 }
 
+TEST(RramTest, TheTilesOfATiledLayerRunSideBySideAndTheirTwoStagesFollowEachOther) {
+  // 128 x 128 in four tiles of 64 x 64, each of rank 32.
+  Workload tiled = one_linear(128, 128);
+  tiled.decode = {testing::linear("q", 0, "", 1, 2 * 32, 64),
+                  testing::linear("q", 0, "", 1, 64, 2 * 32)};
+  for (int stage = 0; stage < 2; ++stage) {
+    Operator& op = tiled.decode[static_cast<std::size_t>(stage)];
+    op.factored_as = "tile_svd";
+    op.stage = stage;
+    op.rank = 32;
+    op.tile = 64;
+    op.count = 2;
+  }
+  const RramModel rram(hyflexpim(), EstimateMode::kPhysical, 0);
+  const PhaseCost cost = rram.price(tiled, Phase::kDecode);
+  EXPECT_DOUBLE_EQ(cost.time_ns.part("gemm"), 2 * 800);
+  // In each stage both matrices (of two arrays) work, each in a module of its own.
+  EXPECT_NEAR(cost.energy_pj.total(), 2 * 2 * 800 * 22.33659 / 24 * 1e3, 1e-6);
+}
+
 TEST(RramTest, AGroupRunsSideBySideAndTakesAsLongAsItsSlowest) {
   Workload workload = one_linear(32, 64);
   workload.decode = {testing::linear("q", 0, "qkv", 1, 32, 64),
