@@ -1,6 +1,7 @@
 #include "core/suggest.h"
 
 #include <algorithm>
+#include <cctype>
 #include <numeric>
 #include <vector>
 
@@ -22,6 +23,16 @@ std::size_t edit_distance(std::string_view a, std::string_view b) {
   return row.back();
 }
 
+constexpr std::size_t kFewestLetters = 3;  // that say which name was meant
+
+// Letters of either case are the same.
+bool contains(std::string_view name, std::string_view part) {
+  const auto lower = [](char c) { return std::tolower(static_cast<unsigned char>(c)); };
+  const auto found = std::search(name.begin(), name.end(), part.begin(), part.end(),
+                                 [&](char a, char b) { return lower(a) == lower(b); });
+  return found != name.end();
+}
+
 }  // namespace
 
 std::string did_you_mean(std::string_view word, std::span<const std::string> candidates) {
@@ -35,6 +46,11 @@ std::string did_you_mean(std::string_view word, std::span<const std::string> can
       best = &candidate;
       best_distance = distance;
     }
+  }
+  if (best == nullptr && word.size() >= kFewestLetters) {
+    const auto whole = std::find_if(candidates.begin(), candidates.end(),
+                                    [&](const auto& name) { return contains(name, word); });
+    if (whole != candidates.end()) best = &*whole;
   }
   return best == nullptr ? "" : "; did you mean '" + *best + "'?";
 }

@@ -6,7 +6,8 @@
 
 namespace lowbank {
 
-/// "; did you mean 'learning_rate'?" for the candidate nearest to `word`, or "" when none is near.
+/// "; did you mean 'learning_rate'?" for the candidate nearest to `word`; where none is near, for
+/// the first that has `word` in it; else "".
 std::string did_you_mean(std::string_view word, std::span<const std::string> candidates);
 
 }  // namespace lowbank

@@ -45,7 +45,7 @@ void write_table(const EstimateConfig& config, RunDir* out, const char* name,
   }
 }
 
-// The same error, with the line that it is about.
+// The same error, with the line that it is about; errors of a table's numbers have it already.
 template <class Work>
 auto at_line(const std::string& where, Work&& work) {
   try {
@@ -331,17 +331,17 @@ void estimate_pim_calls(const EstimateConfig& config, RunDir* out, Metrics& metr
   std::vector<std::vector<std::string>> cells;
   std::string trace;
   for (std::size_t row = 0; row < table.num_rows(); ++row) {
+    const auto key = std::pair(table.text(row, "hw"), table.count(row, "channels"));
+    PimCall call = {.num_op = table.count(row, "num_op"),
+                    .head_dim = table.count(row, "head_dim"),
+                    .state_dim = table.count(row, "state_dim"),
+                    .element_bytes = table.count(row, "dbyte")};
     const PimCounts counts = at_line(table.where(row), [&] {
-      const auto key = std::pair(table.text(row, "hw"), table.count(row, "channels"));
       auto model = models.find(key);
       if (model == models.end()) {
         model = models.emplace(key, call_model(key.first, key.second, corrections)).first;
       }
-      const PimCall call = {.kind = pim_kind(table.text(row, "op_type")),
-                            .num_op = table.count(row, "num_op"),
-                            .head_dim = table.count(row, "head_dim"),
-                            .state_dim = table.count(row, "state_dim"),
-                            .element_bytes = table.count(row, "dbyte")};
+      call.kind = pim_kind(table.text(row, "op_type"));
       if (!config.trace.empty()) {
         trace += fmt::format("# {}\n{}", table.line(row), trace_text(model->second, call));
       }
@@ -368,6 +368,9 @@ void estimate_operators(const EstimateConfig& config, RunDir* out, Metrics& metr
   std::map<std::string, GpuModel> models;
   std::vector<std::vector<std::string>> cells;
   for (std::size_t row = 0; row < table.num_rows(); ++row) {
+    const std::int64_t m = table.count(row, "m");
+    const std::int64_t n = table.count(row, "n");
+    const std::int64_t k = table.count(row, "k");
     const double time_s = at_line(table.where(row), [&] {
       const std::string& gpu = table.text(row, "gpu");
       auto model = models.find(gpu);
@@ -375,8 +378,7 @@ void estimate_operators(const EstimateConfig& config, RunDir* out, Metrics& metr
         model = models.try_emplace(gpu, gpu_preset(gpu), corrections).first;
       }
       check_dtype(table.text(row, "dtype"));
-      return kernel_s(model->second, table.text(row, "kind"), table.count(row, "m"),
-                      table.count(row, "n"), table.count(row, "k"));
+      return kernel_s(model->second, table.text(row, "kind"), m, n, k);
     });
     cells.push_back({fmt::format("{}", time_s * 1e3)});
   }

@@ -15,6 +15,14 @@ TEST(SuggestTest, TheNearestWordIsSuggested) {
   EXPECT_EQ(did_you_mean("sede", kWords), "; did you mean 'seed'?");
 }
 
+TEST(SuggestTest, APartOfANameIsSuggestedAsTheFirstNameThatHasIt) {
+  const std::vector<std::string> systems = {"gpu-a100", "pimba-a100", "pimba-h100"};
+  EXPECT_EQ(did_you_mean("Pimba", systems), "; did you mean 'pimba-a100'?");
+  EXPECT_EQ(did_you_mean("H100", systems), "; did you mean 'pimba-h100'?");
+  EXPECT_EQ(did_you_mean("rate", kWords), "; did you mean 'learning_rate'?");
+  EXPECT_EQ(did_you_mean("ou", systems), "");
+}
+
 TEST(SuggestTest, NothingIsSuggestedForAWordThatIsNearNone) {
   EXPECT_EQ(did_you_mean("momentum", kWords), "");
   EXPECT_EQ(did_you_mean("xyz", kWords), "");  // three wrong letters of three
