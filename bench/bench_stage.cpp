@@ -26,6 +26,7 @@
 #include "core/log.h"
 #include "core/philox.h"
 #include "core/progress.h"
+#include "core/stats.h"
 #include "core/suggest.h"
 #include "kernels/normal_fill.h"
 #include "kernels/runtime.h"
@@ -46,12 +47,6 @@ double seconds_of(const Work& work) {
   const auto start = std::chrono::steady_clock::now();
   work();
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
-
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  const std::size_t middle = values.size() / 2;
-  return values.size() % 2 == 1 ? values[middle] : 0.5 * (values[middle - 1] + values[middle]);
 }
 
 constexpr std::int64_t kGemmSize = 1024;

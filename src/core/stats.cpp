@@ -1,5 +1,6 @@
 #include "core/stats.h"
 
+#include <algorithm>
 #include <cmath>
 #include <numbers>
 #include <stdexcept>
@@ -34,6 +35,13 @@ double student_t_975(std::int64_t dof) {
     (central_probability(middle, dof) < 0.95 ? low : high) = middle;
   }
   return 0.5 * (low + high);
+}
+
+double median(std::vector<double> values) {
+  if (values.empty()) throw std::invalid_argument("median: no values");
+  std::sort(values.begin(), values.end());
+  const std::size_t middle = values.size() / 2;
+  return values.size() % 2 == 1 ? values[middle] : 0.5 * (values[middle - 1] + values[middle]);
 }
 
 TrialSummary summarize_trials(std::span<const double> values) {

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <span>
+#include <vector>
 
 namespace lowbank {
 
@@ -16,6 +17,9 @@ struct TrialSummary {
 
 /// Errors: std::invalid_argument for an empty span.
 TrialSummary summarize_trials(std::span<const double> values);
+
+/// The middle value, or the mean of the middle two. Errors: std::invalid_argument for no values.
+double median(std::vector<double> values);
 
 /// Quantile 0.975 of Student's t distribution with `dof` >= 1 degrees of freedom.
 /// Source: Abramowitz & Stegun 26.7.3 and 26.7.4 (finite series for whole degrees of freedom).

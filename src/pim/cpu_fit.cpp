@@ -9,6 +9,7 @@
 
 #include <fmt/format.h>
 
+#include "core/stats.h"
 #include "pim/cpu_system.h"
 
 namespace lowbank {
@@ -120,13 +121,6 @@ std::map<std::string, double> quantities(const CpuSample& sample) {
   return sums;
 }
 
-double median(Values values) {
-  if (values.empty()) return 0;
-  std::sort(values.begin(), values.end());
-  const std::size_t middle = values.size() / 2;
-  return values.size() % 2 == 1 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
-}
-
 // "linear_ns_per_weight_byte" -> "ns/B"
 std::string unit_of(const std::string& key) {
   if (key.ends_with("_call_ns")) return "ns";
@@ -218,10 +212,11 @@ CpuFit fit_cpu(const std::vector<CpuSample>& samples, double cache_bytes, double
     }
     error.num_fitted = static_cast<std::int64_t>(fitted.size());
     error.num_held_out = static_cast<std::int64_t>(held_out.size());
-    error.fitted_median_frac = median(fitted);
-    error.held_out_median_frac = median(held_out);
-    if (!held_out.empty())
+    if (!fitted.empty()) error.fitted_median_frac = median(fitted);
+    if (!held_out.empty()) {
+      error.held_out_median_frac = median(held_out);
       error.held_out_max_frac = *std::max_element(held_out.begin(), held_out.end());
+    }
     uncertain[kernel] =
         held_out.empty()
             ? fmt::format("{} kernels fitted to: median error {:.1f} %; none held out",
@@ -254,7 +249,7 @@ void set_model_errors(SystemPreset& preset, std::vector<double> errors_frac,
     it->source = source;
     it->uncertain = uncertain;
   };
-  set("model_error_median_frac", median(std::move(errors_frac)));
+  set("model_error_median_frac", errors_frac.empty() ? 0 : median(std::move(errors_frac)));
   set("model_error_max_frac", largest);
 }
 

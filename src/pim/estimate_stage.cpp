@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <set>
+#include <tuple>
 #include <utility>
 
 #include <fmt/format.h>
@@ -210,16 +211,24 @@ Json to_json(const Breakdown& parts) {
   return object;
 }
 
-const Row* find_row(const std::vector<Row>& rows, const NamedWorkload* workload, std::size_t place,
-                    const NamedSystem* system, RowPhase phase) {
-  for (const auto& row : rows) {
-    if (row.point->source == workload && row.point->place == place && row.system == system &&
-        row.phase == phase) {
-      return &row;
+// The rows of a sweep by what they are compared by.
+class RowIndex {
+ public:
+  explicit RowIndex(const std::vector<Row>& rows) {
+    for (const Row& row : rows) {
+      rows_.emplace(Key(row.point->source, row.point->place, row.system, row.phase), &row);
     }
   }
-  return nullptr;
-}
+  // The row of the same sizes and phase; nothing where there is none.
+  const Row* like(const Row& row, const NamedWorkload* workload, const NamedSystem* system) const {
+    const auto entry = rows_.find(Key(workload, row.point->place, system, row.phase));
+    return entry == rows_.end() ? nullptr : entry->second;
+  }
+
+ private:
+  using Key = std::tuple<const NamedWorkload*, std::size_t, const NamedSystem*, RowPhase>;
+  std::map<Key, const Row*> rows_;
+};
 
 // How many times faster, and how many times less energy, per token than `base`.
 struct Gain {
@@ -436,11 +445,10 @@ void estimate_stage(const EstimateConfig& config, RunDir* out, Metrics& metrics)
                                                   "energy/token", "area", "faster*", "energy*",
                                                   "faster+", "energy+"}};
   if (is_sweep) table.front().insert(table.front().begin() + 3, {"batch", "context"});
+  const RowIndex index(rows);
   for (const Row& row : rows) {
-    const Gain by_workload =
-        gain_over(find_row(rows, &workloads.front(), row.point->place, row.system, row.phase), row);
-    const Gain by_system = gain_over(
-        find_row(rows, row.point->source, row.point->place, &systems.front(), row.phase), row);
+    const Gain by_workload = gain_over(index.like(row, &workloads.front(), row.system), row);
+    const Gain by_system = gain_over(index.like(row, row.point->source, &systems.front()), row);
     document["rows"].push_back(row_to_json(row, by_workload, by_system, config.mode));
     table.push_back(
         {row.point->source->name, row.system->name, row_phase_name(row.phase),

@@ -155,9 +155,8 @@ Json break_even_json(const std::vector<NamedWorkload>& workloads,
           mine["versus"] = systems.front().name;
           for (const BreakEven& comparison : system_break_even(
                    *systems.front().system, *systems[other].system, workload.workload, phase, op)) {
-            const bool reads_cache = first.kind == OperatorKind::kScore ||
-                                     first.kind == OperatorKind::kAttend ||
-                                     first.kind == OperatorKind::kSoftmax;
+            const bool reads_cache =
+                first.kind == OperatorKind::kScore || first.kind == OperatorKind::kAttend;
             // In decode only attention sees the context.
             if (comparison.axis == SweepAxis::kContext && phase == Phase::kDecode && !reads_cache) {
               continue;
@@ -217,8 +216,7 @@ void print_crossovers(const Json& entries) {
 void print_break_even(const Json& entries) {
   print_line(
       "Where an operator takes less: over its rank than the dense layer, over batch and context "
-      "than "
-      "on the other system:");
+      "than on the other system:");
   print_courses(entries, {"workload", "phase", "operator", "system", "versus", "axis"});
 }
 

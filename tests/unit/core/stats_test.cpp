@@ -10,6 +10,13 @@
 namespace lowbank {
 namespace {
 
+TEST(StatsTest, TheMedianIsTheMiddleOfTheSortedValues) {
+  EXPECT_EQ(median({3}), 3);
+  EXPECT_EQ(median({9, 1, 4}), 4);
+  EXPECT_EQ(median({9, 1, 4, 2}), 3);
+  EXPECT_THROW(median({}), std::invalid_argument);
+}
+
 // NIST/SEMATECH e-Handbook of Statistical Methods, table 1.3.6.7.2 (three decimals).
 TEST(StatsTest, StudentQuantilesAgreeWithTheTable) {
   const std::pair<std::int64_t, double> table[] = {
