@@ -46,6 +46,32 @@ TEST(ReshapeTest, GivesWhatAnExportAtThatBatchAndContextGives) {
   }
 }
 
+TEST(ReshapeTest, ConvolutionsAndScansKeepTheirStatesForEachSequence) {
+  const auto sized = [](std::int64_t batch, std::int64_t context) {
+    Workload workload;
+    workload.batch = batch;
+    workload.context = context;
+    workload.num_layers = 1;
+    workload.weight_bits = 32;
+    for (const Phase phase : {Phase::kPrefill, Phase::kDecode}) {
+      const std::int64_t tokens = batch * (phase == Phase::kPrefill ? context : 1);
+      // Of 10 channels: 4 taps, whose 3 inputs before are read and written; 16 states likewise.
+      Operator conv = testing::other(OperatorKind::kConv, "conv", 0, tokens, 10, 4);
+      conv.activation_bytes = 4.0 * static_cast<double>(2 * tokens * 10 + 2 * batch * 10 * 3);
+      Operator scan = testing::other(OperatorKind::kScan, "scan", 0, tokens, 10, 16);
+      scan.activation_bytes =
+          4.0 * static_cast<double>(tokens * (3 * 10 + 2 * 16) + 2 * batch * 10 * 16);
+      (phase == Phase::kPrefill ? workload.prefill : workload.decode) = {conv, scan};
+    }
+    return workload;
+  };
+  for (const auto& [batch, context] : {std::pair{1, 24}, {3, 1}, {5, 100}}) {
+    EXPECT_EQ(workload_to_json(reshape_workload(sized(3, 24), batch, context)),
+              workload_to_json(sized(batch, context)))
+        << batch << " x " << context;
+  }
+}
+
 TEST(ReshapeTest, RefusesAbsurdSizesAndWhatItCannotDerive) {
   const Workload workload = sample_workload({.batch = 2});
   EXPECT_THAT(testing::error_text<ConfigError>([&] { reshape_workload(workload, 0, 8); }),
