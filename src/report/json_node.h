@@ -1,16 +1,11 @@
 #pragma once
 
-#include <cmath>
 #include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include <fmt/format.h>
-#include <nlohmann/json.hpp>
-
-#include "core/error.h"
-#include "report/number_format.h"
+#include <nlohmann/json_fwd.hpp>
 
 namespace lowbank {
 
@@ -18,110 +13,29 @@ namespace lowbank {
 /// Errors: IoError for keys that are not as asked for.
 class JsonNode {
  public:
-  JsonNode(const nlohmann::ordered_json& value, std::string where)
-      : value_(&value), where_(std::move(where)) {
-    if (!value_->is_object()) throw IoError(where_ + ": must be a JSON object");
-  }
+  /// Errors: IoError unless `value` is an object.
+  JsonNode(const nlohmann::ordered_json& value, std::string where);
 
-  bool has(const std::string& key) const {
-    const auto found = value_->find(key);
-    return found != value_->end() && !found->is_null();
-  }
-
+  bool has(const std::string& key) const;
   /// kNotReported where the key is missing or null.
-  double number(const std::string& key) const {
-    if (!has(key)) return kNotReported;
-    return as_number(value_->at(key), key);
-  }
-
-  double required_number(const std::string& key) const {
-    const double value = number(key);
-    if (!std::isfinite(value)) throw IoError(fmt::format("{}: key '{}' is missing", where_, key));
-    return value;
-  }
-
-  std::string text(const std::string& key, const std::string& fallback = "") const {
-    if (!has(key)) return fallback;
-    if (!value_->at(key).is_string()) {
-      throw IoError(fmt::format("{}: key '{}' must be a string", where_, key));
-    }
-    return value_->at(key).get<std::string>();
-  }
-
-  std::string required_text(const std::string& key) const {
-    const std::string value = text(key);
-    if (value.empty()) throw IoError(fmt::format("{}: key '{}' is missing", where_, key));
-    return value;
-  }
-
-  bool flag(const std::string& key, bool fallback) const {
-    if (!has(key)) return fallback;
-    if (!value_->at(key).is_boolean()) {
-      throw IoError(fmt::format("{}: key '{}' must be true or false", where_, key));
-    }
-    return value_->at(key).get<bool>();
-  }
-
+  double number(const std::string& key) const;
+  double required_number(const std::string& key) const;
+  std::string text(const std::string& key, const std::string& fallback = "") const;
+  std::string required_text(const std::string& key) const;
+  bool flag(const std::string& key, bool fallback) const;
   /// Nothing where the key is missing.
-  std::optional<JsonNode> object(const std::string& key) const {
-    if (!has(key)) return std::nullopt;
-    return JsonNode(value_->at(key), fmt::format("{}: {}", where_, key));
-  }
-
+  std::optional<JsonNode> object(const std::string& key) const;
   /// Empty where the key is missing.
-  std::vector<JsonNode> objects(const std::string& key) const {
-    std::vector<JsonNode> out;
-    for (const nlohmann::ordered_json& item : array(key)) {
-      out.emplace_back(item, fmt::format("{}: {}[{}]", where_, key, out.size()));
-    }
-    return out;
-  }
-
-  std::vector<double> numbers(const std::string& key) const {
-    std::vector<double> out;
-    for (const nlohmann::ordered_json& item : array(key)) {
-      out.push_back(item.is_null() ? kNotReported : as_number(item, key));
-    }
-    return out;
-  }
-
-  std::vector<std::pair<std::string, double>> named_numbers(const std::string& key) const {
-    std::vector<std::pair<std::string, double>> out;
-    if (!has(key)) return out;
-    const JsonNode inner(value_->at(key), fmt::format("{}: {}", where_, key));
-    for (const auto& [name, item] : inner.value_->items())
-      out.emplace_back(name, inner.number(name));
-    return out;
-  }
-
-  std::vector<std::string> texts(const std::string& key) const {
-    std::vector<std::string> out;
-    for (const nlohmann::ordered_json& item : array(key)) {
-      if (!item.is_string())
-        throw IoError(fmt::format("{}: key '{}' must hold strings", where_, key));
-      out.push_back(item.get<std::string>());
-    }
-    return out;
-  }
-
+  std::vector<JsonNode> objects(const std::string& key) const;
+  /// Likewise; kNotReported for null.
+  std::vector<double> numbers(const std::string& key) const;
+  std::vector<std::pair<std::string, double>> named_numbers(const std::string& key) const;
+  std::vector<std::string> texts(const std::string& key) const;
   const std::string& where() const { return where_; }
 
  private:
-  double as_number(const nlohmann::ordered_json& value, const std::string& key) const {
-    if (!value.is_number()) {
-      throw IoError(fmt::format("{}: key '{}' must hold a number", where_, key));
-    }
-    return value.get<double>();
-  }
-
-  const nlohmann::ordered_json& array(const std::string& key) const {
-    static const nlohmann::ordered_json kNone = nlohmann::ordered_json::array();
-    if (!has(key)) return kNone;
-    if (!value_->at(key).is_array()) {
-      throw IoError(fmt::format("{}: key '{}' must be an array", where_, key));
-    }
-    return value_->at(key);
-  }
+  double as_number(const nlohmann::ordered_json& value, const std::string& key) const;
+  const nlohmann::ordered_json& array(const std::string& key) const;
 
   const nlohmann::ordered_json* value_;
   std::string where_;
