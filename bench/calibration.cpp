@@ -39,8 +39,8 @@
 #include "models/factory.h"
 #include "models/language_model.h"
 #include "models/layers.h"
+#include "models/make_workload.h"
 #include "models/operator_list.h"
-#include "models/workload_stage.h"
 #include "pim/cpu_fit.h"
 #include "pim/estimator.h"
 

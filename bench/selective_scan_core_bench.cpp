@@ -1,6 +1,6 @@
 // Time of the selective scan's core for one sequence on one thread, for every instruction set that
 // the processor has. usage: selective_scan_core_bench [TOKENS [CHANNELS [STATES [ROUNDS]]]]
-#include "kernels/selective_scan_core.h"
+#include "kernels/cpu/selective_scan_core.h"
 
 #include <algorithm>
 #include <cstdint>
@@ -16,7 +16,7 @@
 #include <fmt/format.h>
 
 #include "core/philox.h"
-#include "kernels/causal_conv_core.h"
+#include "kernels/cpu/causal_conv_core.h"
 
 namespace {
 

@@ -16,9 +16,9 @@
 #include "core/philox.h"
 #include "data/glue.h"
 #include "data/length_batches.h"
-#include "data/tokenizer.h"
 #include "models/factory.h"
 #include "models/language_model.h"
+#include "tokenizers/tokenizer.h"
 #include "train/adamw.h"
 
 namespace lowbank {

@@ -7,7 +7,7 @@ install(TARGETS ${commands} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 install(TARGETS ${rooms} EXPORT LowbankTargets ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(EXPORT LowbankTargets NAMESPACE Lowbank:: DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/Lowbank)
 install(DIRECTORY src/ DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/lowbank FILES_MATCHING PATTERN "*.h")
-foreach(folder models data eval train)
+foreach(folder models data eval train stages)
   install(DIRECTORY ${folder} DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/lowbank
           FILES_MATCHING PATTERN "*.h")
 endforeach()

@@ -77,12 +77,24 @@ function(lowbank_test name)
   set_tests_properties(${name} PROPERTIES LABELS ${ARG_LABEL} TIMEOUT 600)
 endfunction()
 
-# lowbank_command(<stage> SOURCE file DEPS ...): the executable lowbank-<stage>. Mains include no
-# torch header, so they compile in a second whatever they link.
+# lowbank_command(<stage> DEPS ...): the executable lowbank-<stage>, whose main starts the function
+# of stages/<stage>_stage.h. Mains include no torch header, so they compile in a second whatever they
+# link.
 function(lowbank_command stage)
-  cmake_parse_arguments(ARG "" "SOURCE" "DEPS" ${ARGN})
+  cmake_parse_arguments(ARG "" "" "DEPS" ${ARGN})
+  string(REPLACE "-" "_" file ${stage})
+  string(REPLACE "_" ";" words ${file})
+  set(type "")
+  foreach(word ${words})
+    string(SUBSTRING ${word} 0 1 first)
+    string(SUBSTRING ${word} 1 -1 rest)
+    string(TOUPPER ${first} first)
+    string(APPEND type ${first}${rest})
+  endforeach()
   set(target lowbank-${stage})
-  add_executable(${target} ${ARG_SOURCE})
+  configure_file(${PROJECT_SOURCE_DIR}/stages/main.cpp.in ${PROJECT_BINARY_DIR}/mains/${file}_main.cpp @ONLY)
+  add_executable(${target} ${PROJECT_BINARY_DIR}/mains/${file}_main.cpp)
+  set_target_properties(${target} PROPERTIES UNITY_BUILD OFF)
   target_link_libraries(${target} PRIVATE ${ARG_DEPS})
   set_property(GLOBAL APPEND PROPERTY LOWBANK_COMMANDS ${target})
 endfunction()

@@ -7,7 +7,7 @@
 #include <torch/types.h>
 
 #include "core/philox.h"
-#include "data/tokenizer.h"
+#include "tokenizers/tokenizer.h"
 
 namespace lowbank {
 

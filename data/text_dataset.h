@@ -8,7 +8,7 @@
 #include <torch/types.h>
 
 #include "core/philox.h"
-#include "data/tokenizer.h"
+#include "tokenizers/tokenizer.h"
 
 namespace lowbank {
 

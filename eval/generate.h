@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "core/philox.h"
-#include "data/tokenizer.h"
+#include "tokenizers/tokenizer.h"
 
 namespace lowbank {
 

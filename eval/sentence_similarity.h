@@ -8,7 +8,7 @@
 
 #include "config/run_stage.h"
 #include "config/stage_configs.h"
-#include "data/tokenizer.h"
+#include "tokenizers/tokenizer.h"
 
 namespace lowbank {
 

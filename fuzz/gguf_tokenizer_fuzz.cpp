@@ -1,7 +1,7 @@
 // The tokenizer inside a GGUF file, and a text through it.
 #include "core/error.h"
-#include "data/gguf_tokenizer.h"
 #include "fuzz_file.h"
+#include "tokenizers/gguf_tokenizer.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace lowbank;

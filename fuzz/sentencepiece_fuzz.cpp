@@ -1,6 +1,6 @@
 // A tokenizer.model, and a text through it.
 #include "core/error.h"
-#include "data/sentencepiece_tokenizer.h"
+#include "tokenizers/sentencepiece_tokenizer.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace lowbank;

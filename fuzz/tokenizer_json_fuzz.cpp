@@ -3,8 +3,8 @@
 
 #include "core/error.h"
 #include "core/json.h"
-#include "data/json_tokenizer.h"
 #include "fuzz_file.h"
+#include "tokenizers/json_tokenizer.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace lowbank;

@@ -6,9 +6,9 @@
 
 #include "config/stage_configs.h"
 #include "data/text_dataset.h"
-#include "data/tokenizer.h"
 #include "models/factory.h"
 #include "models/language_model.h"
+#include "tokenizers/tokenizer.h"
 
 namespace lowbank {
 

@@ -15,7 +15,7 @@
 #include <c10/core/GradMode.h>
 #include <torch/csrc/autograd/custom_function.h>
 
-#include "kernels/causal_conv_core.h"
+#include "kernels/cpu/causal_conv_core.h"
 #include "kernels/scan_tensors.h"
 
 namespace lowbank {

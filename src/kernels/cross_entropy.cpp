@@ -17,8 +17,8 @@
 #include <c10/util/Exception.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include "kernels/cpu/softmax_span.h"
 #include "kernels/linear.h"
-#include "kernels/softmax_span.h"
 
 namespace lowbank {
 namespace {

@@ -9,7 +9,7 @@
 #include <ATen/record_function.h>
 #include <c10/util/Exception.h>
 
-#include "kernels/cpu_tensor.h"
+#include "kernels/cpu/cpu_tensor.h"
 
 namespace lowbank {
 namespace {

@@ -8,8 +8,8 @@
 #include <c10/util/Exception.h>
 #include <torch/csrc/autograd/custom_function.h>
 
-#include "kernels/cpu_tensor.h"
-#include "kernels/dropout_span.h"
+#include "kernels/cpu/cpu_tensor.h"
+#include "kernels/cpu/dropout_span.h"
 
 namespace lowbank {
 namespace {

@@ -7,8 +7,8 @@
 #include <ATen/Parallel.h>
 #include <torch/types.h>
 
+#include "kernels/cpu/selective_scan_core.h"
 #include "kernels/cuda_library.h"
-#include "kernels/selective_scan_core.h"
 
 // What the scan and the convolution share between tensors and their cores' pointers.
 namespace lowbank {

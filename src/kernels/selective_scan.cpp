@@ -19,8 +19,8 @@
 #include <c10/core/GradMode.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include "kernels/cpu/selective_scan_core.h"
 #include "kernels/scan_tensors.h"
-#include "kernels/selective_scan_core.h"
 
 namespace lowbank {
 namespace {

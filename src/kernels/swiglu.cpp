@@ -5,7 +5,7 @@
 #include <c10/util/Exception.h>
 #include <torch/csrc/autograd/custom_function.h>
 
-#include "kernels/cpu_tensor.h"
+#include "kernels/cpu/cpu_tensor.h"
 
 namespace lowbank {
 namespace {

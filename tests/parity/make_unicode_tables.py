@@ -1,4 +1,4 @@
-"""Writes data/unicode_tables.h: the character classes of the `tokenizers` package, read off it.
+"""Writes src/tokenizers/unicode_tables.h: the character classes of the `tokenizers` package, read off it.
 
 The package mixes tables of several Unicode versions (Rust's own, unicode_categories of Unicode 8,
 unicode-normalization of 12, Oniguruma of 16), which differ from those of PCRE2 and utf8proc.

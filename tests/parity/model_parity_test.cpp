@@ -13,8 +13,8 @@
 #include "models/bert.h"
 #include "models/factory.h"
 #include "models/language_model.h"
-#include "models/logits_stage.h"
 #include "nn/tensor_file.h"
+#include "stages/logits_stage.h"
 #include "temp_folder.h"
 #include "torch_support.h"
 

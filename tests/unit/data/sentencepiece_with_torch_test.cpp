@@ -1,7 +1,7 @@
 #include <ATen/ops/ones.h>
 #include <gtest/gtest.h>
 
-#include "data/tokenizer.h"
+#include "tokenizers/tokenizer.h"
 
 namespace lowbank {
 namespace {

@@ -13,7 +13,7 @@
 #include <ATen/ops/zeros.h>
 #include <torch/csrc/autograd/autograd.h>
 
-#include "kernels/causal_conv_core.h"
+#include "kernels/cpu/causal_conv_core.h"
 #include "torch_support.h"
 
 namespace lowbank {

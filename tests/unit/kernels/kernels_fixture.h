@@ -5,7 +5,7 @@
 
 #include <ATen/Parallel.h>
 
-#include "kernels/vector_kernels.h"
+#include "kernels/cpu/vector_kernels.h"
 #include "torch_support.h"
 
 namespace lowbank::testing {

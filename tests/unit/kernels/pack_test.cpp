@@ -5,7 +5,7 @@
 
 #include <gmock/gmock.h>
 
-#include "kernels/isa/cpu_kernels.h"
+#include "kernels/cpu/cpu_kernels.h"
 
 namespace lowbank {
 namespace {

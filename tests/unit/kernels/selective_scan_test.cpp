@@ -20,7 +20,7 @@
 #include <c10/core/CPUAllocator.h>
 #include <torch/csrc/autograd/autograd.h>
 
-#include "kernels/selective_scan_core.h"
+#include "kernels/cpu/selective_scan_core.h"
 #include "torch_support.h"
 
 namespace lowbank {

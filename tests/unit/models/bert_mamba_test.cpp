@@ -12,9 +12,9 @@
 
 #include "core/error.h"
 #include "models/bert.h"
-#include "models/logits_stage.h"
 #include "models/mamba.h"
 #include "nn/tensor_file.h"
+#include "stages/logits_stage.h"
 #include "temp_folder.h"
 #include "tiny_llama.h"
 #include "torch_support.h"

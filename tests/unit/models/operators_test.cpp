@@ -8,7 +8,7 @@
 
 #include "core/error.h"
 #include "models/factory.h"
-#include "models/workload_stage.h"
+#include "models/make_workload.h"
 #include "pim/reshape.h"
 #include "tiny_llama.h"
 #include "torch_support.h"

@@ -1,4 +1,4 @@
-#include "report/axis.h"
+#include "report/page/axis.h"
 
 #include <cmath>
 #include <limits>

@@ -1,10 +1,10 @@
-#include "report/number_format.h"
+#include "report/page/number_format.h"
 
 #include <limits>
 
 #include <gtest/gtest.h>
 
-#include "report/markup.h"
+#include "report/page/markup.h"
 
 namespace lowbank {
 namespace {

@@ -1,4 +1,4 @@
-#include "report/report_stage.h"
+#include "stages/report_stage.h"
 
 #include <filesystem>
 
@@ -9,7 +9,7 @@
 #include "core/json.h"
 #include "core/text.h"
 #include "markup_checker.h"
-#include "report/noise_comparison.h"
+#include "report/runs/noise_comparison.h"
 #include "temp_folder.h"
 
 namespace lowbank {

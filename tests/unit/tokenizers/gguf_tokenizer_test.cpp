@@ -1,4 +1,4 @@
-#include "data/gguf_tokenizer.h"
+#include "tokenizers/gguf_tokenizer.h"
 
 #include <cstdlib>
 #include <filesystem>
@@ -11,15 +11,15 @@
 #include "core/hash.h"
 #include "core/json.h"
 #include "core/text.h"
-#include "data/gguf_pre_tokenizer.h"
-#include "data/sentencepiece_model.h"
-#include "data/sentencepiece_tokenizer.h"
-#include "data/tokenizer_files.h"
-#include "data/utf8_stream.h"
 #include "error_text.h"
 #include "io/gguf.h"
 #include "io/gguf_writer.h"
 #include "temp_folder.h"
+#include "tokenizers/gguf_pre_tokenizer.h"
+#include "tokenizers/sentencepiece_model.h"
+#include "tokenizers/sentencepiece_tokenizer.h"
+#include "tokenizers/tokenizer_files.h"
+#include "tokenizers/utf8_stream.h"
 
 namespace lowbank {
 namespace {

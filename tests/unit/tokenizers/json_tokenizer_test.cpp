@@ -1,4 +1,4 @@
-#include "data/json_tokenizer.h"
+#include "tokenizers/json_tokenizer.h"
 
 #include <chrono>
 
@@ -8,10 +8,10 @@
 
 #include "core/error.h"
 #include "core/json.h"
-#include "data/tokenizer.h"
-#include "data/vocab_files.h"
 #include "error_text.h"
 #include "temp_folder.h"
+#include "tokenizers/tokenizer.h"
+#include "tokenizers/vocab_files.h"
 
 namespace lowbank {
 namespace {

@@ -1,4 +1,4 @@
-#include "data/pattern.h"
+#include "tokenizers/pattern.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

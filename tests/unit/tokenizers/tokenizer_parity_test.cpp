@@ -8,10 +8,10 @@
 #include "core/hash.h"
 #include "core/json.h"
 #include "core/text.h"
-#include "data/json_tokenizer.h"
-#include "data/tokenizer.h"
-#include "data/utf8_stream.h"
 #include "temp_folder.h"
+#include "tokenizers/json_tokenizer.h"
+#include "tokenizers/tokenizer.h"
+#include "tokenizers/utf8_stream.h"
 
 // Against tests/parity/fixtures/tokenizers: what tokenizers, transformers and tiktoken make of
 // texts that are easy to get wrong.

@@ -1,4 +1,4 @@
-#include "data/unicode.h"
+#include "tokenizers/unicode.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "data/utf8_stream.h"
+#include "tokenizers/utf8_stream.h"
 
 #include <gtest/gtest.h>
 

@@ -1,5 +1,3 @@
-#include "tools/inspect.h"
-
 #include <filesystem>
 
 #include <gmock/gmock.h>
@@ -11,6 +9,7 @@
 #include "io/checkpoint_meta.h"
 #include "io/safetensors.h"
 #include "run_command.h"
+#include "stages/inspect_stage.h"
 
 namespace lowbank {
 namespace {

@@ -11,11 +11,11 @@
 #include "config/run_dir.h"
 #include "config/stage_configs.h"
 #include "data/text_dataset.h"
-#include "data/tokenizer.h"
 #include "models/factory.h"
 #include "models/language_model.h"
 #include "nn/svd_linear.h"
 #include "temp_folder.h"
+#include "tokenizers/tokenizer.h"
 #include "torch_support.h"
 #include "train/trainer.h"
 

@@ -1,0 +1,14 @@
+#pragma once
+
+#include "config/stage_configs.h"
+#include "pim/workload.h"
+
+namespace lowbank {
+
+struct LoadedModel;
+
+/// The operators of a model, for the estimator. Errors: ConfigError for a batch and context whose
+/// products do not fit in 63 bits.
+Workload make_workload(const LoadedModel& loaded, const WorkloadConfig& config);
+
+}  // namespace lowbank

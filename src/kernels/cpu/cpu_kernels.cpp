@@ -1,0 +1,77 @@
+#include "kernels/cpu/cpu_kernels.h"
+
+#include <memory>
+#include <new>
+
+namespace lowbank {
+namespace {
+
+constexpr std::align_val_t kScratchAlignment{64};
+
+struct ScratchDeleter {
+  void operator()(void* memory) const { ::operator delete(memory, kScratchAlignment); }
+};
+
+// Not cleared.
+std::unique_ptr<void, ScratchDeleter> make_scratch(std::int64_t size_bytes) {
+  return std::unique_ptr<void, ScratchDeleter>(
+      ::operator new(static_cast<std::size_t>(size_bytes), kScratchAlignment));
+}
+
+constexpr std::int64_t kWidestPackBytes = 64;
+
+// See ChunkScratch in selective_scan_kernel.h.
+std::int64_t scan_scratch_bytes(std::int64_t num_states) {
+  return kWidestPackBytes * ((4 * kScanChunkTokens + 4) * num_states + 3 * kScanChunkTokens);
+}
+
+template <class T>
+std::int64_t conv_scratch_bytes(std::int64_t width) {
+  return width * kScanGroupChannels * static_cast<std::int64_t>(sizeof(T));
+}
+
+}  // namespace
+
+const CpuKernels& cpu_kernels(CpuIsa isa) {
+#if defined(__x86_64__)
+  if (isa == CpuIsa::kAvx512) return avx512::kernels();
+  if (isa == CpuIsa::kAvx2) return avx2::kernels();
+#endif
+  return portable::kernels();
+}
+
+void selective_scan_forward(const ScanForward<float>& scan, std::int64_t group, CpuIsa isa) {
+  const auto scratch = make_scratch(kWidestPackBytes * 2 * scan.in.num_states);
+  cpu_kernels(isa).scan_forward(scan, group, scratch.get());
+}
+void selective_scan_forward(const ScanForward<double>& scan, std::int64_t group, CpuIsa /*isa*/) {
+  const auto scratch = make_scratch(kWidestPackBytes * 2 * scan.in.num_states);
+  portable::scan_forward(scan, group, scratch.get());
+}
+
+void selective_scan_backward(const ScanBackward<float>& scan, std::int64_t group, CpuIsa isa) {
+  const auto scratch = make_scratch(scan_scratch_bytes(scan.in.num_states));
+  cpu_kernels(isa).scan_backward(scan, group, scratch.get());
+}
+void selective_scan_backward(const ScanBackward<double>& scan, std::int64_t group, CpuIsa /*isa*/) {
+  const auto scratch = make_scratch(scan_scratch_bytes(scan.in.num_states));
+  portable::scan_backward(scan, group, scratch.get());
+}
+
+void causal_conv_forward(const ConvForward<float>& conv, std::int64_t group, CpuIsa isa) {
+  cpu_kernels(isa).conv_forward(conv, group);
+}
+void causal_conv_forward(const ConvForward<double>& conv, std::int64_t group, CpuIsa /*isa*/) {
+  portable::conv_forward(conv, group);
+}
+
+void causal_conv_backward(const ConvBackward<float>& conv, std::int64_t group, CpuIsa isa) {
+  const auto scratch = make_scratch(conv_scratch_bytes<float>(conv.in.width));
+  cpu_kernels(isa).conv_backward(conv, group, scratch.get());
+}
+void causal_conv_backward(const ConvBackward<double>& conv, std::int64_t group, CpuIsa /*isa*/) {
+  const auto scratch = make_scratch(conv_scratch_bytes<double>(conv.in.width));
+  portable::conv_backward(conv, group, scratch.get());
+}
+
+}  // namespace lowbank

@@ -1,0 +1,53 @@
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+#include <ATen/EmptyTensor.h>
+#include <ATen/core/Tensor.h>
+#include <c10/core/GradMode.h>
+#include <c10/util/Exception.h>
+
+#include "kernels/cpu/vector_kernels.h"
+
+// What the kernels of this room share to look at tensors and make them without the dispatcher,
+// which costs more than the work on one token.
+namespace lowbank {
+
+/// On the CPU and of a VectorType.
+inline bool is_vector_tensor(const at::Tensor& x) {
+  return x.is_cpu() && (x.scalar_type() == c10::kFloat || x.scalar_type() == c10::kBFloat16);
+}
+
+/// The same, and its rows (the last dimension) can be read one element after the other.
+inline bool has_vector_rows(const at::Tensor& x) {
+  return is_vector_tensor(x) && x.dim() >= 1 && (x.stride(-1) == 1 || x.size(-1) == 1);
+}
+
+/// Index into the arrays of VectorKernels.
+inline int vector_type(const at::Tensor& x) {
+  return static_cast<int>(x.scalar_type() == c10::kFloat ? VectorType::kFloat
+                                                         : VectorType::kBfloat16);
+}
+
+inline at::Tensor empty_cpu(c10::IntArrayRef sizes, c10::ScalarType type) {
+  return at::Tensor(at::detail::empty_cpu(sizes, type));
+}
+
+inline bool wants_grad(const at::Tensor& x) {
+  return c10::GradMode::is_enabled() && x.requires_grad();
+}
+
+/// How many rows of `size` elements one thread should have at least, so that its work is worth
+/// waking it; `cost` is relative to one pass over memory.
+inline std::int64_t row_grain(std::int64_t size, std::int64_t cost = 1) {
+  constexpr std::int64_t kMinTask = 16384;
+  return std::max<std::int64_t>(1, kMinTask / (size * cost + 1));
+}
+
+/// Backward functions written by hand have no backward of their own.
+inline void check_first_derivative(const char* name) {
+  TORCH_CHECK(!c10::GradMode::is_enabled(), name, ": has no second derivative");
+}
+
+}  // namespace lowbank

@@ -1,0 +1,53 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "report/page/provenance.h"
+
+namespace lowbank {
+
+enum class CellFormat { kText, kInteger, kNumber, kPercent, kShare, kLatency, kEnergy, kSeconds };
+
+struct TableColumn {
+  std::string key = {};      ///< CSV header, with the unit of the stored number: "latency_ns"
+  std::string heading = {};  ///< for readers: "latency"
+  CellFormat format = CellFormat::kText;
+};
+
+/// Text, a number in the column's unit, or nothing.
+using TableCell = std::variant<std::monostate, std::string, double>;
+
+struct TableRow {
+  std::vector<TableCell> cells = {};
+  Provenance provenance = {};
+};
+
+/// Rows of results; each row says whether it was measured or modelled.
+struct Table {
+  std::string id = {};       ///< file name without suffix
+  std::string caption = {};  ///< one sentence
+  std::vector<TableColumn> columns = {};
+  std::vector<TableRow> rows = {};
+  bool is_long = false;  ///< folded away on the page until asked for
+
+  void add(std::vector<TableCell> cells, const Provenance& provenance);
+};
+
+/// RFC 4180, one line a row, exact numbers; ends with the columns `provenance` and
+/// `provenance_detail`.
+std::string table_csv(const Table& table);
+
+/// The cells for readers as a Markdown table, with what is common to all rows above it.
+std::string table_markdown(const Table& table);
+
+/// A caption and cells for readers. Where one text names the provenance of all rows, the caption
+/// states it, else a last column does.
+std::string table_html(const Table& table);
+
+/// One field of a CSV line, quoted when it must be.
+std::string csv_field(std::string_view text);
+
+}  // namespace lowbank

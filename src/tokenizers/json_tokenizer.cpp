@@ -1,0 +1,398 @@
+#include "tokenizers/json_tokenizer.h"
+
+#include <algorithm>
+#include <limits>
+#include <mutex>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "core/error.h"
+#include "core/text.h"
+#include "tokenizers/added_tokens.h"
+#include "tokenizers/json_node.h"
+#include "tokenizers/normalizer.h"
+#include "tokenizers/post_processor.h"
+#include "tokenizers/pre_tokenizer.h"
+#include "tokenizers/text_hash.h"
+#include "tokenizers/token_decoder.h"
+#include "tokenizers/unicode.h"
+#include "tokenizers/word_cache.h"
+
+namespace lowbank {
+namespace {
+
+using Ids = std::vector<std::int64_t>;
+
+// Every character of `text` stands for itself.
+void track(std::string_view text, std::vector<Origin>& origins) {
+  origins.resize(text.size());
+  for (std::size_t at = 0; at < text.size();) {
+    const auto begin = static_cast<std::uint32_t>(at);
+    next_code_point(text, at);
+    std::fill(origins.begin() + begin, origins.begin() + static_cast<std::ptrdiff_t>(at),
+              Origin{begin, begin});
+    origins[at - 1].end = static_cast<std::uint32_t>(at);
+  }
+}
+
+// Lengths of two texts that fit into `room`: the longer one gives way, then both get half.
+std::pair<std::int64_t, std::int64_t> longest_first(std::int64_t first, std::int64_t second,
+                                                    std::int64_t room) {
+  if (first + second <= room) return {first, second};
+  std::int64_t shorter = std::min(first, second);
+  std::int64_t longer = std::max(shorter, room - shorter);
+  if (shorter + longer > room) {
+    shorter = room / 2;
+    longer = room - shorter;
+  }
+  return first <= second ? std::pair(shorter, longer) : std::pair(longer, shorter);
+}
+
+class JsonTokenizer : public Tokenizer {
+ public:
+  JsonTokenizer(const JsonNode& spec, std::unique_ptr<WordModel> model, const std::string& name,
+                const SpecialNames& names, const SpecialIds& ids);
+
+  Ids encode(std::string_view text, bool add_special) const override;
+  Encoding encode_with_offsets(std::string_view text, bool add_special) const override;
+  PairEncoding encode_pair(std::string_view first, std::optional<std::string_view> second,
+                           std::int64_t max_length) const override;
+  std::string decode(std::span<const std::int64_t> ids) const override;
+  std::string decode_piece(std::int64_t previous, std::int64_t id) const override;
+  std::int64_t vocab_size() const override { return vocab_size_; }
+  std::optional<std::int64_t> bos_id() const override { return special_.bos; }
+  std::optional<std::int64_t> eos_id() const override { return special_.eos; }
+  SpecialIds special_ids() const override { return special_; }
+
+ private:
+  /// What one call needs; kept for the next, since filling the cache is most of the work.
+  struct Workspace {
+    WordCache cache;
+    std::vector<WordToken> tokens;
+    AlignedText normalized;
+    std::vector<Origin> origins;
+  };
+  class Lease;
+  class WordSink;
+
+  void encode_body(std::string_view text, Ids& ids, Ids* ends) const;
+  void encode_segment(TextView segment, Workspace& work, WordSink& words) const;
+  std::optional<std::int64_t> find(const std::string& token) const;
+  void check_id(std::int64_t id) const;
+  /// Adds the text of `id`, if it has one and is not special.
+  void add_token(std::int64_t id, std::vector<std::string>& tokens) const;
+  std::string join(std::vector<std::string> tokens, const DecodeState& state) const;
+
+  std::string name_;
+  std::unique_ptr<WordModel> model_;
+  std::unique_ptr<Normalizer> normalizer_;
+  PreTokenizerChain pre_tokenizer_;
+  PostProcessor post_processor_;
+  std::unique_ptr<TokenDecoder> decoder_;
+  std::optional<AddedTokens> added_;
+  std::int64_t vocab_size_ = 0;
+  SpecialIds special_;
+  mutable std::mutex mutex_;
+  mutable std::vector<std::unique_ptr<Workspace>> idle_;
+};
+
+/// A workspace for the length of one call.
+class JsonTokenizer::Lease {
+ public:
+  explicit Lease(const JsonTokenizer& owner) : owner_(owner) {
+    const std::lock_guard lock(owner_.mutex_);
+    if (!owner_.idle_.empty()) {
+      work_ = std::move(owner_.idle_.back());
+      owner_.idle_.pop_back();
+    }
+    if (!work_) work_ = std::make_unique<Workspace>();
+  }
+  ~Lease() {
+    const std::lock_guard lock(owner_.mutex_);
+    owner_.idle_.push_back(std::move(work_));
+  }
+  Lease(const Lease&) = delete;
+  Lease& operator=(const Lease&) = delete;
+  Workspace& operator*() const { return *work_; }
+
+ private:
+  const JsonTokenizer& owner_;
+  std::unique_ptr<Workspace> work_;
+};
+
+/// Turns words into ids.
+class JsonTokenizer::WordSink : public PieceSink {
+ public:
+  WordSink(const WordModel& model, Workspace& work, Ids& ids, Ids* ends)
+      : model_(model), work_(work), ids_(ids), ends_(ends) {}
+
+  void take(TextView word) override {
+    std::span<const WordToken> tokens;
+    const bool is_cached = word.text.size() <= WordCache::kMaxWordBytes;
+    const std::uint64_t hash = is_cached ? hash_text(word.text) : 0;
+    if (!is_cached || !work_.cache.find(word.text, hash, tokens)) {
+      work_.tokens.clear();
+      model_.tokenize(word.text, work_.tokens);
+      tokens = work_.tokens;
+      if (is_cached) work_.cache.add(word.text, hash, tokens);
+    }
+    for (const auto& token : tokens) ids_.push_back(token.id);
+    if (ends_ == nullptr) return;
+    std::size_t size = 0;
+    for (const auto& token : tokens) {
+      size += token.size;
+      add_end(word.origins[size - 1].end);
+    }
+  }
+
+  void take_added(std::int32_t id, TextView text) {
+    ids_.push_back(id);
+    if (ends_ != nullptr) add_end(text.origins[text.text.size() - 1].end);
+  }
+
+ private:
+  // Byte tokens may overtake an unknown one.
+  void add_end(std::int64_t end) {
+    ends_->push_back(ends_->empty() ? end : std::max(end, ends_->back()));
+  }
+
+  const WordModel& model_;
+  Workspace& work_;
+  Ids& ids_;
+  Ids* ends_;
+};
+
+JsonTokenizer::JsonTokenizer(const JsonNode& spec, std::unique_ptr<WordModel> model,
+                             const std::string& name, const SpecialNames& names,
+                             const SpecialIds& ids)
+    : name_(name), model_(std::move(model)) {
+  if (spec.has("normalizer")) normalizer_ = make_normalizer(spec.at("normalizer"));
+  if (spec.has("pre_tokenizer")) {
+    pre_tokenizer_ = PreTokenizerChain(spec.at("pre_tokenizer"), model_->can_take_bytes());
+  }
+  if (pre_tokenizer_.gives_bytes()) model_->take_bytes();
+  if (spec.has("post_processor")) post_processor_ = make_post_processor(spec.at("post_processor"));
+  if (spec.has("decoder")) decoder_ = make_token_decoder(spec.at("decoder"));
+  if (spec.has("added_tokens")) {
+    const auto list = spec.at("added_tokens");
+    added_.emplace(&list, *model_, normalizer_.get());
+  } else {
+    added_.emplace(nullptr, *model_, normalizer_.get());
+  }
+  vocab_size_ = static_cast<std::int64_t>(model_->texts().size());
+  if (!added_->tokens().empty()) {
+    vocab_size_ = std::max<std::int64_t>(vocab_size_, added_->tokens().back().id + 1);
+  }
+  for (const auto* form : {&post_processor_.single, &post_processor_.pair}) {
+    for (const auto& part : form->parts()) {
+      for (const auto id : part.ids) {
+        if (id < vocab_size_) continue;
+        spec.at("post_processor")
+            .fail(fmt::format("token id must be in [0, {}), got {}", vocab_size_, id));
+      }
+    }
+  }
+  const auto role = [&](const std::string& token, const std::optional<std::int64_t>& id) {
+    if (auto found = find(token)) return found;
+    return id && *id >= 0 && *id < vocab_size_ ? id : std::nullopt;
+  };
+  special_.bos = role(names.bos, ids.bos);
+  special_.eos = role(names.eos, ids.eos);
+  special_.unk = role(names.unk, ids.unk);
+  special_.pad = role(names.pad, ids.pad);
+  special_.cls = role(names.cls, ids.cls);
+  special_.sep = role(names.sep, ids.sep);
+  special_.mask = role(names.mask, ids.mask);
+}
+
+std::optional<std::int64_t> JsonTokenizer::find(const std::string& token) const {
+  if (token.empty()) return std::nullopt;
+  if (const auto* added = added_->find(token)) return added->id;
+  const std::int32_t id = model_->find(token);
+  return id < 0 ? std::nullopt : std::optional<std::int64_t>(id);
+}
+
+void JsonTokenizer::encode_segment(TextView segment, Workspace& work, WordSink& words) const {
+  if (normalizer_ && normalizer_->apply(segment, work.normalized)) {
+    segment = {work.normalized.text,
+               segment.origins == nullptr ? nullptr : work.normalized.origins.data()};
+  }
+  added_->normalized().split(
+      segment.text,
+      [&](std::size_t begin, std::size_t end) {
+        pre_tokenizer_.cut(segment.part(begin, end), words);
+      },
+      [&](const TokenMatcher::Match& match) {
+        words.take_added(match.id, segment.part(match.begin, match.end));
+      });
+}
+
+void JsonTokenizer::encode_body(std::string_view text, Ids& ids, Ids* ends) const {
+  if (const auto bad = find_invalid_utf8(text); bad != std::string_view::npos) {
+    throw ConfigError(
+        fmt::format("{}: cannot encode text that is not UTF-8 at byte {}", name_, bad));
+  }
+  if (text.size() > std::numeric_limits<std::uint32_t>::max()) {
+    throw ConfigError(fmt::format("{}: a text must have less than 4 GiB, got {}", name_,
+                                  format_bytes(text.size())));
+  }
+  const Lease lease(*this);
+  Workspace& work = *lease;
+  TextView all{text};
+  if (ends != nullptr || pre_tokenizer_.needs_origins()) {
+    track(text, work.origins);
+    all.origins = work.origins.data();
+  }
+  WordSink words(*model_, work, ids, ends);
+  added_->raw().split(
+      text,
+      [&](std::size_t begin, std::size_t end) {
+        encode_segment(all.part(begin, end), work, words);
+      },
+      [&](const TokenMatcher::Match& match) {
+        words.take_added(match.id, all.part(match.begin, match.end));
+      });
+  // What was left out at the end belongs to the last token.
+  if (ends != nullptr && !ends->empty()) ends->back() = static_cast<std::int64_t>(text.size());
+}
+
+Ids JsonTokenizer::encode(std::string_view text, bool add_special) const {
+  Ids ids;
+  for (const auto& part : post_processor_.single.parts()) {
+    if (part.text == 0) {
+      encode_body(text, ids, nullptr);
+    } else if (add_special) {
+      ids.insert(ids.end(), part.ids.begin(), part.ids.end());
+    }
+  }
+  return ids;
+}
+
+Encoding JsonTokenizer::encode_with_offsets(std::string_view text, bool add_special) const {
+  Encoding out;
+  std::int64_t end = 0;
+  for (const auto& part : post_processor_.single.parts()) {
+    if (part.text == 0) {
+      Encoding body;
+      encode_body(text, body.ids, &body.ends);
+      out.ids.insert(out.ids.end(), body.ids.begin(), body.ids.end());
+      out.ends.insert(out.ends.end(), body.ends.begin(), body.ends.end());
+      end = static_cast<std::int64_t>(text.size());
+    } else if (add_special) {
+      out.ids.insert(out.ids.end(), part.ids.begin(), part.ids.end());
+      out.ends.insert(out.ends.end(), part.ids.size(), end);
+    }
+  }
+  return out;
+}
+
+PairEncoding JsonTokenizer::encode_pair(std::string_view first,
+                                        std::optional<std::string_view> second,
+                                        std::int64_t max_length) const {
+  const Template& form = second ? post_processor_.pair : post_processor_.single;
+  const auto room = max_length - static_cast<std::int64_t>(form.num_special());
+  if (room < 0) {
+    throw ConfigError(
+        fmt::format("{}: max_length must be >= {}, the number of special tokens; got {}", name_,
+                    form.num_special(), max_length));
+  }
+  Ids texts[2];
+  encode_body(first, texts[0], nullptr);
+  if (second) encode_body(*second, texts[1], nullptr);
+  const auto sizes = longest_first(static_cast<std::int64_t>(texts[0].size()),
+                                   static_cast<std::int64_t>(texts[1].size()), room);
+  texts[0].resize(static_cast<std::size_t>(sizes.first));
+  texts[1].resize(static_cast<std::size_t>(sizes.second));
+  PairEncoding out;
+  for (const auto& part : form.parts()) {
+    const Ids& ids = part.text < 0 ? part.ids : texts[part.text];
+    out.ids.insert(out.ids.end(), ids.begin(), ids.end());
+    out.type_ids.insert(out.type_ids.end(), ids.size(), part.type_id);
+  }
+  return out;
+}
+
+void JsonTokenizer::check_id(std::int64_t id) const {
+  if (id < 0 || id >= vocab_size_) {
+    throw ConfigError(
+        fmt::format("{}: token id must be in [0, {}); got {}", name_, vocab_size_, id));
+  }
+}
+
+void JsonTokenizer::add_token(std::int64_t id, std::vector<std::string>& tokens) const {
+  if (const auto* added = added_->find(id)) {
+    if (!added_->is_special(added->content)) tokens.push_back(added->content);
+    return;
+  }
+  const auto at = static_cast<std::size_t>(id);
+  if (at >= model_->texts().size()) return;  // a hole between added tokens
+  const std::string& text = model_->texts()[at];
+  if (text.empty() && model_->find("") != id) return;
+  if (!added_->is_special(text)) tokens.push_back(text);
+}
+
+std::string JsonTokenizer::join(std::vector<std::string> tokens, const DecodeState& state) const {
+  if (decoder_) decoder_->decode(tokens, state);
+  std::string text;
+  for (std::size_t i = 0; i < tokens.size(); ++i) {
+    // Without a decoder the peer puts a space between tokens.
+    if (!decoder_ && (i > 0 || !state.at_start)) text += ' ';
+    text += tokens[i];
+  }
+  return text;
+}
+
+std::string JsonTokenizer::decode(std::span<const std::int64_t> ids) const {
+  std::vector<std::string> tokens;
+  tokens.reserve(ids.size());
+  for (const auto id : ids) {
+    check_id(id);
+    add_token(id, tokens);
+  }
+  if (tokens.empty()) return "";
+  return join(std::move(tokens), {});
+}
+
+std::string JsonTokenizer::decode_piece(std::int64_t previous, std::int64_t id) const {
+  check_id(id);
+  std::vector<std::string> tokens;
+  add_token(id, tokens);
+  if (tokens.empty()) return "";
+  const bool at_start = previous < 0 || previous == special_.bos || previous == special_.cls;
+  const DecodeState state{.at_start = at_start, .keep_bytes = true};
+  if (at_start || previous >= vocab_size_) return join(std::move(tokens), state);
+  // A decoder may join two tokens in a way of their own: what both give, less what the first gives.
+  std::vector<std::string> before;
+  add_token(previous, before);
+  if (before.empty()) return join(std::move(tokens), state);
+  std::vector<std::string> both = before;
+  both.push_back(tokens[0]);
+  const std::string head = join(std::move(before), state);
+  std::string text = join(std::move(both), state);
+  return text.starts_with(head) ? text.substr(head.size()) : join(std::move(tokens), state);
+}
+
+}  // namespace
+
+std::unique_ptr<Tokenizer> make_json_tokenizer(const nlohmann::ordered_json& spec,
+                                               std::unique_ptr<WordModel> model,
+                                               const std::string& name, const SpecialNames& names,
+                                               const SpecialIds& ids) {
+  const JsonNode root(spec, name);
+  root.check_keys({"version", "truncation", "padding", "added_tokens", "normalizer",
+                   "pre_tokenizer", "post_processor", "decoder", "model"});
+  if (root.has("version") && root.text("version") != "1.0") {
+    root.at("version").fail("must be \"1.0\", got \"" + root.text("version") + "\"");
+  }
+  return std::make_unique<JsonTokenizer>(root, std::move(model), name, names, ids);
+}
+
+std::unique_ptr<Tokenizer> make_json_tokenizer(const nlohmann::ordered_json& spec,
+                                               const std::string& name, const SpecialNames& names,
+                                               const SpecialIds& ids) {
+  auto model = make_word_model(JsonNode(spec, name).at("model"));
+  return make_json_tokenizer(spec, std::move(model), name, names, ids);
+}
+
+}  // namespace lowbank

@@ -1,0 +1,37 @@
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include <nlohmann/json_fwd.hpp>
+
+#include "tokenizers/tokenizer.h"
+#include "tokenizers/word_model.h"
+
+namespace lowbank {
+
+/// Tokens that play a part, by their text; "" where nobody says.
+struct SpecialNames {
+  std::string bos = {}, eos = {}, unk = {}, pad = {}, cls = {}, sep = {}, mask = {};
+};
+
+/// A tokenizer from the content of a tokenizer.json; `name` stands in errors.
+///
+/// Source:  huggingface/tokenizers 0.22 (behaviour; ids and decoded texts are checked by
+///          tests/parity/make_tokenizer_fixture.py).
+/// Differs: `truncation` and `padding` are read over: encode() neither cuts nor pads. Ids outside
+///          the vocabulary are refused, not left out.
+/// Errors:  IoError naming file and key path for what is unknown or would change the result.
+std::unique_ptr<Tokenizer> make_json_tokenizer(const nlohmann::ordered_json& spec,
+                                               const std::string& name,
+                                               const SpecialNames& names = {},
+                                               const SpecialIds& ids = {});
+
+/// The same with a model of its own, where `spec` has none.
+std::unique_ptr<Tokenizer> make_json_tokenizer(const nlohmann::ordered_json& spec,
+                                               std::unique_ptr<WordModel> model,
+                                               const std::string& name,
+                                               const SpecialNames& names = {},
+                                               const SpecialIds& ids = {});
+
+}  // namespace lowbank

@@ -1,0 +1,25 @@
+#pragma once
+
+#include <memory>
+
+#include "tokenizers/aligned_text.h"
+#include "tokenizers/json_node.h"
+
+namespace lowbank {
+
+/// A step that changes a text before it is cut into words.
+class Normalizer {
+ public:
+  virtual ~Normalizer() = default;
+  /// Writes the changed text to `to` and gives true; false if it stays as it is.
+  virtual bool apply(TextView from, AlignedText& to) const = 0;
+};
+
+/// `normalizer` of a tokenizer.json.
+///
+/// Source:  huggingface/tokenizers 0.22 normalizers (behaviour, checked by tests/parity).
+/// Differs: Precompiled, Nmt and ByteLevel are refused.
+/// Errors:  IoError naming the key path.
+std::unique_ptr<Normalizer> make_normalizer(const JsonNode& spec);
+
+}  // namespace lowbank

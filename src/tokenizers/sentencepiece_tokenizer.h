@@ -1,0 +1,47 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "tokenizers/tokenizer.h"
+
+namespace lowbank {
+
+/// Which special tokens encode(..., add_special) puts around a text.
+struct SpecialTokens {
+  bool add_bos = true;
+  bool add_eos = false;
+};
+
+/// A sentencepiece model (Llama's tokenizer.model): BPE or unigram pieces, unknown characters as
+/// byte tokens.
+///
+/// Source:  google/sentencepiece 0.1.97 (the library); transformers LlamaTokenizer for the defaults
+///          of SpecialTokens.
+/// Differs: special tokens spelled out in a text ("<s>") stay text.
+class SentencepieceTokenizer : public Tokenizer {
+ public:
+  /// `name` stands in errors. Errors: IoError when the bytes are no sentencepiece model.
+  SentencepieceTokenizer(const std::string& bytes, const std::string& name,
+                         SpecialTokens special = {});
+  ~SentencepieceTokenizer() override;
+
+  std::vector<std::int64_t> encode(std::string_view text, bool add_special) const override;
+  Encoding encode_with_offsets(std::string_view text, bool add_special) const override;
+  std::string decode(std::span<const std::int64_t> ids) const override;
+  std::string decode_piece(std::int64_t previous, std::int64_t id) const override;
+  std::int64_t vocab_size() const override;
+  std::optional<std::int64_t> bos_id() const override;
+  std::optional<std::int64_t> eos_id() const override;
+
+ private:
+  struct Library;  // keeps the library's header, which defines namespace absl, out of ours
+  void check_id(std::int64_t id) const;
+
+  std::unique_ptr<Library> library_;
+  std::string name_;
+  SpecialTokens special_;
+};
+
+}  // namespace lowbank

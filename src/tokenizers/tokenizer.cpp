@@ -1,0 +1,130 @@
+#include "tokenizers/tokenizer.h"
+
+#include <atomic>
+#include <exception>
+#include <filesystem>
+#include <thread>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "core/error.h"
+#include "core/json.h"
+#include "core/text.h"
+#include "tokenizers/gguf_tokenizer.h"
+#include "tokenizers/sentencepiece_tokenizer.h"
+#include "tokenizers/vocab_files.h"
+
+namespace lowbank {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kSupported =
+    "supported are tokenizer.json, tokenizer.model (sentencepiece or Llama-3's tiktoken form), "
+    "vocab.json with merges.txt, and vocab.txt";
+
+/// The tokenizer of a checkpoint folder or of the checkpoint in a run folder; "" if none.
+fs::path find_tokenizer(const fs::path& folder) {
+  std::error_code error;
+  for (const auto& inner : {folder, folder / "checkpoint"}) {
+    const auto has = [&](const char* name) { return fs::is_regular_file(inner / name, error); };
+    for (const char* name : {"tokenizer.json", "tokenizer.model"}) {
+      if (has(name)) return inner / name;
+    }
+    if (has("vocab.json") && has("merges.txt")) return inner / "vocab.json";
+    if (has("vocab.txt")) return inner / "vocab.txt";
+  }
+  return {};
+}
+
+bool flag(const nlohmann::ordered_json& config, const char* key, bool absent,
+          const std::string& path) {
+  const auto found = config.find(key);
+  if (found == config.end() || found->is_null()) return absent;
+  if (!found->is_boolean()) throw IoError(fmt::format("{}: key '{}' wants a boolean", path, key));
+  return found->get<bool>();
+}
+
+SpecialTokens read_special_tokens(const fs::path& model) {
+  SpecialTokens special;
+  const std::string path = (model.parent_path() / "tokenizer_config.json").string();
+  if (!fs::exists(path)) return special;
+  const auto config = read_json(path);
+  if (!config.is_object()) throw IoError(path + ": wants an object");
+  const auto name = config.find("tokenizer_class");
+  if (name != config.end() && *name != "LlamaTokenizer" && *name != "LlamaTokenizerFast") {
+    // Others number the pieces differently, or add other tokens.
+    throw IoError(
+        fmt::format("{}: tokenizer_class {} is not supported; allowed: LlamaTokenizer, "
+                    "LlamaTokenizerFast",
+                    path, name->dump()));
+  }
+  special.add_bos = flag(config, "add_bos_token", special.add_bos, path);
+  special.add_eos = flag(config, "add_eos_token", special.add_eos, path);
+  return special;
+}
+
+}  // namespace
+
+PairEncoding Tokenizer::encode_pair(std::string_view, std::optional<std::string_view>,
+                                    std::int64_t) const {
+  throw ConfigError("this tokenizer has no template for special tokens around two texts");
+}
+
+std::vector<std::vector<std::int64_t>> encode_batch(const Tokenizer& tokenizer,
+                                                    std::span<const std::string> texts,
+                                                    bool add_special, std::int64_t num_threads) {
+  std::vector<std::vector<std::int64_t>> ids(texts.size());
+  std::vector<std::exception_ptr> errors(texts.size());
+  std::atomic<std::size_t> next{0};
+  const auto work = [&] {
+    for (std::size_t i = next++; i < texts.size(); i = next++) {
+      try {
+        ids[i] = tokenizer.encode(texts[i], add_special);
+      } catch (...) {
+        errors[i] = std::current_exception();
+      }
+    }
+  };
+  std::vector<std::thread> threads;
+  for (std::int64_t i = 1; i < num_threads; ++i) threads.emplace_back(work);
+  work();
+  for (auto& thread : threads) thread.join();
+  for (const auto& error : errors) {
+    if (error) std::rethrow_exception(error);
+  }
+  return ids;
+}
+
+bool has_tokenizer(const std::string& path) {
+  std::error_code error;
+  return fs::is_directory(path, error) ? !find_tokenizer(path).empty() : fs::exists(path, error);
+}
+
+std::unique_ptr<Tokenizer> open_tokenizer(const std::string& path) {
+  std::error_code error;
+  fs::path file = path;
+  if (fs::is_directory(path, error)) {
+    file = find_tokenizer(path);
+    if (file.empty()) {
+      throw IoError(fmt::format("{}: holds no tokenizer; {}", path, kSupported));
+    }
+  }
+  const std::string extension = file.extension().string();
+  if (extension == ".gguf") return open_gguf_tokenizer(file.string());
+  if (extension == ".txt") {
+    // Naming the merges means the pair of files.
+    if (file.filename() != "merges.txt") return open_bert_tokenizer(file.string());
+    return open_gpt2_tokenizer((file.parent_path() / "vocab.json").string());
+  }
+  if (extension == ".json") {
+    return file.filename() == "vocab.json" ? open_gpt2_tokenizer(file.string())
+                                           : open_json_tokenizer(file.string());
+  }
+  const std::string bytes = read_bytes(file.string());
+  if (is_tiktoken(bytes)) return make_tiktoken_tokenizer(bytes, file.string());
+  return std::make_unique<SentencepieceTokenizer>(bytes, file.string(), read_special_tokens(file));
+}
+
+}  // namespace lowbank

@@ -1,0 +1,570 @@
+#include "tokenizers/tokenizer_files.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cstdint>
+#include <optional>
+#include <unordered_map>
+#include <vector>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "core/error.h"
+#include "core/json.h"
+#include "core/log.h"
+#include "core/text.h"
+#include "io/gguf.h"
+#include "tokenizers/gguf_vocabulary.h"
+#include "tokenizers/sentencepiece_model.h"
+#include "tokenizers/vocab_files.h"
+
+namespace lowbank {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr std::int64_t kMaxGgufVocabulary = std::int64_t{1} << 24;
+
+bool is_special_kind(TokenKind kind) {
+  return kind == TokenKind::kControl || kind == TokenKind::kUnknown;
+}
+
+// ------------------------------------------------------------------ GGUF to files
+
+void add_token_name(Json& config, const char* key, const GgufVocabulary& vocabulary,
+                    std::optional<std::int64_t> id) {
+  if (id) config[key] = vocabulary.tokens[static_cast<std::size_t>(*id)];
+}
+
+Json common_config(const GgufFile& file, const GgufVocabulary& vocabulary, const char* class_name) {
+  Json config = {{"add_bos_token", vocabulary.add_bos},
+                 {"add_eos_token", vocabulary.add_eos},
+                 {"clean_up_tokenization_spaces", false}};
+  add_token_name(config, "bos_token", vocabulary, vocabulary.bos);
+  add_token_name(config, "eos_token", vocabulary, vocabulary.eos);
+  add_token_name(config, "unk_token", vocabulary, vocabulary.unk);
+  add_token_name(config, "pad_token", vocabulary, vocabulary.pad);
+  const std::string length_key = file.text("general.architecture", "") + ".context_length";
+  if (file.has(length_key)) config["model_max_length"] = file.integer(length_key);
+  if (constexpr auto* key = "tokenizer.chat_template"; file.has(key)) {
+    const std::string chat = file.text(key);
+    if (find_invalid_utf8(chat) != std::string::npos) {
+      throw IoError(fmt::format("{}: key '{}' is not UTF-8", file.path(), key));
+    }
+    config["chat_template"] = chat;
+  }
+  config["tokenizer_class"] = class_name;
+  return config;
+}
+
+Json added_token(std::int64_t id, const std::string& text, bool is_special) {
+  return {{"id", id},        {"content", text},     {"single_word", false}, {"lstrip", false},
+          {"rstrip", false}, {"normalized", false}, {"special", is_special}};
+}
+
+// Start and end tokens around a text, where the file asks for them.
+Json template_json(const GgufVocabulary& vocabulary) {
+  Json single = Json::array();
+  Json pair = Json::array();
+  Json tokens = Json::object();
+  const auto add = [&](std::optional<std::int64_t> id, int type_id, bool in_single) {
+    const std::string& text = vocabulary.tokens[static_cast<std::size_t>(*id)];
+    const Json item = {{"SpecialToken", {{"id", text}, {"type_id", type_id}}}};
+    if (in_single) single.push_back(item);
+    pair.push_back(item);
+    tokens[text] = {{"id", text}, {"ids", {*id}}, {"tokens", {text}}};
+  };
+  const auto add_text = [](Json& list, const char* name, int type_id) {
+    list.push_back({{"Sequence", {{"id", name}, {"type_id", type_id}}}});
+  };
+  if (vocabulary.add_bos) add(vocabulary.bos, 0, true);
+  add_text(single, "A", 0);
+  add_text(pair, "A", 0);
+  if (vocabulary.add_eos) add(vocabulary.eos, 0, true);
+  if (vocabulary.add_bos) add(vocabulary.bos, 1, false);
+  add_text(pair, "B", 1);
+  if (vocabulary.add_eos) add(vocabulary.eos, 1, false);
+  return {{"type", "TemplateProcessing"},
+          {"single", single},
+          {"pair", pair},
+          {"special_tokens", tokens}};
+}
+
+TokenizerFiles byte_bpe_files(const GgufFile& file, const GgufVocabulary& vocabulary) {
+  Json spec = byte_bpe_json(vocabulary);
+  for (std::size_t i = 0; i < vocabulary.tokens.size(); ++i) {
+    const TokenKind kind = vocabulary.kinds[i];
+    if (!is_special_kind(kind) && kind != TokenKind::kUserDefined) continue;
+    spec["added_tokens"].push_back(
+        added_token(static_cast<std::int64_t>(i), vocabulary.tokens[i], is_special_kind(kind)));
+  }
+  if (vocabulary.add_bos || vocabulary.add_eos) {
+    spec["post_processor"] = template_json(vocabulary);
+  }
+  // The class without rules of its own: others would put their own pre-tokenizer in.
+  const Json config = common_config(file, vocabulary, "PreTrainedTokenizerFast");
+  return {{"tokenizer.json", spec.dump()}, {"tokenizer_config.json", dump_json(config)}};
+}
+
+TokenizerFiles sentencepiece_files(const GgufFile& file, const GgufVocabulary& vocabulary) {
+  SentencepieceModel model;
+  model.type = SentencepieceModel::Type::kBpe;
+  const auto id_of = [](std::optional<std::int64_t> id) {
+    return static_cast<std::int32_t>(id.value_or(-1));
+  };
+  model.bos_id = id_of(vocabulary.bos);
+  model.eos_id = id_of(vocabulary.eos);
+  model.pad_id = id_of(vocabulary.pad);
+  model.unk_id = id_of(vocabulary.unk);
+  if (model.unk_id < 0) throw IoError(file.path() + ": the vocabulary has no unknown token");
+  for (std::size_t i = 0; i < vocabulary.tokens.size(); ++i) {
+    TokenKind kind = vocabulary.kinds[i];
+    // sentencepiece knows exactly one unknown piece.
+    if (static_cast<std::int32_t>(i) == model.unk_id) {
+      kind = TokenKind::kUnknown;
+    } else if (kind == TokenKind::kUnknown) {
+      kind = TokenKind::kControl;
+    } else if (kind == TokenKind::kUndefined) {
+      kind = TokenKind::kNormal;
+    }
+    model.byte_fallback = model.byte_fallback || kind == TokenKind::kByte;
+    model.pieces.push_back(
+        {.text = vocabulary.tokens[i], .score = vocabulary.scores[i], .kind = kind});
+  }
+  model.normalizer_name = vocabulary.precompiled_charsmap.empty() ? "identity" : "nmt_nfkc";
+  model.precompiled_charsmap = vocabulary.precompiled_charsmap;
+  model.add_dummy_prefix = vocabulary.add_space_prefix;
+  model.remove_extra_whitespaces = vocabulary.remove_extra_whitespaces;
+  const Json config = common_config(file, vocabulary, "LlamaTokenizer");
+  return {{"tokenizer.model", write_sentencepiece_model(model)},
+          {"tokenizer_config.json", dump_json(config)}};
+}
+
+TokenizerFiles word_piece_files(const GgufFile& file, const GgufVocabulary& vocabulary) {
+  std::string lines;
+  for (std::size_t i = 0; i < vocabulary.tokens.size(); ++i) {
+    const std::string piece = word_piece_of(vocabulary.tokens[i], vocabulary.kinds[i]);
+    if (piece.find_first_of("\r\n") != std::string::npos) {
+      throw IoError(
+          fmt::format("{}: tokenizer.ggml.tokens[{}] has a line end, which vocab.txt "
+                      "cannot hold",
+                      file.path(), i));
+    }
+    lines += piece + "\n";
+  }
+  Json config = common_config(file, vocabulary, "BertTokenizer");
+  for (const auto* key : {"add_bos_token", "add_eos_token", "bos_token", "eos_token"}) {
+    config.erase(key);
+  }
+  add_token_name(config, "cls_token", vocabulary, vocabulary.bos);
+  add_token_name(config, "sep_token", vocabulary, vocabulary.sep);
+  add_token_name(config, "mask_token", vocabulary, vocabulary.mask);
+  config["do_lower_case"] = vocabulary.is_lower_case;
+  config["strip_accents"] = vocabulary.strip_accents;
+  config["tokenize_chinese_chars"] = true;
+  return {{"vocab.txt", lines}, {"tokenizer_config.json", dump_json(config)}};
+}
+
+// ------------------------------------------------------------------ files to GGUF
+
+/// What all forms have in common: tokens by id, their kinds, and the ids with a part to play.
+class KeyMaker {
+ public:
+  KeyMaker(const TokenizerFiles& files, const Json& config, const std::string& source)
+      : config_(config), source_(source) {
+    for (const auto* name : {"tokenizer_config.json", "special_tokens_map.json"}) {
+      const auto found = files.find(name);
+      if (found == files.end()) continue;
+      Json parsed = parse_json(found->second, fmt::format("{}/{}", source, name));
+      if (parsed.is_object()) settings_.push_back(std::move(parsed));
+    }
+  }
+
+  [[noreturn]] void refuse(const std::string& what) const {
+    throw ConfigError(source_ + "/" + what);
+  }
+
+  void set(std::int64_t id, const std::string& text, TokenKind kind, float score = 0) {
+    if (id < 0 || id >= kMaxGgufVocabulary) {
+      throw IoError(fmt::format("{}: token id {} is out of range", source_, id));
+    }
+    const auto at = static_cast<std::size_t>(id);
+    if (at >= tokens_.size()) {
+      tokens_.resize(at + 1);
+      kinds_.resize(at + 1, TokenKind::kUnused);
+      scores_.resize(at + 1);
+    }
+    tokens_[at] = text;
+    kinds_[at] = kind;
+    scores_[at] = score;
+  }
+  /// Tokens that tokenizer_config.json adds behind the vocabulary (added_tokens_decoder: an object
+  /// of ids and {"content": "<|im_start|>", "special": true}).
+  void set_added_tokens() {
+    const auto first_id = static_cast<std::int64_t>(tokens_.size());
+    for (const auto& settings : settings_) {
+      const auto added = settings.find("added_tokens_decoder");
+      if (added == settings.end() || !added->is_object()) continue;
+      for (const auto& [key, token] : added->items()) {
+        std::int64_t id = -1;
+        const auto [end, error] = std::from_chars(key.data(), key.data() + key.size(), id);
+        const bool is_token =
+            token.is_object() && token.contains("content") && token["content"].is_string();
+        if (error != std::errc() || end != key.data() + key.size() || !is_token) {
+          throw IoError(
+              fmt::format("{}/tokenizer_config.json: added_tokens_decoder: '{}' wants an "
+                          "id and an object with content",
+                          source_, key));
+        }
+        if (id < first_id) continue;  // a piece of the model
+        const bool is_special = token.contains("special") && token["special"] == true;
+        set(id, token["content"].get<std::string>(),
+            is_special ? TokenKind::kControl : TokenKind::kUserDefined);
+      }
+    }
+  }
+  const std::vector<std::string>& tokens() const { return tokens_; }
+  std::vector<std::string>& tokens() { return tokens_; }
+  const std::vector<TokenKind>& kinds() const { return kinds_; }
+
+  /// A flag of tokenizer_config.json.
+  bool flag(const char* key, bool absent) const {
+    for (const auto& settings : settings_) {
+      const auto found = settings.find(key);
+      if (found != settings.end() && found->is_boolean()) return found->get<bool>();
+    }
+    return absent;
+  }
+  /// The text of a token that the settings name ("bos_token": "<s>" or {"content": "<s>"}).
+  std::string token_name(const char* key) const {
+    for (const auto& settings : settings_) {
+      const auto found = settings.find(key);
+      if (found == settings.end()) continue;
+      if (found->is_string()) return found->get<std::string>();
+      if (found->is_object() && found->contains("content") && (*found)["content"].is_string()) {
+        return (*found)["content"].get<std::string>();
+      }
+    }
+    return "";
+  }
+  /// Id of the token that the settings name; else what config.json says.
+  std::optional<std::int64_t> id_of(const char* key) const {
+    const std::string name = token_name(key);
+    if (!name.empty()) {
+      const auto found = std::find(tokens_.begin(), tokens_.end(), name);
+      if (found != tokens_.end()) return found - tokens_.begin();
+    }
+    const auto id = config_.find(std::string(key) + "_id");
+    if (id == config_.end() || !id->is_number_integer()) return std::nullopt;
+    const auto value = id->get<std::int64_t>();
+    const bool is_inside = value >= 0 && value < static_cast<std::int64_t>(tokens_.size());
+    return is_inside ? std::optional(value) : std::nullopt;
+  }
+  void add_id(GgufKeys& keys, const char* gguf_name, std::optional<std::int64_t> id) const {
+    if (!id) return;
+    keys.emplace_back(fmt::format("tokenizer.ggml.{}_token_id", gguf_name),
+                      static_cast<std::uint32_t>(*id));
+  }
+  /// Model, tokens, kinds, ids and chat template; fills the vocabulary up to the model's.
+  GgufKeys finish(const char* model, const std::string& pre) {
+    const auto size = config_.find("vocab_size");
+    if (size != config_.end() && size->is_number_integer()) {
+      const auto wanted = size->get<std::int64_t>();
+      for (auto i = static_cast<std::int64_t>(tokens_.size()); i < wanted && i < kMaxGgufVocabulary;
+           ++i) {
+        set(i, "", TokenKind::kUnused);
+      }
+    }
+    for (std::size_t i = 0; i < tokens_.size(); ++i) {
+      if (tokens_[i].empty()) tokens_[i] = fmt::format("[PAD{}]", i);
+    }
+    GgufKeys keys = {{"tokenizer.ggml.model", std::string(model)}, {"tokenizer.ggml.pre", pre}};
+    std::vector<std::int32_t> kinds;
+    for (const auto kind : kinds_) kinds.push_back(static_cast<std::int32_t>(kind));
+    keys.emplace_back("tokenizer.ggml.tokens", tokens_);
+    keys.emplace_back("tokenizer.ggml.token_type", kinds);
+    if (std::string_view(model) == "llama") keys.emplace_back("tokenizer.ggml.scores", scores_);
+    add_id(keys, "bos", id_of("bos_token"));
+    add_id(keys, "eos", id_of("eos_token"));
+    add_id(keys, "unknown", id_of("unk_token"));
+    add_id(keys, "padding", id_of("pad_token"));
+    add_id(keys, "mask", id_of("mask_token"));
+    for (const auto& settings : settings_) {
+      const auto chat = settings.find("chat_template");
+      if (chat == settings.end() || !chat->is_string()) continue;
+      keys.emplace_back("tokenizer.chat_template", chat->get<std::string>());
+      break;
+    }
+    return keys;
+  }
+
+ private:
+  const Json& config_;
+  const std::string& source_;
+  std::vector<Json> settings_;
+  std::vector<std::string> tokens_;
+  std::vector<TokenKind> kinds_;
+  std::vector<float> scores_;
+};
+
+const Json& member_or_null(const Json& object, const char* key) {
+  static const Json none;
+  if (!object.is_object()) return none;
+  const auto found = object.find(key);
+  return found == object.end() ? none : *found;
+}
+
+// Special tokens and the plain ones that a tokenizer.json adds to its model's.
+void set_added_tokens(KeyMaker& maker, const Json& spec, const std::string& where) {
+  for (const auto& added : member_or_null(spec, "added_tokens")) {
+    const Json& id = member_or_null(added, "id");
+    const Json& content = member_or_null(added, "content");
+    if (!id.is_number_integer() || !content.is_string()) {
+      throw IoError(where + ": added_tokens: wants objects with id and content");
+    }
+    const bool is_special = member_or_null(added, "special") == true;
+    maker.set(id.get<std::int64_t>(), content.get<std::string>(),
+              is_special ? TokenKind::kControl : TokenKind::kUserDefined);
+  }
+}
+
+void set_vocabulary(KeyMaker& maker, const Json& vocab, const std::string& where) {
+  if (!vocab.is_object()) throw IoError(where + ": wants an object of tokens and ids");
+  for (const auto& [token, id] : vocab.items()) {
+    if (!id.is_number_integer()) throw IoError(where + ": wants an object of tokens and ids");
+    maker.set(id.get<std::int64_t>(), token, TokenKind::kNormal);
+  }
+}
+
+std::vector<std::string> merge_lines(const Json& merges, const std::string& where) {
+  std::vector<std::string> lines;
+  for (const auto& merge : merges) {
+    const bool is_pair =
+        merge.is_array() && merge.size() == 2 && merge[0].is_string() && merge[1].is_string();
+    if (merge.is_string()) {
+      lines.push_back(merge.get<std::string>());
+    } else if (is_pair) {
+      lines.push_back(merge[0].get<std::string>() + " " + merge[1].get<std::string>());
+    } else {
+      throw IoError(where + ": wants pairs of tokens");
+    }
+  }
+  return lines;
+}
+
+// Whether the post-processor puts this token before (or behind) a single text.
+bool template_has(const Json& post, const std::string& token, bool in_front) {
+  const Json& steps = member_or_null(post, "processors");
+  if (steps.is_array()) {
+    return std::any_of(steps.begin(), steps.end(),
+                       [&](const Json& step) { return template_has(step, token, in_front); });
+  }
+  const Json& single = member_or_null(post, "single");
+  if (!single.is_array() || single.empty() || token.empty()) return false;
+  const Json& item = in_front ? single.front() : single.back();
+  return member_or_null(member_or_null(item, "SpecialToken"), "id") == token;
+}
+
+GgufKeys byte_bpe_keys(KeyMaker& maker, const Json& spec, const std::string& file) {
+  const Json& model = member_or_null(spec, "model");
+  const Json& normalizer = member_or_null(spec, "normalizer");
+  if (!normalizer.is_null()) {
+    if (member_or_null(normalizer, "type") != "NFC") {
+      maker.refuse(file + ": GGUF has no place for its normalizer");
+    }
+    warn("{}: GGUF has no place for the normalizer NFC: text in other forms may get other ids",
+         file);
+  }
+  const bool ignore_merges = member_or_null(model, "ignore_merges") == true;
+  const auto pre = recognise_pre_tokenizer(member_or_null(spec, "pre_tokenizer"), ignore_merges);
+  if (!pre) {
+    maker.refuse(file +
+                 ": pre_tokenizer: GGUF has no name for this one, and llama.cpp would cut "
+                 "texts otherwise");
+  }
+  set_vocabulary(maker, member_or_null(model, "vocab"), file + ": model.vocab");
+  set_added_tokens(maker, spec, file);
+  const Json& post = member_or_null(spec, "post_processor");
+  const bool add_bos =
+      template_has(post, maker.token_name("bos_token"), true) || maker.flag("add_bos_token", false);
+  const bool add_eos = template_has(post, maker.token_name("eos_token"), false) ||
+                       maker.flag("add_eos_token", false);
+  GgufKeys keys = maker.finish("gpt2", *pre);
+  keys.emplace_back("tokenizer.ggml.merges",
+                    merge_lines(member_or_null(model, "merges"), file + ": model.merges"));
+  keys.emplace_back("tokenizer.ggml.add_bos_token", add_bos);
+  keys.emplace_back("tokenizer.ggml.add_eos_token", add_eos);
+  return keys;
+}
+
+// Tokens of a WordPiece vocabulary into GGUF's form, once they are all there.
+GgufKeys word_piece_keys(KeyMaker& maker, bool is_lower_case, bool strip_accents) {
+  const auto special = [&](const char* key) { return maker.id_of(key); };
+  const auto named = [&](const char* key, const char* absent) {
+    auto id = special(key);
+    if (!id) {
+      const auto& tokens = maker.tokens();
+      const auto found = std::find(tokens.begin(), tokens.end(), absent);
+      if (found != tokens.end()) id = found - tokens.begin();
+    }
+    return id;
+  };
+  const auto cls = named("cls_token", "[CLS]"), sep = named("sep_token", "[SEP]");
+  const auto unk = named("unk_token", "[UNK]"), pad = named("pad_token", "[PAD]");
+  const auto mask = named("mask_token", "[MASK]");
+  if (!unk) maker.refuse("vocab.txt: has no unknown token");
+  for (const auto id : {cls, sep, unk, pad, mask}) {
+    if (id) {
+      maker.set(*id, std::string(maker.tokens()[static_cast<std::size_t>(*id)]),
+                TokenKind::kControl);
+    }
+  }
+  for (std::size_t i = 0; i < maker.tokens().size(); ++i) {
+    auto& token = maker.tokens()[i];
+    if (!token.empty()) token = gguf_token_of_word_piece(token, maker.kinds()[i]);
+  }
+  GgufKeys keys = maker.finish("bert", "default");
+  std::erase_if(keys, [](const auto& key) { return key.first.ends_with("_token_id"); });
+  maker.add_id(keys, "bos", cls);
+  maker.add_id(keys, "cls", cls);
+  maker.add_id(keys, "seperator", sep);  // the key is spelled so
+  maker.add_id(keys, "unknown", unk);
+  maker.add_id(keys, "padding", pad);
+  maker.add_id(keys, "mask", mask);
+  keys.emplace_back("tokenizer.ggml.token_type_count", std::uint32_t{2});
+  keys.emplace_back("tokenizer.ggml.normalizer.lowercase", is_lower_case);
+  keys.emplace_back("tokenizer.ggml.normalizer.strip_accents", strip_accents);
+  return keys;
+}
+
+GgufKeys json_keys(KeyMaker& maker, const std::string& content, const std::string& file) {
+  const Json spec = parse_json(content, file);
+  const Json& model = member_or_null(spec, "model");
+  const Json& type = member_or_null(model, "type");
+  const bool has_bytes = member_or_null(model, "byte_fallback") == true;
+  // Files of early versions have no type; only BPE has merges.
+  if ((type == "BPE" || (type.is_null() && model.contains("merges"))) && !has_bytes) {
+    return byte_bpe_keys(maker, spec, file);
+  }
+  if (type == "WordPiece") {
+    const Json& normalizer = member_or_null(spec, "normalizer");
+    if (member_or_null(normalizer, "type") != "BertNormalizer") {
+      maker.refuse("tokenizer.json: normalizer: GGUF has only BERT's for WordPiece");
+    }
+    const bool is_lower_case = member_or_null(normalizer, "lowercase") != false;
+    const Json& strip = member_or_null(normalizer, "strip_accents");
+    set_vocabulary(maker, member_or_null(model, "vocab"), file + ": model.vocab");
+    set_added_tokens(maker, spec, file);
+    return word_piece_keys(maker, is_lower_case,
+                           strip.is_boolean() ? strip == true : is_lower_case);
+  }
+  maker.refuse("tokenizer.json: model: GGUF takes byte-level BPE and WordPiece; this one is " +
+               (has_bytes ? std::string("BPE with byte fallback (its tokenizer.model would do)")
+                          : type.dump(-1, ' ', true)));
+}
+
+GgufKeys sentencepiece_keys(KeyMaker& maker, const std::string& content, const std::string& file) {
+  if (is_tiktoken(content)) {
+    maker.refuse(
+        "tokenizer.model: holds tiktoken ranks; GGUF wants merges: use the model's "
+        "tokenizer.json");
+  }
+  const SentencepieceModel model = read_sentencepiece_model(content, file);
+  if (model.type != SentencepieceModel::Type::kBpe) {
+    maker.refuse("tokenizer.model: GGUF's llama vocabulary is BPE; this model is of another type");
+  }
+  for (std::size_t i = 0; i < model.pieces.size(); ++i) {
+    const auto& piece = model.pieces[i];
+    maker.set(static_cast<std::int64_t>(i), piece.text, piece.kind, piece.score);
+  }
+  if (!model.precompiled_charsmap.empty()) {
+    warn("{}: llama.cpp leaves out the normalizer {}: text that it changes may get other ids", file,
+         model.normalizer_name);
+  }
+  maker.set_added_tokens();
+  // What the settings name goes before the model's own (a chat model's end of a turn).
+  const auto bos = maker.id_of("bos_token"), eos = maker.id_of("eos_token");
+  const auto pad = maker.id_of("pad_token");
+  GgufKeys keys = maker.finish("llama", "default");
+  std::erase_if(keys, [](const auto& key) { return key.first.ends_with("_token_id"); });
+  const auto add = [&](const char* name, std::optional<std::int64_t> named, std::int32_t id) {
+    const std::int64_t chosen = named.value_or(id);
+    if (chosen >= 0) maker.add_id(keys, name, chosen);
+  };
+  add("bos", bos, model.bos_id);
+  add("eos", eos, model.eos_id);
+  add("unknown", std::nullopt, model.unk_id);
+  add("padding", pad, model.pad_id);
+  keys.emplace_back("tokenizer.ggml.add_bos_token", maker.flag("add_bos_token", true));
+  keys.emplace_back("tokenizer.ggml.add_eos_token", maker.flag("add_eos_token", false));
+  keys.emplace_back("tokenizer.ggml.add_space_prefix", model.add_dummy_prefix);
+  keys.emplace_back("tokenizer.ggml.remove_extra_whitespaces", model.remove_extra_whitespaces);
+  return keys;
+}
+
+GgufKeys vocab_txt_keys(KeyMaker& maker, const std::string& content) {
+  std::int64_t id = 0;
+  for (const auto line : split_lines(content)) {
+    maker.set(id++, std::string(line), TokenKind::kNormal);
+  }
+  const bool is_lower_case = maker.flag("do_lower_case", true);
+  return word_piece_keys(maker, is_lower_case, maker.flag("strip_accents", is_lower_case));
+}
+
+GgufKeys vocab_json_keys(KeyMaker& maker, const TokenizerFiles& files, const std::string& source) {
+  const auto merges = files.find("merges.txt");
+  if (merges == files.end()) maker.refuse("vocab.json: merges.txt is not beside it");
+  set_vocabulary(maker, parse_json(files.at("vocab.json"), source + "/vocab.json"),
+                 source + "/vocab.json");
+  const std::string kEnd = "<|endoftext|>";
+  const auto end = std::find(maker.tokens().begin(), maker.tokens().end(), kEnd);
+  if (end != maker.tokens().end()) {
+    maker.set(end - maker.tokens().begin(), kEnd, TokenKind::kControl);
+  }
+  std::vector<std::string> lines;
+  for (const auto line : split_lines(merges->second)) {
+    if (!line.starts_with("#version") && !line.empty()) lines.emplace_back(line);
+  }
+  GgufKeys keys = maker.finish("gpt2", "gpt-2");
+  keys.emplace_back("tokenizer.ggml.merges", std::move(lines));
+  keys.emplace_back("tokenizer.ggml.add_bos_token", maker.flag("add_bos_token", false));
+  return keys;
+}
+
+}  // namespace
+
+TokenizerFiles tokenizer_files_from_gguf(const GgufFile& file) {
+  if (!file.has("tokenizer.ggml.model")) return {};
+  const GgufVocabulary vocabulary = read_gguf_vocabulary(file);
+  switch (vocabulary.model) {
+    case GgufVocabulary::Model::kGpt2:
+      return byte_bpe_files(file, vocabulary);
+    case GgufVocabulary::Model::kLlama:
+      return sentencepiece_files(file, vocabulary);
+    case GgufVocabulary::Model::kBert:
+      return word_piece_files(file, vocabulary);
+  }
+  return {};
+}
+
+GgufKeys gguf_tokenizer_keys(const TokenizerFiles& files, const Json& config,
+                             const std::string& source) {
+  KeyMaker maker(files, config, source);
+  const auto path = [&](const char* name) { return fmt::format("{}/{}", source, name); };
+  // A sentencepiece model says all; the tokenizer.json beside it is made from it.
+  if (const auto found = files.find("tokenizer.model");
+      found != files.end() && !(is_tiktoken(found->second) && files.contains("tokenizer.json"))) {
+    return sentencepiece_keys(maker, found->second, path("tokenizer.model"));
+  }
+  if (const auto found = files.find("tokenizer.json"); found != files.end()) {
+    return json_keys(maker, found->second, path("tokenizer.json"));
+  }
+  if (files.contains("vocab.json")) return vocab_json_keys(maker, files, source);
+  if (const auto found = files.find("vocab.txt"); found != files.end()) {
+    return vocab_txt_keys(maker, found->second);
+  }
+  return {};
+}
+
+}  // namespace lowbank

@@ -1,0 +1,39 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "tokenizers/tokenizer.h"
+
+namespace lowbank {
+
+/// tokenizer.json.
+std::unique_ptr<Tokenizer> open_json_tokenizer(const std::string& path);
+
+/// vocab.json with the merges.txt beside it.
+///
+/// Source: transformers GPT2TokenizerFast (pattern, <|endoftext|>, add_prefix_space,
+/// add_bos_token).
+std::unique_ptr<Tokenizer> open_gpt2_tokenizer(const std::string& path);
+
+/// vocab.txt: WordPiece, in lower case unless the tokenizer_config.json beside it says otherwise.
+///
+/// Source: transformers BertTokenizerFast.
+std::unique_ptr<Tokenizer> open_bert_tokenizer(const std::string& path);
+
+/// True if `bytes` start as a tiktoken file does: BASE64, a space, a rank.
+bool is_tiktoken(std::string_view bytes);
+
+/// Llama-3's tokenizer.model: byte tokens in base64 with their ranks, the pattern and the 256
+/// special tokens in the program.
+///
+/// Source:  meta-llama/llama3 llama/tokenizer.py; openai/tiktoken for the merges.
+/// Differs: special tokens spelled out in a text become their ids, as in Llama-3's tokenizer.json.
+std::unique_ptr<Tokenizer> make_tiktoken_tokenizer(std::string_view bytes, const std::string& name);
+
+// All throw IoError naming the file and what is wrong in it. The files beside `path` that they
+// look into: tokenizer_config.json, special_tokens_map.json, added_tokens.json,
+// generation_config.json, config.json.
+
+}  // namespace lowbank

@@ -1,0 +1,104 @@
+#include "stages/compress_stage.h"
+
+#include <algorithm>
+#include <chrono>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "compress/compress_model.h"
+#include "config/fingerprint.h"
+#include "core/log.h"
+#include "core/progress.h"
+#include "core/text.h"
+#include "kernels/runtime.h"
+#include "models/factory.h"
+#include "models/language_model.h"
+
+namespace lowbank {
+namespace {
+
+void print_linears(const CompressReport& report) {
+  std::size_t width = 4;
+  for (const auto& linear : report.linears) width = std::max(width, linear.path.size());
+  lowbank::print("{:<{}}  {:<5} {:>6} x {:<6} {:>6} {:>10} {:>12} {:>12} {:>9}", "path", width,
+                 "kind", "out", "in", "rank", "break-even", "params", "before", "error");
+  for (const auto& linear : report.linears) {
+    lowbank::print("{:<{}}  {:<5} {:>6} x {:<6} {:>6} {:>10} {:>12} {:>12} {:>9}", linear.path,
+                   width, linear.kind, linear.out_features, linear.in_features,
+                   linear.rank == 0 ? "full" : fmt::format("{}", linear.rank),
+                   linear.break_even_rank, group_digits(linear.params_after),
+                   group_digits(linear.params_before),
+                   linear.changed ? fmt::format("{:.3g}", linear.relative_error) : "as it was");
+  }
+}
+
+void warn_of_growth(const CompressReport& report) {
+  for (const auto& linear : report.linears) {
+    if (!linear.changed || linear.rank <= linear.break_even_rank) continue;
+    warn("{}: rank {} holds more parameters than the dense layer; it saves below rank {}",
+         linear.path, linear.rank, linear.break_even_rank + 1);
+  }
+}
+
+Metrics to_metrics(const LinearChange& linear) {
+  return {{"path", linear.path},
+          {"kind", linear.kind},
+          {"changed", linear.changed},
+          {"out", linear.out_features},
+          {"in", linear.in_features},
+          {"rank", linear.rank},
+          {"break_even_rank", linear.break_even_rank},
+          {"params_before", linear.params_before},
+          {"params_after", linear.params_after},
+          {"relative_error", linear.relative_error}};
+}
+
+}  // namespace
+
+void compress_stage(const CompressConfig& config, RunDir* out, Metrics& metrics) {
+  const auto device = apply_runtime(config.common);
+  const LinearChoice choice(config.modules);
+  auto loaded = load_model(config.checkpoint, device, compute_type(config.common));
+  LanguageModel& model = *loaded.model;
+  const SlotWalk walk = [&](const SlotVisitor& visit) { model.visit_linears(visit); };
+  const auto params_before = count_parameters(model);
+
+  const auto start = std::chrono::steady_clock::now();
+  CompressReport report;
+  if (config.to == "dense") {
+    report = make_linears_dense(walk, choice);
+  } else {
+    std::int64_t num_linears = 0;
+    walk([&](const std::string& path, LinearSlot& slot) {
+      num_linears += choice(path, slot.role()) ? 1 : 0;
+    });
+    ProgressBar bar("compress", num_linears, "linear");
+    report =
+        factor_linears(walk, choice, config.rank, [&](std::int64_t done) { bar.update(done); });
+  }
+  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
+
+  CompressConfig own = config;  // a list of fields points into a config that may be written
+  out->begin();
+  save_model(out->path(), loaded,
+             {.stage = "compress",
+              .settings_hash = stage_fingerprint(own, Metrics::object()).value("settings", ""),
+              .version = version()});
+  print_linears(report);
+  warn_of_growth(report);
+  const auto params_after = count_parameters(model);
+  lowbank::print("{} -> {} parameters ({:.3f} x)", group_digits(params_before),
+                 group_digits(params_after),
+                 static_cast<double>(params_after) / static_cast<double>(params_before));
+  metrics = {{"method", config.method},
+             {"rank_policy", config.to == "dense" ? "dense" : config.rank},
+             {"params_before", params_before},
+             {"params_after", params_after},
+             {"seconds", seconds.count()},
+             {"num_svds", report.num_svds},
+             {"linears", Metrics::array()}};
+  for (const auto& linear : report.linears) metrics["linears"].push_back(to_metrics(linear));
+}
+
+}  // namespace lowbank

@@ -1,0 +1,500 @@
+#include "stages/estimate_stage.h"
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <tuple>
+#include <utility>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "core/atomic_file.h"
+#include "core/error.h"
+#include "core/json.h"
+#include "core/log.h"
+#include "pim/estimate_studies.h"
+#include "pim/estimate_tables.h"
+#include "pim/estimator.h"
+#include "pim/print_table.h"
+#include "pim/reshape.h"
+#include "pim/workload.h"
+
+namespace lowbank {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::ordered_json;
+
+constexpr std::int64_t kResultRevision = 1;
+
+// A workload at a batch and context; places of the sweep count from 0, 0 is the first of all.
+struct Point {
+  const NamedWorkload* source = nullptr;
+  std::size_t place = 0;
+  Workload workload;
+};
+
+enum class RowPhase { kPrefill, kDecode, kGenerate };
+
+Phase model_phase(RowPhase phase) {
+  return phase == RowPhase::kPrefill ? Phase::kPrefill : Phase::kDecode;
+}
+
+struct Row {
+  const Point* point = nullptr;
+  const NamedSystem* system = nullptr;
+  RowPhase phase = RowPhase::kDecode;
+  PhaseCost cost;
+  std::optional<double> energy_pj;  // not known of CPUs
+  std::int64_t output_tokens = 0;   // of each sequence, kGenerate
+  double first_token_ns = 0;
+  double later_tokens_ns = 0;
+  double last_token_ns = 0;
+
+  const Workload& workload() const { return point->workload; }
+  double tokens() const {
+    if (phase == RowPhase::kGenerate) {
+      return static_cast<double>(workload().batch) * static_cast<double>(output_tokens);
+    }
+    return static_cast<double>(workload().tokens(model_phase(phase)));
+  }
+  double ns_per_token() const { return cost.latency_ns / tokens(); }
+  std::optional<double> pj_per_token() const {
+    if (!energy_pj) return std::nullopt;
+    return *energy_pj / tokens();
+  }
+};
+
+std::string row_phase_name(RowPhase phase) {
+  if (phase == RowPhase::kGenerate) return "generate";
+  return phase_name(model_phase(phase));
+}
+
+// Models may share a name; the folder of the file tells them apart, or else the whole path.
+void make_names_unique(std::vector<NamedWorkload>& workloads) {
+  const auto are_unique = [&] {
+    std::set<std::string> names;
+    for (const auto& entry : workloads) names.insert(entry.name);
+    return names.size() == workloads.size();
+  };
+  if (are_unique()) return;
+  for (auto& entry : workloads) {
+    const fs::path path(entry.file);
+    entry.name = path.filename() == "workload.json" ? path.parent_path().filename().string()
+                                                    : path.stem().string();
+  }
+  if (are_unique()) return;
+  for (auto& entry : workloads) entry.name = entry.file;
+  if (!are_unique()) throw ConfigError("workload: the same file is given twice");
+}
+
+std::vector<NamedWorkload> read_workloads(const std::vector<std::string>& paths) {
+  std::vector<NamedWorkload> workloads;
+  for (const auto& path : paths) {
+    Workload workload = read_workload(path);
+    workloads.push_back({workload.model, path, std::move(workload)});
+  }
+  make_names_unique(workloads);
+  return workloads;
+}
+
+// Bytes of an element; mx8's shared exponents, one byte for 32, are left out.
+std::optional<std::int64_t> element_bytes_of(const std::string& format) {
+  if (format == "none") return std::nullopt;
+  return format == "fp16" || format == "bf16" ? 2 : 1;
+}
+
+SystemOptions options_of(const EstimateConfig& config) {
+  return {.mode = config.mode == "reference" ? EstimateMode::kReference : EstimateMode::kPhysical,
+          .corrections = corrections_of(config),
+          .slc_frac = config.slc_frac,
+          .num_gpus = config.num_gpus,
+          .num_chips = config.num_chips,
+          .kv_bytes = element_bytes_of(config.kv_format),
+          .state_bytes = element_bytes_of(config.state_format)};
+}
+
+std::vector<NamedSystem> make_systems(const EstimateConfig& config) {
+  const SystemOptions options = options_of(config);
+  std::vector<NamedSystem> systems;
+  for (const auto& name : config.system) {
+    auto system = make_system(name, options);
+    const std::string preset_name = system->presets().front().name;
+    for (const auto& other : systems) {
+      if (other.name == preset_name) {
+        throw ConfigError(fmt::format("system: '{}' is given twice", preset_name));
+      }
+    }
+    systems.push_back({preset_name, std::move(system)});
+  }
+  return systems;
+}
+
+// Every workload at every batch and context that was asked for, or at its own.
+std::vector<Point> make_points(const EstimateConfig& config,
+                               const std::vector<NamedWorkload>& workloads) {
+  std::vector<Point> points;
+  for (const auto& source : workloads) {
+    const auto sizes = [](const std::vector<double>& asked, std::int64_t own) {
+      std::vector<std::int64_t> values;
+      for (const double value : asked) values.push_back(static_cast<std::int64_t>(value));
+      if (values.empty()) values.push_back(own);
+      return values;
+    };
+    std::size_t place = 0;
+    for (const std::int64_t context : sizes(config.context, source.workload.context)) {
+      for (const std::int64_t batch : sizes(config.batch, source.workload.batch)) {
+        points.push_back({&source, place++, reshape_workload(source.workload, batch, context)});
+      }
+    }
+  }
+  return points;
+}
+
+void check_figures(const Row& row) {
+  if (!std::isfinite(row.cost.latency_ns) || !std::isfinite(row.energy_pj.value_or(0)) ||
+      row.cost.latency_ns <= 0) {
+    throw ConfigError(fmt::format("{}: {} on {}: the figures leave the range of numbers",
+                                  row.point->source->file, row_phase_name(row.phase),
+                                  row.system->name));
+  }
+}
+
+// Here and not beside the figures, so that a generation says once what its longest cache needs.
+void add_capacity_note(PhaseCost& cost) {
+  if (!cost.memory_capacity_bytes || cost.memory_bytes <= *cost.memory_capacity_bytes) return;
+  const bool is_one = cost.num_chips == 1;
+  cost.notes.push_back(fmt::format("needs {:.1f} GB, the {} {:.1f} GB: does not fit",
+                                   cost.memory_bytes * 1e-9,
+                                   is_one ? "GPU has" : fmt::format("{} GPUs have", cost.num_chips),
+                                   *cost.memory_capacity_bytes * 1e-9));
+}
+
+std::vector<Row> price(const Point& point, const NamedSystem& system, std::int64_t output_tokens) {
+  std::vector<Row> rows;
+  const auto add = [&](RowPhase phase, PhaseCost cost) -> Row& {
+    Row row;
+    row.point = &point;
+    row.system = &system;
+    row.phase = phase;
+    row.cost = std::move(cost);
+    add_capacity_note(row.cost);
+    if (row.cost.knows_energy()) row.energy_pj = row.cost.energy_pj.total();
+    check_figures(row);
+    return rows.emplace_back(std::move(row));
+  };
+  if (!point.workload.prefill.empty()) {
+    add(RowPhase::kPrefill, system.system->price(point.workload, Phase::kPrefill));
+  }
+  if (!point.workload.decode.empty()) {
+    add(RowPhase::kDecode, system.system->price(point.workload, Phase::kDecode));
+  }
+  if (output_tokens > 0) {
+    GenerationCost cost = price_generation(*system.system, point.workload, output_tokens);
+    Row& row = add(RowPhase::kGenerate, std::move(cost.total));
+    row.output_tokens = output_tokens;
+    row.first_token_ns = cost.first_token_ns;
+    row.later_tokens_ns = cost.later_tokens_ns;
+    row.last_token_ns = cost.last_token_ns;
+  }
+  return rows;
+}
+
+Json to_json(const Breakdown& parts) {
+  Json object = Json::object();
+  for (const auto& [name, value] : parts.parts()) object[name] = value;
+  return object;
+}
+
+// The rows of a sweep by what they are compared by.
+class RowIndex {
+ public:
+  explicit RowIndex(const std::vector<Row>& rows) {
+    for (const Row& row : rows) {
+      rows_.emplace(Key(row.point->source, row.point->place, row.system, row.phase), &row);
+    }
+  }
+  // The row of the same sizes and phase; nothing where there is none.
+  const Row* like(const Row& row, const NamedWorkload* workload, const NamedSystem* system) const {
+    const auto entry = rows_.find(Key(workload, row.point->place, system, row.phase));
+    return entry == rows_.end() ? nullptr : entry->second;
+  }
+
+ private:
+  using Key = std::tuple<const NamedWorkload*, std::size_t, const NamedSystem*, RowPhase>;
+  std::map<Key, const Row*> rows_;
+};
+
+// How many times faster, and how many times less energy, per token than `base`.
+struct Gain {
+  std::optional<double> speedup;
+  std::optional<double> energy;
+};
+
+Gain gain_over(const Row* base, const Row& row) {
+  if (base == nullptr) return {};
+  Gain gain{.speedup = base->ns_per_token() / row.ns_per_token(), .energy = {}};
+  if (base->energy_pj && row.energy_pj) gain.energy = *base->pj_per_token() / *row.pj_per_token();
+  return gain;
+}
+
+Json row_to_json(const Row& row, const Gain& by_workload, const Gain& by_system,
+                 const std::string& mode) {
+  const Workload& workload = row.workload();
+  const double latency_s = row.cost.latency_ns * 1e-9;
+  const bool is_generation = row.phase == RowPhase::kGenerate;
+  Json first_token_s, output_token_s;
+  if (is_generation) {
+    first_token_s = row.first_token_ns * 1e-9;
+    if (row.output_tokens > 1) {
+      output_token_s = row.later_tokens_ns * 1e-9 / static_cast<double>(row.output_tokens - 1);
+    }
+  } else {
+    (row.phase == RowPhase::kPrefill ? first_token_s : output_token_s) = latency_s;
+  }
+  const std::optional<GpuTimeError> error = row.system->system->gpu_time_error();
+  return {{"workload", row.point->source->name},
+          {"system", row.system->name},
+          {"phase", row_phase_name(row.phase)},
+          {"provenance", "modelled"},
+          {"mode", mode},
+          {"batch", workload.batch},
+          {"context", workload.context},
+          {"output_tokens", is_generation ? Json(row.output_tokens) : Json(nullptr)},
+          {"tokens", static_cast<std::int64_t>(row.tokens())},
+          {"latency_s", latency_s},
+          {"latency_ns", row.cost.latency_ns},
+          {"tokens_per_s", row.tokens() / latency_s},
+          {"time_to_first_token_s", first_token_s},
+          {"time_per_output_token_s", output_token_s},
+          {"time_of_last_token_s",
+           row.output_tokens > 1 ? Json(row.last_token_ns * 1e-9) : Json(nullptr)},
+          {"pipeline_period_ns", or_null(row.cost.pipeline_period_ns)},
+          {"energy_pj", or_null(row.energy_pj)},
+          {"energy_per_token_pj", or_null(row.pj_per_token())},
+          {"energy_by_component_pj", to_json(row.cost.energy_pj)},
+          {"time_by_category_ns", to_json(row.cost.time_ns)},
+          {"num_macs", is_generation ? Json(nullptr)
+                                     : Json(num_macs(workload.operators(model_phase(row.phase))))},
+          {"weight_bytes", row.cost.weight_bytes},
+          {"gpu_time_error_median_frac", error ? Json(error->median_frac) : Json(nullptr)},
+          {"gpu_time_error_p90_frac", error ? Json(error->p90_frac) : Json(nullptr)},
+          {"area_mm2", or_null(row.cost.area_mm2)},
+          {"num_chips", row.cost.num_chips},
+          {"memory_bytes", row.cost.memory_bytes > 0 ? Json(row.cost.memory_bytes) : Json(nullptr)},
+          {"memory_capacity_bytes", or_null(row.cost.memory_capacity_bytes)},
+          {"speedup_vs_first_workload", or_null(by_workload.speedup)},
+          {"energy_gain_vs_first_workload", or_null(by_workload.energy)},
+          {"speedup_vs_first_system", or_null(by_system.speedup)},
+          {"energy_gain_vs_first_system", or_null(by_system.energy)},
+          {"notes", row.cost.notes}};
+}
+
+Json workload_info(const NamedWorkload& entry) {
+  const Workload& workload = entry.workload;
+  const FactoredSize size =
+      factored_size(workload.decode.empty() ? workload.prefill : workload.decode);
+  return {
+      {"name", entry.name},
+      {"file", entry.file},
+      {"model", workload.model},
+      {"batch", workload.batch},
+      {"context", workload.context},
+      {"num_params", workload.num_params},
+      {"num_layers", workload.num_layers},
+      {"num_linears", size.num_linears},
+      {"num_factored_linears", size.num_factored},
+      {"factored_size_frac",
+       size.num_factored > 0 ? Json(size.factored_weights / size.dense_weights) : Json(nullptr)}};
+}
+
+Json system_info(const NamedSystem& entry) {
+  const std::vector<SystemPreset> presets = entry.system->presets();
+  Json constants = Json::array();
+  for (const auto& preset : presets) {
+    for (const auto& constant : preset.constants) {
+      Json object = {{"key", constant.key},
+                     {"value", constant.value},
+                     {"unit", constant.unit},
+                     {"source", constant.source}};
+      if (!constant.uncertain.empty()) object["uncertain"] = constant.uncertain;
+      constants.push_back(std::move(object));
+    }
+  }
+  return {{"name", entry.name},
+          {"kind", system_kind_name(presets.front().kind)},
+          {"about", presets.front().about},
+          {"file", presets.front().file},
+          {"notes", entry.system->notes()},
+          {"constants", std::move(constants)}};
+}
+
+std::string csv_cell(const Json& value) {
+  if (value.is_null()) return "";
+  if (!value.is_string()) return value.dump();
+  const auto text = value.get<std::string>();
+  if (text.find_first_of(",\"\n\r") == std::string::npos) return text;
+  std::string quoted = "\"";
+  for (const char c : text) quoted += c == '"' ? std::string("\"\"") : std::string(1, c);
+  return quoted + "\"";
+}
+
+// One line a row; the parts of time and energy become columns of all parts that any row has.
+std::string rows_to_csv(const Json& rows) {
+  std::vector<std::string> columns;
+  std::vector<std::map<std::string, std::string>> lines;
+  for (const auto& row : rows) {
+    auto& line = lines.emplace_back();
+    const auto put = [&](const std::string& column, const Json& value) {
+      if (std::find(columns.begin(), columns.end(), column) == columns.end()) {
+        columns.push_back(column);
+      }
+      line[column] = csv_cell(value);
+    };
+    for (const auto& [key, value] : row.items()) {
+      if (value.is_array()) continue;  // notes
+      if (!value.is_object()) {
+        put(key, value);
+        continue;
+      }
+      const bool is_energy = key == "energy_by_component_pj";
+      for (const auto& [part, number] : value.items()) {
+        put((is_energy ? "energy_" : "time_") + part + (is_energy ? "_pj" : "_ns"), number);
+      }
+    }
+  }
+  std::string csv = fmt::format("{}\n", fmt::join(columns, ","));
+  for (auto& line : lines) {
+    for (std::size_t i = 0; i < columns.size(); ++i) csv += (i > 0 ? "," : "") + line[columns[i]];
+    csv += '\n';
+  }
+  return csv;
+}
+
+std::string scaled(double value, std::initializer_list<const char*> units) {
+  const char* const* unit = units.begin();
+  while (value >= 1000 && unit + 1 != units.end()) {
+    value /= 1000;
+    ++unit;
+  }
+  return fmt::format("{:.3g} {}", value, *unit);
+}
+
+std::string ratio_text(const std::optional<double>& ratio) {
+  if (!ratio) return "-";
+  // Two decimals; of small ratios two digits, so that none reads 0.00.
+  return *ratio < 0.1 ? fmt::format("{:.2g} x", *ratio) : fmt::format("{:.2f} x", *ratio);
+}
+
+// Each note once, after the systems or rows it holds for.
+void print_notes(const std::vector<NamedSystem>& systems, const std::vector<Row>& rows) {
+  std::vector<std::pair<std::string, std::vector<std::string>>> notes;  // text, whose
+  const auto add = [&](const std::string& text, const std::string& owner) {
+    const auto same_text = [&](const auto& note) { return note.first == text; };
+    auto it = std::find_if(notes.begin(), notes.end(), same_text);
+    if (it == notes.end()) it = notes.insert(notes.end(), {text, {}});
+    auto& owners = it->second;
+    if (std::find(owners.begin(), owners.end(), owner) == owners.end()) owners.push_back(owner);
+  };
+  for (const auto& system : systems) {
+    for (const auto& text : system.system->notes()) add(text, system.name);
+  }
+  for (const auto& row : rows) {
+    for (const auto& text : row.cost.notes) {
+      add(text, fmt::format("{} on {}", row.point->source->name, row.system->name));
+    }
+  }
+  for (const auto& [text, owners] : notes) {
+    print_line(fmt::format("- {}: {}", fmt::join(owners, ", "), text));
+  }
+}
+
+}  // namespace
+
+void estimate_stage(const EstimateConfig& config, RunDir* out, Metrics& metrics) {
+  if (!config.experiments.empty()) return estimate_experiments(config, out, metrics);
+  if (!config.pim_calls.empty()) return estimate_pim_calls(config, out, metrics);
+  if (!config.operators.empty()) return estimate_operators(config, out, metrics);
+  if (!config.fit.empty()) return fit_gpus(config, out, metrics);
+
+  const std::vector<NamedWorkload> workloads = read_workloads(config.workload);
+  const std::vector<NamedSystem> systems = make_systems(config);
+
+  const std::vector<Point> points = make_points(config, workloads);
+  std::vector<Row> rows;
+  for (const Point& point : points) {
+    for (const auto& system : systems) {
+      for (Row& row : price(point, system, config.output_tokens)) rows.push_back(std::move(row));
+    }
+  }
+
+  Json document = {{"revision", kResultRevision}, {"provenance", "modelled"},
+                   {"mode", config.mode},         {"slc_frac", config.slc_frac},
+                   {"num_gpus", config.num_gpus}, {"workloads", Json::array()},
+                   {"systems", Json::array()},    {"rows", Json::array()}};
+  for (const auto& workload : workloads) document["workloads"].push_back(workload_info(workload));
+  for (const auto& system : systems) document["systems"].push_back(system_info(system));
+
+  const bool is_sweep = points.size() > workloads.size();
+  std::vector<std::vector<std::string>> table = {{"workload", "system", "phase", "time", "tokens/s",
+                                                  "energy/token", "area", "faster*", "energy*",
+                                                  "faster+", "energy+"}};
+  if (is_sweep) table.front().insert(table.front().begin() + 3, {"batch", "context"});
+  const RowIndex index(rows);
+  for (const Row& row : rows) {
+    const Gain by_workload = gain_over(index.like(row, &workloads.front(), row.system), row);
+    const Gain by_system = gain_over(index.like(row, row.point->source, &systems.front()), row);
+    document["rows"].push_back(row_to_json(row, by_workload, by_system, config.mode));
+    table.push_back(
+        {row.point->source->name, row.system->name, row_phase_name(row.phase),
+         scaled(row.cost.latency_ns, {"ns", "us", "ms", "s"}),
+         fmt::format("{:.4g}", row.tokens() / (row.cost.latency_ns * 1e-9)),
+         row.energy_pj ? scaled(*row.pj_per_token(), {"pJ", "nJ", "uJ", "mJ", "J"}) : "-",
+         row.cost.area_mm2 ? fmt::format("{:.0f} mm2", *row.cost.area_mm2) : "-",
+         ratio_text(by_workload.speedup), ratio_text(by_workload.energy),
+         ratio_text(by_system.speedup), ratio_text(by_system.energy)});
+    if (is_sweep) {
+      table.back().insert(table.back().begin() + 3, {std::to_string(row.workload().batch),
+                                                     std::to_string(row.workload().context)});
+    }
+  }
+
+  if (config.crossovers) document["crossovers"] = crossovers_json(workloads, systems);
+  if (config.break_even) document["break_even"] = break_even_json(workloads, systems);
+  if (config.sensitivity > 0) {
+    document["sensitivity"] = sensitivity_json(workloads, systems, options_of(config),
+                                               config.output_tokens, config.sensitivity);
+  }
+
+  if (out != nullptr) {
+    out->begin();
+    out->write("estimate.json", dump_json(document));
+    out->write("estimate.csv", rows_to_csv(document["rows"]));
+  } else {
+    write_file(config.common.out, dump_json(document));
+  }
+  metrics = {{"provenance", "modelled"},
+             {"mode", config.mode},
+             {"slc_frac", config.slc_frac},
+             {"rows", document["rows"]}};
+  for (const char* const key : {"crossovers", "break_even", "sensitivity"}) {
+    if (document.contains(key)) metrics[key] = document[key];
+  }
+
+  print("Modelled figures ({} mode); prefill: the whole prompt, decode: one token per sequence.",
+        config.mode);
+  print_table(table, 3);
+  print("* times as fast, or as frugal, as {} on the same system; + as the same workload on {}.",
+        workloads.front().name, systems.front().name);
+  print_notes(systems, rows);
+  if (config.crossovers) print_crossovers(document["crossovers"]);
+  if (config.break_even) print_break_even(document["break_even"]);
+  if (config.sensitivity > 0) print_sensitivity(document["sensitivity"], config.sensitivity);
+}
+
+}  // namespace lowbank

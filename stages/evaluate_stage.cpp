@@ -1,0 +1,64 @@
+#include "stages/evaluate_stage.h"
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "core/error.h"
+#include "core/log.h"
+#include "core/text.h"
+#include "eval/generate.h"
+#include "eval/perplexity.h"
+#include "eval/sentence_similarity.h"
+#include "kernels/runtime.h"
+#include "models/factory.h"
+#include "models/language_model.h"
+
+namespace lowbank {
+namespace {
+
+void evaluate_perplexity(const EvaluateConfig& config, c10::Device device, RunDir* out,
+                         Metrics& metrics) {
+  const auto loaded = load_causal_model(config.checkpoint, device, compute_type(config.common));
+  const auto tokenizer = open_tokenizer(loaded.folder);
+  check_vocabulary(*tokenizer, *loaded.model, loaded.folder);
+  const auto text =
+      open_perplexity_text(config.perplexity, *tokenizer, loaded.model->max_context());
+  if (out != nullptr) out->begin();
+
+  const auto result =
+      score_text(*loaded.model, text, config.perplexity.batch_size, /*show_progress=*/true);
+  report_perplexity(result, text, config.perplexity, metrics);
+  lowbank::print("perplexity {:.4f} per token over {} predicted tokens ({} chunks of context {})",
+                 metrics["perplexity"].get<double>(), group_digits(result.num_predicted),
+                 group_digits(static_cast<std::int64_t>(text.windows.size())),
+                 config.perplexity.context);
+  lowbank::print("{:.4f} bits per byte, perplexity {:.4f} per word; {:.0f} tokens/s",
+                 metrics["bits_per_byte"].get<double>(), metrics["word_perplexity"].get<double>(),
+                 metrics["tokens_per_second"].get<double>());
+}
+
+void evaluate_sts_b(const EvaluateConfig& config, c10::Device device, RunDir* out,
+                    Metrics& metrics) {
+  const auto loaded = load_model(config.checkpoint, device, compute_type(config.common));
+  if (loaded.model->is_causal()) {
+    throw ConfigError(
+        fmt::format("{}: task sts-b needs an encoder (BERT); this model predicts the next token",
+                    loaded.folder));
+  }
+  const auto tokenizer = open_tokenizer(loaded.folder);
+  check_vocabulary(*tokenizer, *loaded.model, loaded.folder);
+  const auto pairs = open_sentence_pairs(config, *tokenizer, loaded.model->max_context());
+  if (out != nullptr) out->begin();
+  evaluate_sentence_pairs(*loaded.model, pairs, config, metrics);
+}
+
+}  // namespace
+
+void evaluate_stage(const EvaluateConfig& config, RunDir* out, Metrics& metrics) {
+  const auto device = apply_runtime(config.common);
+  metrics["task"] = config.task;
+  if (config.task == "sts-b") return evaluate_sts_b(config, device, out, metrics);
+  evaluate_perplexity(config, device, out, metrics);
+}
+
+}  // namespace lowbank

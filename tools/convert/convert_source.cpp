@@ -1,0 +1,378 @@
+#include "tools/convert/convert_source.h"
+
+#include <algorithm>
+#include <cstring>
+#include <filesystem>
+#include <functional>
+#include <optional>
+#include <set>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <nlohmann/json.hpp>
+
+#include "core/error.h"
+#include "core/json.h"
+#include "core/text.h"
+#include "io/gguf.h"
+#include "io/gguf_model.h"
+#include "io/llama2c.h"
+#include "io/mapped_file.h"
+#include "io/model_layout.h"
+#include "io/state_spaces.h"
+#include "io/torch_file.h"
+#include "tokenizers/tokenizer.h"
+#include "tokenizers/tokenizer_files.h"
+
+namespace lowbank {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::ordered_json;
+
+constexpr std::size_t kMaxProblems = 20;
+
+/// Fits the tensors of an archive, under the names that `rename` gives them, to a layout.
+class LayoutFitter {
+ public:
+  LayoutFitter(ConvertSource& source, ModelLayout layout)
+      : source_(source), layout_(std::move(layout)) {}
+
+  void replace_factored(const std::vector<LinearRecord>& linears);
+  /// `rename` gives the Hugging Face name; what it leaves empty has no place in the model.
+  void fit(const std::function<std::optional<std::string>(const std::string&)>& rename);
+  /// Adds to every tensor what its values need; set before fit().
+  std::function<TensorTransform(const std::string&)> transform_of;
+
+ private:
+  void drop_ties();
+  void add_problem(std::string text) {
+    if (problems_.size() < kMaxProblems) problems_.push_back(std::move(text));
+  }
+
+  ConvertSource& source_;
+  ModelLayout layout_;
+  std::map<std::string, const TensorEntry*> stored_;  // by Hugging Face name, still without a place
+  std::vector<std::string> problems_;
+};
+
+// GGUF keeps a convolution's [D, 1, W] as [D, W].
+std::vector<std::int64_t> without_ones(std::vector<std::int64_t> shape) {
+  std::erase(shape, 1);
+  return shape;
+}
+
+// A factored linear is stored as u [O, R], s [R], vh [R, I] in place of its weight [O, I].
+void LayoutFitter::replace_factored(const std::vector<LinearRecord>& linears) {
+  for (const auto& linear : linears) {
+    if (linear.kind == "dense") continue;
+    const auto found =
+        std::find_if(layout_.parameters.begin(), layout_.parameters.end(),
+                     [&](const ParameterSpec& p) { return p.name == linear.path + ".weight"; });
+    if (linear.kind != "svd" || found == layout_.parameters.end()) {
+      add_problem(
+          fmt::format("lowbank.json names layer '{}' of kind '{}', which the model has no "
+                      "place for",
+                      linear.path, linear.kind));
+      continue;
+    }
+    const auto out = found->shape[0], in = found->shape[1];
+    const std::string part = found->part;
+    found->name = linear.path + ".u";
+    found->shape = {out, linear.rank};
+    layout_.parameters.insert(found + 1, {{linear.path + ".s", {linear.rank}, part},
+                                          {linear.path + ".vh", {linear.rank, in}, part}});
+  }
+}
+
+void LayoutFitter::drop_ties() {
+  for (const auto& [name, original] : layout_.ties) {
+    const auto copy = stored_.find(name);
+    const auto kept = stored_.find(original);
+    if (copy == stored_.end() || kept == stored_.end()) continue;
+    std::vector<std::byte> scratch_a, scratch_b;
+    const auto& a = *copy->second;
+    const auto& b = *kept->second;
+    if (a.type != b.type || a.shape != b.shape ||
+        !std::ranges::equal(source_.archive->bytes(a, scratch_a),
+                            source_.archive->bytes(b, scratch_b))) {
+      add_problem(
+          fmt::format("'{}' differs from '{}', although config.json ties them", name, original));
+    }
+    source_.dropped.emplace_back(a.name, "the same as " + original + ", stored once");
+    stored_.erase(copy);
+  }
+}
+
+void LayoutFitter::fit(
+    const std::function<std::optional<std::string>(const std::string&)>& rename) {
+  for (const auto& entry : source_.archive->entries()) {
+    const std::string name = rename(entry.name).value_or(entry.name);
+    if (is_buffer_name(name)) {
+      source_.dropped.emplace_back(entry.name, "a buffer that the model computes");
+    } else if (name == "rope_freqs.weight") {
+      source_.dropped.emplace_back(entry.name, "now rope_scaling in config.json");
+    } else if (!stored_.emplace(name, &entry).second) {
+      add_problem(fmt::format("'{}' and another tensor are both '{}'", entry.name, name));
+    }
+  }
+  drop_ties();
+  std::set<std::string> present, absent;
+  for (const auto& p : layout_.parameters)
+    (stored_.contains(p.name) ? present : absent).insert(p.part);
+  for (const auto& [name, shape, part] : layout_.parameters) {
+    const auto found = stored_.find(name);
+    if (found == stored_.end()) {
+      // A part that is not there at all is another kind of model (no pooler); half of one is an
+      // error.
+      if (part.empty() || present.contains(part)) {
+        add_problem(fmt::format("'{}' [{}] is missing", name, fmt::join(shape, ", ")));
+      }
+      continue;
+    }
+    const TensorEntry& entry = *found->second;
+    stored_.erase(found);
+    if (without_ones(entry.shape) != without_ones(shape)) {
+      add_problem(fmt::format("'{}' is [{}], config.json wants [{}]", entry.name,
+                              fmt::join(entry.shape, ", "), fmt::join(shape, ", ")));
+    } else if (!is_float(entry.type) && !is_quantized(entry.type)) {
+      add_problem(fmt::format("'{}' is of type {}, which is no weight type", entry.name,
+                              element_type_name(entry.type)));
+    }
+    source_.tensors.push_back({.entry = &entry,
+                               .name = name,
+                               .shape = shape,
+                               .transform = transform_of ? transform_of(name) : TensorTransform()});
+  }
+  for (const auto& [name, entry] : stored_) {
+    add_problem(fmt::format("'{}' [{}] has no place in the model", entry->name,
+                            fmt::join(entry->shape, ", ")));
+  }
+  for (const auto& part : absent) {
+    if (!part.empty() && !present.contains(part)) source_.absent.push_back(part);
+  }
+  if (!problems_.empty()) {
+    throw IoError(fmt::format("{}: the tensors do not fit config.json: {}{}",
+                              source_.archive->path(), fmt::join(problems_, "; "),
+                              problems_.size() == kMaxProblems ? "; and perhaps more" : ""));
+  }
+}
+
+std::map<std::string, std::string> read_side_files(const std::string& folder) {
+  std::map<std::string, std::string> files;
+  std::error_code error;
+  for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
+    const std::string name = it->path().filename().string();
+    if (it->is_regular_file(error) && is_side_file(name)) {
+      files[name] = read_bytes(it->path().string());
+    }
+  }
+  if (error) throw IoError(folder + ": cannot list the folder: " + error.message());
+  return files;
+}
+
+// The name a tokenizer file has in a Hugging Face folder.
+std::string side_file_name(const std::string& path) {
+  const std::string name = fs::path(path).filename().string();
+  if (is_side_file(name)) return name;
+  const std::string extension = fs::path(path).extension().string();
+  return extension == ".json"  ? "tokenizer.json"
+         : extension == ".txt" ? "vocab.txt"
+                               : "tokenizer.model";
+}
+
+// Files of --tokenizer, checked to belong to a model with that many rows in its embedding.
+std::map<std::string, std::string> tokenizer_files(const std::string& path, std::int64_t vocab_size,
+                                                   const std::string& model) {
+  const auto tokenizer = open_tokenizer(path);
+  if (tokenizer->vocab_size() > vocab_size) {
+    throw ConfigError(fmt::format(
+        "tokenizer: {} has {} pieces, the vocabulary of {} has {}; they do not belong together",
+        path, tokenizer->vocab_size(), model, vocab_size));
+  }
+  if (fs::is_directory(path)) return read_side_files(path);
+  std::map<std::string, std::string> files = {{side_file_name(path), read_bytes(path)}};
+  for (const auto* name : {"merges.txt", "tokenizer_config.json", "special_tokens_map.json"}) {
+    const auto beside = fs::path(path).parent_path() / name;
+    std::error_code error;
+    if (fs::is_regular_file(beside, error)) files[name] = read_bytes(beside.string());
+  }
+  return files;
+}
+
+void open_hugging_face(const std::string& folder, ConvertSource& source) {
+  const std::string config_path = (fs::path(folder) / "config.json").string();
+  source.format = "Hugging Face folder";
+  source.config = std::make_shared<const Json>(read_json(config_path));
+  source.meta = read_checkpoint_meta(folder);
+  source.archive = open_weights_folder(folder);
+  const auto& entries = source.archive->entries();
+  const bool bert_prefix = std::any_of(entries.begin(), entries.end(), [](const TensorEntry& e) {
+    return e.name.starts_with("bert.");
+  });
+  LayoutFitter fitter(source, model_layout(*source.config, config_path, bert_prefix));
+  fitter.replace_factored(source.meta.linears);
+  fitter.fit(current_name);
+  source.files = read_side_files(folder);
+}
+
+void open_gguf(const std::string& path, ConvertSource& source) {
+  const auto file = GgufFile::open(path);
+  const Json config = config_from_gguf(*file);
+  const std::string architecture = file->text("general.architecture");
+  source.format = "GGUF file";
+  source.config = std::make_shared<const Json>(config);
+  source.archive = file;
+  LayoutFitter fitter(source, model_layout(config, path, /*bert_prefix=*/false));
+  fitter.transform_of = [&](const std::string& name) { return transform_from_gguf(config, name); };
+  fitter.fit([&](const std::string& name) { return hugging_face_name(architecture, name); });
+  source.files = tokenizer_files_from_gguf(*file);
+  if (config.contains("eos_token_id")) {
+    Json generation = {{"eos_token_id", config["eos_token_id"]}};
+    if (config.contains("bos_token_id")) generation["bos_token_id"] = config["bos_token_id"];
+    // The end of a turn, where a chat model has one of its own.
+    constexpr auto* kEndOfTurn = "tokenizer.ggml.eot_token_id";
+    if (file->has(kEndOfTurn) && file->integer(kEndOfTurn) != config["eos_token_id"]) {
+      generation["eos_token_id"] = {config["eos_token_id"], file->integer(kEndOfTurn)};
+    }
+    source.files["generation_config.json"] = dump_json(generation);
+  }
+  source.meta.base_model = file->text("general.name", fs::path(path).stem().string());
+}
+
+// What transformers 4.57 writes for a LlamaForCausalLM of this shape.
+// Source of the values that a llama2.c file does not hold: karpathy/llama2.c, run.c (rmsnorm adds
+// 1e-5, rotations use the base 10000, silu).
+Json llama2c_config(const Llama2cConfig& c, std::int64_t bos_id, std::int64_t eos_id) {
+  return {{"architectures", {"LlamaForCausalLM"}},
+          {"attention_bias", false},
+          {"attention_dropout", 0.0},
+          {"bos_token_id", bos_id},
+          {"eos_token_id", eos_id},
+          {"head_dim", c.head_dim()},
+          {"hidden_act", "silu"},
+          {"hidden_size", c.dim},
+          {"initializer_range", 0.02},
+          {"intermediate_size", c.hidden_dim},
+          {"max_position_embeddings", c.max_context},
+          {"mlp_bias", false},
+          {"model_type", "llama"},
+          {"num_attention_heads", c.num_heads},
+          {"num_hidden_layers", c.num_layers},
+          {"num_key_value_heads", c.num_kv_heads},
+          {"pretraining_tp", 1},
+          {"rms_norm_eps", 1e-5},
+          {"rope_scaling", nullptr},
+          {"rope_theta", 10000.0},
+          {"tie_word_embeddings", !c.has_own_head},
+          {"torch_dtype", "float32"},
+          {"use_cache", true},
+          {"vocab_size", c.vocab_size}};
+}
+
+void open_llama2c(const ConvertConfig& config, ConvertSource& source) {
+  const auto file = Llama2cFile::open(config.src);
+  const auto& shape = file->config();
+  std::int64_t bos_id = 1, eos_id = 2;  // Llama's
+  if (!config.tokenizer.empty()) {
+    const auto tokenizer = open_tokenizer(config.tokenizer);
+    if (tokenizer->vocab_size() != shape.vocab_size) {
+      throw ConfigError(fmt::format(
+          "tokenizer: {} has {} pieces, the vocabulary of {} has {}; they do not belong together",
+          config.tokenizer, tokenizer->vocab_size(), config.src, shape.vocab_size));
+    }
+    bos_id = tokenizer->bos_id().value_or(bos_id);
+    eos_id = tokenizer->eos_id().value_or(eos_id);
+    source.files["tokenizer_config.json"] = dump_json({{"add_bos_token", true},
+                                                       {"add_eos_token", false},
+                                                       {"model_max_length", shape.max_context},
+                                                       {"tokenizer_class", "LlamaTokenizer"}});
+  }
+  source.format = "llama2.c file";
+  source.config = std::make_shared<const Json>(llama2c_config(shape, bos_id, eos_id));
+  source.archive = file;
+  source.meta.base_model = fs::path(config.src).stem().string();
+  // llama2.c trains on texts that are set apart by the start token alone, and its program stops at
+  // one: both tokens end a text.
+  source.files["generation_config.json"] =
+      dump_json({{"bos_token_id", bos_id}, {"eos_token_id", {eos_id, bos_id}}});
+  LayoutFitter(source, model_layout(*source.config, config.src)).fit([](const std::string& name) {
+    return name;
+  });
+}
+
+void open_state_spaces(const std::string& folder, const Json& config, ConvertSource& source) {
+  const std::string config_path = (fs::path(folder) / "config.json").string();
+  source.format = "state-spaces folder";
+  source.config = std::make_shared<const Json>(state_spaces_to_hugging_face(config, config_path));
+  source.archive = open_weights_folder(folder);
+  source.files = read_side_files(folder);
+  LayoutFitter(source, model_layout(*source.config, config_path)).fit([](const std::string& name) {
+    return state_spaces_name(name);
+  });
+}
+
+void open_file(const ConvertConfig& config, ConvertSource& source) {
+  const auto file = MappedFile::open(config.src);
+  const auto bytes = file->bytes();
+  const auto has_at = [&](std::size_t at, std::string_view magic) {
+    return bytes.size() >= at + magic.size() &&
+           std::memcmp(bytes.data() + at, magic.data(), magic.size()) == 0;
+  };
+  const bool is_safetensors = has_at(8, "{");  // behind the header's length
+  if (has_at(0, "GGUF")) {
+    open_gguf(config.src, source);
+  } else if (looks_like_torch_file(bytes) || is_safetensors) {
+    throw ConfigError(config.src +
+                      ": holds weights alone; convert the folder with its config.json instead");
+  } else {
+    open_llama2c(config, source);
+  }
+}
+
+void open_folder(const std::string& path, ConvertSource& source) {
+  if (fs::exists(fs::path(path) / "adapter_config.json")) {
+    throw ConfigError(path +
+                      ": is an adapter folder, which this version does not convert; merge "
+                      "it into its base model with PEFT first");
+  }
+  const std::string folder = resolve_checkpoint(path);
+  const Json config = read_json((fs::path(folder) / "config.json").string());
+  if (is_state_spaces_config(config)) {
+    open_state_spaces(folder, config, source);
+  } else {
+    open_hugging_face(folder, source);
+  }
+  if (source.meta.base_model.empty()) {
+    source.meta.base_model = fs::weakly_canonical(folder).filename().string();
+  }
+}
+
+}  // namespace
+
+bool ConvertSource::has_tokenizer() const {
+  return std::any_of(files.begin(), files.end(), [](const auto& file) {
+    const auto& name = file.first;
+    return name == "tokenizer.json" || name == "tokenizer.model" || name == "vocab.txt" ||
+           name == "vocab.json";
+  });
+}
+
+ConvertSource open_convert_source(const ConvertConfig& config) {
+  ConvertSource source;
+  if (fs::is_directory(config.src)) {
+    open_folder(config.src, source);
+  } else {
+    open_file(config, source);
+  }
+  if (!config.tokenizer.empty()) {
+    if (source.has_tokenizer()) {
+      throw ConfigError("tokenizer: " + config.src + " brings its own; leave --tokenizer out");
+    }
+    const auto vocab_size = source.config->at("vocab_size").get<std::int64_t>();
+    source.files.merge(tokenizer_files(config.tokenizer, vocab_size, config.src));
+  }
+  return source;
+}
+
+}  // namespace lowbank

@@ -1,0 +1,40 @@
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <nlohmann/json_fwd.hpp>
+
+#include "config/stage_configs.h"
+#include "io/checkpoint_meta.h"
+#include "io/tensor_archive.h"
+#include "tools/convert/tensor_stream.h"
+
+namespace lowbank {
+
+/// What `lowbank convert` makes of its source before any value is read: the result's config.json,
+/// where each of its tensors comes from, and the files that go beside them.
+struct ConvertSource {
+  std::string format;                                    ///< "GGUF file", for people
+  std::shared_ptr<const nlohmann::ordered_json> config;  ///< Hugging Face's config.json
+  std::shared_ptr<const TensorArchive> archive;
+  std::vector<MappedTensor> tensors;
+  std::vector<std::pair<std::string, std::string>> dropped;  ///< (tensor of the source, why)
+  std::vector<std::string> absent;  ///< optional parts that the source does not have ("pooler")
+  std::map<std::string, std::string> files;  ///< side files by name, with their content
+  CheckpointMeta meta;
+
+  bool has_tokenizer() const;  ///< one of `files` is a tokenizer's vocabulary
+};
+
+/// Opens the source, whatever its form, and fits its tensors to its configuration.
+///
+/// Errors: IoError for missing or damaged files and for tensors that are missing, extra or of wrong
+/// shape (at most 20 named); ConfigError for settings that change the result and are not supported,
+/// and for a tokenizer that does not belong to the model.
+ConvertSource open_convert_source(const ConvertConfig& config);
+
+}  // namespace lowbank
