@@ -112,7 +112,7 @@ class Stream {
 };
 
 struct TimedKernel {
-  CpuSample sample;
+  pim::CpuSample sample;
   BenchWork work;
   std::int64_t calls = 1;  // a round
   std::vector<double> seconds = {};
@@ -144,7 +144,7 @@ class KernelList {
   OperatorList operators(std::int64_t rows) const {
     return {rows, static_cast<double>(c10::elementSize(type_))};
   }
-  void add(const std::string& kernel, std::string name, std::vector<Operator> operators,
+  void add(const std::string& kernel, std::string name, std::vector<pim::Operator> operators,
            BenchWork work, double cached_frac = 1) {
     auto& count = counts_[kernel];
     kernels_.push_back({.sample = {.kernel = kernel,
@@ -346,8 +346,8 @@ class KernelList {
 // One phase of a whole model.
 struct TimedModel {
   std::string name;
-  Workload workload;
-  Phase phase = Phase::kPrefill;
+  pim::Workload workload;
+  pim::Phase phase = pim::Phase::kPrefill;
   std::function<std::vector<double>()> time = {};  ///< seconds of one run, or of several
   std::vector<double> seconds = {};
 };
@@ -360,11 +360,11 @@ void add_models(std::vector<TimedModel>& all, const LoadedModel& loaded, std::in
   config.context = tokens;
   config.phase = "prefill";
   const auto ids_BT = at::randint(0, model->vocab_size(), {batch, tokens}, at::kLong);
-  Workload prompt = make_workload(loaded, config);
+  pim::Workload prompt = make_workload(loaded, config);
   const std::string name = prompt.model;
   all.push_back({.name = fmt::format("{} forward {}x{}", name, batch, tokens),
                  .workload = std::move(prompt),
-                 .phase = Phase::kPrefill,
+                 .phase = pim::Phase::kPrefill,
                  .time = [model, ids_BT]() -> std::vector<double> {
                    const auto start = std::chrono::steady_clock::now();
                    model->forward(ids_BT);
@@ -378,7 +378,7 @@ void add_models(std::vector<TimedModel>& all, const LoadedModel& loaded, std::in
   config.context = num_prompt + kDecodeSteps / 2;
   all.push_back({.name = fmt::format("{} decode after {}", name, config.context),
                  .workload = make_workload(loaded, config),
-                 .phase = Phase::kDecode,
+                 .phase = pim::Phase::kDecode,
                  .time = [model, prompt_BT] {
                    const auto state = model->make_state(1, prompt_BT.size(1) + kDecodeSteps);
                    const auto next = [&](const torch::Tensor& ids) {
@@ -479,7 +479,7 @@ void calibrate(const BenchConfig& config, const CalibrationGrid& grid, Metrics& 
   auto models = make_models(config, grid);
   measure(kernels, models, config.runs);
 
-  std::vector<CpuSample> samples;
+  std::vector<pim::CpuSample> samples;
   for (auto& kernel : kernels) {
     kernel.sample.time_ns = 1e9 * median_of(kernel.seconds);
     samples.push_back(kernel.sample);
@@ -487,8 +487,8 @@ void calibrate(const BenchConfig& config, const CalibrationGrid& grid, Metrics& 
   const std::string machine = fmt::format("{}, {} threads, {:%Y-%m-%d}", cpu_name(),
                                           at::get_num_threads(), fmt::gmtime(std::time(nullptr)));
   const std::string source = "measured by lowbank bench --calibrate on " + machine;
-  CpuFit fit = fit_cpu(samples, cache_bytes, static_cast<double>(c10::elementSize(type)),
-                       "This toolkit's kernels on " + machine, source);
+  pim::CpuFit fit = pim::fit_cpu(samples, cache_bytes, static_cast<double>(c10::elementSize(type)),
+                                 "This toolkit's kernels on " + machine, source);
 
   metrics["device"] = cpu_name();
   metrics["kernels"] = Metrics::array();
@@ -510,15 +510,15 @@ void calibrate(const BenchConfig& config, const CalibrationGrid& grid, Metrics& 
                                   {"name", sample.name},
                                   {"is_held_out", sample.is_held_out},
                                   {"measured_s", 1e-9 * sample.time_ns},
-                                  {"modelled_s", 1e-9 * cpu_sample_ns(fit.preset, sample)}});
+                                  {"modelled_s", 1e-9 * pim::cpu_sample_ns(fit.preset, sample)}});
   }
 
-  const auto system = make_system({fit.preset}, SystemOptions{});
+  const auto system = pim::make_system({fit.preset}, pim::SystemOptions{});
   metrics["comparison"] = Metrics::array();
   std::vector<double> errors_frac;
   for (const auto& model : models) {
     const double measured_s = median_of(model.seconds);
-    const PhaseCost cost = system->price(model.workload, model.phase);
+    const pim::PhaseCost cost = system->price(model.workload, model.phase);
     const double modelled_s = 1e-9 * cost.latency_ns;
     const double error_frac = modelled_s / measured_s - 1;
     errors_frac.push_back(std::abs(error_frac));
@@ -536,9 +536,9 @@ void calibrate(const BenchConfig& config, const CalibrationGrid& grid, Metrics& 
                    model.name, 1e3 * measured_s, 1e3 * modelled_s, 100 * error_frac);
     metrics["comparison"].push_back(std::move(row));
   }
-  set_model_errors(fit.preset, errors_frac, source);
-  const std::string text = preset_to_json(fit.preset);
-  preset_from_json(text, fit.preset.name, config.calibrate);  // what is written can be read
+  pim::set_model_errors(fit.preset, errors_frac, source);
+  const std::string text = pim::preset_to_json(fit.preset);
+  pim::preset_from_json(text, fit.preset.name, config.calibrate);  // what is written can be read
   file.write(text);
   file.commit();
   metrics["preset"] = config.calibrate;

@@ -50,13 +50,14 @@ struct TextBatch {
 
 /// Texts as a model reads them.
 struct Texts {
-  std::vector<PairEncoding> sequences;
+  std::vector<tokenizers::PairEncoding> sequences;
   std::vector<double> labels;  // empty where nothing is trained
 };
 
 // Forward cases read sentences one by one, as the similarity of sentences is measured; training
 // cases read pairs, as they are classified.
-Texts open_texts(const TextCase& item, const std::string& data, const Tokenizer& tokenizer) {
+Texts open_texts(const TextCase& item, const std::string& data,
+                 const tokenizers::Tokenizer& tokenizer) {
   Texts out;
   for (const auto& example :
        read_glue(glue_task(item.task), fmt::format("{}/glue/{}", data, item.folder), item.split)) {
@@ -163,7 +164,7 @@ BenchCase make_text_case(const std::string& name, const std::string& checkpoint)
   const std::string tokenizer_path =
       checkpoint.empty() ? fmt::format("{}/tokenizers/bert-base-uncased/vocab.txt", data)
                          : checkpoint;
-  const auto tokenizer = open_tokenizer(tokenizer_path);
+  const auto tokenizer = tokenizers::open_tokenizer(tokenizer_path);
   const auto& classes = glue_task(item.task).classes;
   auto config = shape_config("minilm-l6");
   config["num_labels"] = classes.empty() ? 1 : classes.size();

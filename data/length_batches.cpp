@@ -63,8 +63,8 @@ std::vector<BatchIndices> length_grouped_batches(std::span<const std::int64_t> l
   return out;
 }
 
-PaddedBatch pad_batch(std::span<const PairEncoding> sequences, const BatchIndices& indices,
-                      std::int64_t pad_id, std::int64_t length) {
+PaddedBatch pad_batch(std::span<const tokenizers::PairEncoding> sequences,
+                      const BatchIndices& indices, std::int64_t pad_id, std::int64_t length) {
   TORCH_CHECK(!indices.empty(), "pad_batch: no sequences");
   std::vector<std::int64_t> lengths;
   for (const auto i : indices) {
@@ -94,7 +94,7 @@ PaddedBatch pad_batch(std::span<const PairEncoding> sequences, const BatchIndice
   return out;
 }
 
-std::vector<std::int64_t> sequence_lengths(std::span<const PairEncoding> sequences) {
+std::vector<std::int64_t> sequence_lengths(std::span<const tokenizers::PairEncoding> sequences) {
   std::vector<std::int64_t> lengths;
   for (const auto& sequence : sequences) {
     lengths.push_back(static_cast<std::int64_t>(sequence.ids.size()));

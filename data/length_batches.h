@@ -40,10 +40,10 @@ struct PaddedBatch {
 
 /// The sequences `indices`, padded with `pad_id` to the longest of them, or to `length` where that
 /// is given. Errors: c10::Error for no indices, an empty sequence, one longer than `length`.
-PaddedBatch pad_batch(std::span<const PairEncoding> sequences, const BatchIndices& indices,
-                      std::int64_t pad_id, std::int64_t length = 0);
+PaddedBatch pad_batch(std::span<const tokenizers::PairEncoding> sequences,
+                      const BatchIndices& indices, std::int64_t pad_id, std::int64_t length = 0);
 
 /// Number of ids of each sequence.
-std::vector<std::int64_t> sequence_lengths(std::span<const PairEncoding> sequences);
+std::vector<std::int64_t> sequence_lengths(std::span<const tokenizers::PairEncoding> sequences);
 
 }  // namespace lowbank

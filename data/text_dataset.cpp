@@ -9,7 +9,8 @@
 
 namespace lowbank {
 
-TextDataset::TextDataset(const std::string& path, const Tokenizer& tokenizer, std::int64_t context)
+TextDataset::TextDataset(const std::string& path, const tokenizers::Tokenizer& tokenizer,
+                         std::int64_t context)
     : context_(context) {
   const auto ids = tokenizer.encode(read_text(path));
   tokens_ = at::tensor(ids, at::kLong);

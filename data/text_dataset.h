@@ -17,7 +17,8 @@ namespace lowbank {
 class TextDataset {
  public:
   /// Errors: IoError for the file; ConfigError if the text has fewer tokens than one example.
-  TextDataset(const std::string& path, const Tokenizer& tokenizer, std::int64_t context);
+  TextDataset(const std::string& path, const tokenizers::Tokenizer& tokenizer,
+              std::int64_t context);
 
   std::int64_t size() const { return num_examples_; }
   /// Examples `indices` [B] as ids [B, context] int64.

@@ -174,7 +174,7 @@ std::vector<std::int64_t> read_stop_ids(const std::string& folder) {
   return {};
 }
 
-void check_vocabulary(const Tokenizer& tokenizer, const LanguageModel& model,
+void check_vocabulary(const tokenizers::Tokenizer& tokenizer, const LanguageModel& model,
                       const std::string& folder) {
   if (tokenizer.vocab_size() > model.vocab_size()) {
     throw ConfigError(

@@ -57,7 +57,7 @@ std::vector<std::vector<std::int64_t>> generate_tokens(
 std::vector<std::int64_t> read_stop_ids(const std::string& folder);
 
 /// Errors: ConfigError when the tokenizer has ids that the model does not know.
-void check_vocabulary(const Tokenizer& tokenizer, const LanguageModel& model,
+void check_vocabulary(const tokenizers::Tokenizer& tokenizer, const LanguageModel& model,
                       const std::string& folder);
 
 }  // namespace lowbank

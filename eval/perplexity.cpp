@@ -101,7 +101,8 @@ torch::Tensor sum_nll(LanguageModel& model, const torch::Tensor& ids_BT,
 
 }  // namespace
 
-PerplexityText open_perplexity_text(const PerplexityConfig& config, const Tokenizer& tokenizer,
+PerplexityText open_perplexity_text(const PerplexityConfig& config,
+                                    const tokenizers::Tokenizer& tokenizer,
                                     std::int64_t max_context) {
   if (max_context > 0 && config.context > max_context) {
     throw ConfigError(fmt::format("context: must be <= {} (the model's longest); got {}",
@@ -110,7 +111,7 @@ PerplexityText open_perplexity_text(const PerplexityConfig& config, const Tokeni
   const std::string file = read_text(config.data);
   const std::string_view text =
       config.max_chars > 0 ? truncate_code_points(file, config.max_chars) : file;
-  const Encoding encoding = tokenizer.encode_with_offsets(text, config.special);
+  const tokenizers::Encoding encoding = tokenizer.encode_with_offsets(text, config.special);
 
   PerplexityText out;
   const auto num_tokens = static_cast<std::int64_t>(encoding.ids.size());

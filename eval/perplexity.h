@@ -37,7 +37,8 @@ struct PerplexityResult {
 /// Reads and cuts the text as `config` says (rules: docs/evaluate.md).
 /// Errors: IoError; ConfigError when the text is shorter than a window, or the context is longer
 /// than `max_context` (0 = no limit).
-PerplexityText open_perplexity_text(const PerplexityConfig& config, const Tokenizer& tokenizer,
+PerplexityText open_perplexity_text(const PerplexityConfig& config,
+                                    const tokenizers::Tokenizer& tokenizer,
                                     std::int64_t max_context);
 
 /// Sum of the negative log-likelihoods. Errors: ResourceError when it is not finite and

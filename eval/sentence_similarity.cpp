@@ -59,7 +59,8 @@ void report_correlation(const char* name, Correlation correlation,
 
 }  // namespace
 
-SentencePairs open_sentence_pairs(const EvaluateConfig& config, const Tokenizer& tokenizer,
+SentencePairs open_sentence_pairs(const EvaluateConfig& config,
+                                  const tokenizers::Tokenizer& tokenizer,
                                   std::int64_t max_context) {
   const auto examples =
       read_glue(glue_task("sts-b"), config.perplexity.data, GlueSplit::kDev, config.limit);
@@ -81,7 +82,8 @@ SentencePairs open_sentence_pairs(const EvaluateConfig& config, const Tokenizer&
   return out;
 }
 
-torch::Tensor mean_pooled_vectors(LanguageModel& model, const std::vector<PairEncoding>& sentences,
+torch::Tensor mean_pooled_vectors(LanguageModel& model,
+                                  const std::vector<tokenizers::PairEncoding>& sentences,
                                   std::int64_t pad_id, std::int64_t batch_size,
                                   bool show_progress) {
   const c10::InferenceMode inference;

@@ -16,7 +16,7 @@ class LanguageModel;
 
 /// Pairs of sentences as ids, and how alike people say they are.
 struct SentencePairs {
-  std::vector<PairEncoding> sentences;  ///< each alone; pair i is 2 i and 2 i + 1
+  std::vector<tokenizers::PairEncoding> sentences;  ///< each alone; pair i is 2 i and 2 i + 1
   std::vector<double> scores;
   std::int64_t pad_id = 0;
   std::int64_t num_tokens = 0;  ///< of all sentences, special tokens included
@@ -25,14 +25,15 @@ struct SentencePairs {
 /// Reads `config.data` (rules: docs/evaluate.md); sentences longer than the rule's 128 tokens or
 /// the model's `max_context` are cut.
 /// Errors: as read_glue and Tokenizer::encode_pair; ConfigError for a sentence without a token.
-SentencePairs open_sentence_pairs(const EvaluateConfig& config, const Tokenizer& tokenizer,
-                                  std::int64_t max_context);
+SentencePairs open_sentence_pairs(const EvaluateConfig& config,
+                                  const tokenizers::Tokenizer& tokenizer, std::int64_t max_context);
 
 /// One vector a sentence, [S, D] float32 on the CPU, in the order of `sentences`: the mean of the
 /// last hidden states over its tokens. Sentences of about one length run together, `batch_size` at
 /// a time; padding is seen by nobody.
 /// Errors: ResourceError for a vector that is not finite; Interrupted after Ctrl-C.
-torch::Tensor mean_pooled_vectors(LanguageModel& model, const std::vector<PairEncoding>& sentences,
+torch::Tensor mean_pooled_vectors(LanguageModel& model,
+                                  const std::vector<tokenizers::PairEncoding>& sentences,
                                   std::int64_t pad_id, std::int64_t batch_size, bool show_progress);
 
 /// Correlation of the pairs' cosine similarities with their scores.

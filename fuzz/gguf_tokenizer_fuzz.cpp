@@ -7,7 +7,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   using namespace lowbank;
   const fuzz::FuzzFile file(data, size);
   try {
-    const auto tokenizer = open_gguf_tokenizer(file.path());
+    const auto tokenizer = tokenizers::open_gguf_tokenizer(file.path());
     // The end is no UTF-8, which these tokenizers take.
     for (const std::string text :
          {"Hello, <s>caf\xC3\xA9 123!\n\n\xF0\x9F\x99\x82", "ab \xF0\x9F  \xE2\x96 \xC3 "}) {

@@ -10,7 +10,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   using namespace lowbank;
   try {
     const auto spec = parse_json({reinterpret_cast<const char*>(data), size}, "fuzz");
-    const auto tokenizer = make_json_tokenizer(spec, "fuzz");
+    const auto tokenizer = tokenizers::make_json_tokenizer(spec, "fuzz");
     const auto encoding = tokenizer->encode_with_offsets(
         "Hello, <s>caf\xC3\xA9 [MASK]  123!\r\n\n\xF0\x9F\x99\x82 \xE4\xB8\xAD", true);
     if (encoding.ids.size() != encoding.ends.size()) std::abort();

@@ -380,8 +380,9 @@ void BertModel::visit_linears(const SlotVisitor& visit) {
   if (config_.head == BertHead::kSequenceClassifier) visit("classifier", classifier_);
 }
 
-std::vector<Operator> BertModel::operators(Phase phase, std::int64_t batch, std::int64_t context) {
-  if (phase == Phase::kDecode) return {};
+std::vector<pim::Operator> BertModel::operators(pim::Phase phase, std::int64_t batch,
+                                                std::int64_t context) {
+  if (phase == pim::Phase::kDecode) return {};
   const auto& word_table = word_embeddings_->weight;
   const auto element_bytes = static_cast<double>(word_table.element_size());
   const std::int64_t hidden = config_.hidden_size;

@@ -73,7 +73,8 @@ class BertModel : public LanguageModel {
   /// Errors: c10::Error, always: an encoder does not decode.
   std::unique_ptr<DecodeState> make_state(std::int64_t batch, std::int64_t max_length) override;
   void visit_linears(const SlotVisitor& visit) override;
-  std::vector<Operator> operators(Phase phase, std::int64_t batch, std::int64_t context) override;
+  std::vector<pim::Operator> operators(pim::Phase phase, std::int64_t batch,
+                                       std::int64_t context) override;
   std::int64_t vocab_size() const override { return config_.vocab_size; }
   std::int64_t num_token_types() const override { return config_.num_token_types; }
   std::int64_t max_context() const override { return config_.max_positions; }

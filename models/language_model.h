@@ -73,8 +73,8 @@ class LanguageModel : public torch::nn::Module {
   virtual void visit_linears(const SlotVisitor& visit) = 0;
   /// The operators of one phase, shapes from the layers as they are now; none for a phase that the
   /// model does not have (decode of an encoder).
-  virtual std::vector<Operator> operators(Phase phase, std::int64_t batch,
-                                          std::int64_t context) = 0;
+  virtual std::vector<pim::Operator> operators(pim::Phase phase, std::int64_t batch,
+                                               std::int64_t context) = 0;
 
   virtual std::int64_t vocab_size() const = 0;
   /// Kinds of segments that token types may name; 0: the model reads none.

@@ -310,9 +310,10 @@ void LlamaModel::visit_linears(const SlotVisitor& visit) {
   head_.visit_linears(visit);
 }
 
-std::vector<Operator> LlamaModel::operators(Phase phase, std::int64_t batch, std::int64_t context) {
+std::vector<pim::Operator> LlamaModel::operators(pim::Phase phase, std::int64_t batch,
+                                                 std::int64_t context) {
   const auto& weight = embed_tokens_->weight;
-  const std::int64_t num_queries = phase == Phase::kPrefill ? context : 1;
+  const std::int64_t num_queries = phase == pim::Phase::kPrefill ? context : 1;
   const std::int64_t num_tokens = batch * num_queries;
   const std::int64_t num_head_runs = batch * config_.num_heads;
   const std::int64_t queries_per_cache = config_.num_heads / config_.num_kv_heads;

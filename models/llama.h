@@ -58,7 +58,8 @@ class LlamaModel : public LanguageModel {
   torch::Tensor head_weight() const override { return head_.weight(); }
   std::unique_ptr<DecodeState> make_state(std::int64_t batch, std::int64_t max_length) override;
   void visit_linears(const SlotVisitor& visit) override;
-  std::vector<Operator> operators(Phase phase, std::int64_t batch, std::int64_t context) override;
+  std::vector<pim::Operator> operators(pim::Phase phase, std::int64_t batch,
+                                       std::int64_t context) override;
   std::int64_t vocab_size() const override { return config_.vocab_size; }
   /// max_position_embeddings, stretched by a dynamic rotary embedding's factor.
   std::int64_t max_context() const override;

@@ -22,36 +22,36 @@ std::string name_of(const LoadedModel& loaded) {
 
 }  // namespace
 
-Workload make_workload(const LoadedModel& loaded, const WorkloadConfig& config) {
+pim::Workload make_workload(const LoadedModel& loaded, const WorkloadConfig& config) {
   std::int64_t num_tokens = 0;
   if (__builtin_mul_overflow(config.batch, config.context, &num_tokens)) {
     throw ConfigError(fmt::format("batch x context: {} x {} does not fit in 63 bits", config.batch,
                                   config.context));
   }
   auto& model = *loaded.model;
-  Workload workload;
+  pim::Workload workload;
   workload.model = name_of(loaded);
   workload.batch = config.batch;
   workload.context = config.context;
   workload.num_params = count_parameters(model);
   workload.weight_bits = 8.0 * static_cast<double>(model.parameters().front().element_size());
   if (config.phase != "decode") {
-    workload.prefill = model.operators(Phase::kPrefill, config.batch, config.context);
+    workload.prefill = model.operators(pim::Phase::kPrefill, config.batch, config.context);
   }
   if (config.phase == "decode" && !model.is_causal()) {
     throw ConfigError("phase: an encoder has no decode phase; allowed is prefill");
   }
   if (config.phase != "prefill") {
-    workload.decode = model.operators(Phase::kDecode, config.batch, config.context);
+    workload.decode = model.operators(pim::Phase::kDecode, config.batch, config.context);
   }
-  for (const auto phase : {Phase::kPrefill, Phase::kDecode}) {
+  for (const auto phase : {pim::Phase::kPrefill, pim::Phase::kDecode}) {
     for (const auto& op : workload.operators(phase)) {
       workload.num_layers = std::max(workload.num_layers, op.layer + 1);
     }
   }
   // Holds what we write to the reader's own limits.
-  return workload_from_json(workload_to_json(workload),
-                            fmt::format("context {}, batch {}", config.context, config.batch));
+  return pim::workload_from_json(pim::workload_to_json(workload),
+                                 fmt::format("context {}, batch {}", config.context, config.batch));
 }
 
 }  // namespace lowbank

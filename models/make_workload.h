@@ -9,6 +9,6 @@ struct LoadedModel;
 
 /// The operators of a model, for the estimator. Errors: ConfigError for a batch and context whose
 /// products do not fit in 63 bits.
-Workload make_workload(const LoadedModel& loaded, const WorkloadConfig& config);
+pim::Workload make_workload(const LoadedModel& loaded, const WorkloadConfig& config);
 
 }  // namespace lowbank

@@ -287,8 +287,9 @@ void MambaModel::visit_linears(const SlotVisitor& visit) {
   head_.visit_linears(visit);
 }
 
-std::vector<Operator> MambaModel::operators(Phase phase, std::int64_t batch, std::int64_t context) {
-  const std::int64_t num_tokens = batch * (phase == Phase::kPrefill ? context : 1);
+std::vector<pim::Operator> MambaModel::operators(pim::Phase phase, std::int64_t batch,
+                                                 std::int64_t context) {
+  const std::int64_t num_tokens = batch * (phase == pim::Phase::kPrefill ? context : 1);
   const std::int64_t inner = config_.inner_size;
   OperatorList list(num_tokens, static_cast<double>(embeddings_->weight.element_size()));
   list.add_embedding("backbone.embeddings", config_.hidden_size);

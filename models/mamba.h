@@ -56,7 +56,8 @@ class MambaModel : public LanguageModel {
   torch::Tensor head_weight() const override { return head_.weight(); }
   std::unique_ptr<DecodeState> make_state(std::int64_t batch, std::int64_t max_length) override;
   void visit_linears(const SlotVisitor& visit) override;
-  std::vector<Operator> operators(Phase phase, std::int64_t batch, std::int64_t context) override;
+  std::vector<pim::Operator> operators(pim::Phase phase, std::int64_t batch,
+                                       std::int64_t context) override;
   std::int64_t vocab_size() const override { return config_.vocab_size; }
   std::int64_t max_context() const override { return 0; }
   const nlohmann::ordered_json& config() const override { return *json_; }

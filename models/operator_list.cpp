@@ -11,9 +11,9 @@ double product(std::int64_t a, std::int64_t b) {
 
 }  // namespace
 
-Operator& OperatorList::add(OperatorKind kind, const std::string& name, std::int64_t m,
-                            std::int64_t n, std::int64_t k) {
-  Operator op;
+pim::Operator& OperatorList::add(pim::OperatorKind kind, const std::string& name, std::int64_t m,
+                                 std::int64_t n, std::int64_t k) {
+  pim::Operator op;
   op.kind = kind;
   op.name = name;
   op.layer = layer_;
@@ -24,20 +24,20 @@ Operator& OperatorList::add(OperatorKind kind, const std::string& name, std::int
 }
 
 void OperatorList::add_embedding(const std::string& name, std::int64_t features) {
-  auto& op = add(OperatorKind::kEmbedding, name, num_tokens_, features, 0);
+  auto& op = add(pim::OperatorKind::kEmbedding, name, num_tokens_, features, 0);
   op.weight_bytes = product(num_tokens_, features) * element_bytes_;
   op.activation_bytes = op.weight_bytes;
 }
 
 void OperatorList::add_norm(const std::string& name, std::int64_t features) {
-  auto& op = add(OperatorKind::kNorm, name, num_tokens_, features, 0);
+  auto& op = add(pim::OperatorKind::kNorm, name, num_tokens_, features, 0);
   op.weight_bytes = static_cast<double>(features) * element_bytes_;
   op.activation_bytes = 2 * product(num_tokens_, features) * element_bytes_;
 }
 
 void OperatorList::add_activation(const std::string& name, std::int64_t features,
                                   std::int64_t num_inputs) {
-  auto& op = add(OperatorKind::kActivation, name, num_tokens_, features, 0);
+  auto& op = add(pim::OperatorKind::kActivation, name, num_tokens_, features, 0);
   op.activation_bytes =
       static_cast<double>(num_inputs + 1) * product(num_tokens_, features) * element_bytes_;
 }
@@ -67,7 +67,7 @@ void OperatorList::add_linear(const std::string& name, const Linear& linear,
 
 void OperatorList::add_product(const std::string& name, std::int64_t in_features,
                                std::int64_t out_features) {
-  auto& op = add(OperatorKind::kLinear, name, num_tokens_, out_features, in_features);
+  auto& op = add(pim::OperatorKind::kLinear, name, num_tokens_, out_features, in_features);
   op.weight_bytes = product(in_features, out_features) * element_bytes_;
   op.activation_bytes = product(num_tokens_, in_features + out_features) * element_bytes_;
 }
@@ -80,16 +80,16 @@ void OperatorList::add_attention(const std::string& path, std::int64_t num_queri
   const double query_bytes = product(num_queries, head_dim) * element_bytes_;
   const double score_bytes = product(num_queries, num_keys) * element_bytes_;
 
-  auto& score = add(OperatorKind::kScore, path + ".score", num_queries, num_keys, head_dim);
+  auto& score = add(pim::OperatorKind::kScore, path + ".score", num_queries, num_keys, head_dim);
   score.count = runs;
   score.queries_per_cache = queries_per_cache;
   score.activation_bytes = query_bytes + cache_bytes + score_bytes;
 
-  auto& softmax = add(OperatorKind::kSoftmax, path + ".softmax", num_queries, num_keys, 0);
+  auto& softmax = add(pim::OperatorKind::kSoftmax, path + ".softmax", num_queries, num_keys, 0);
   softmax.count = runs;
   softmax.activation_bytes = 2 * score_bytes;
 
-  auto& attend = add(OperatorKind::kAttend, path + ".attend", num_queries, head_dim, num_keys);
+  auto& attend = add(pim::OperatorKind::kAttend, path + ".attend", num_queries, head_dim, num_keys);
   attend.count = runs;
   attend.queries_per_cache = queries_per_cache;
   attend.activation_bytes = score_bytes + cache_bytes + query_bytes;
@@ -97,14 +97,14 @@ void OperatorList::add_attention(const std::string& path, std::int64_t num_queri
 
 void OperatorList::add_conv(const std::string& name, std::int64_t batch, std::int64_t channels,
                             std::int64_t width, bool has_bias) {
-  auto& op = add(OperatorKind::kConv, name, num_tokens_, channels, width);
+  auto& op = add(pim::OperatorKind::kConv, name, num_tokens_, channels, width);
   op.weight_bytes = product(channels, width + (has_bias ? 1 : 0)) * element_bytes_;
   op.activation_bytes = 2 * product(channels, num_tokens_ + batch * (width - 1)) * element_bytes_;
 }
 
 void OperatorList::add_scan(const std::string& name, std::int64_t batch, std::int64_t channels,
                             std::int64_t num_states) {
-  auto& op = add(OperatorKind::kScan, name, num_tokens_, channels, num_states);
+  auto& op = add(pim::OperatorKind::kScan, name, num_tokens_, channels, num_states);
   op.weight_bytes = product(channels, num_states + 1) * element_bytes_;
   // Inputs, steps and outputs a channel; B and C a token.
   op.activation_bytes = product(num_tokens_, 3 * channels + 2 * num_states) * element_bytes_ +

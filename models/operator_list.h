@@ -44,16 +44,16 @@ class OperatorList {
   void add_scan(const std::string& name, std::int64_t batch, std::int64_t channels,
                 std::int64_t num_states);
 
-  std::vector<Operator> take() { return std::move(operators_); }
+  std::vector<pim::Operator> take() { return std::move(operators_); }
 
  private:
-  Operator& add(OperatorKind kind, const std::string& name, std::int64_t m, std::int64_t n,
-                std::int64_t k);
+  pim::Operator& add(pim::OperatorKind kind, const std::string& name, std::int64_t m,
+                     std::int64_t n, std::int64_t k);
 
   std::int64_t num_tokens_;
   double element_bytes_;
   std::int64_t layer_ = -1;
-  std::vector<Operator> operators_;
+  std::vector<pim::Operator> operators_;
 };
 
 }  // namespace lowbank

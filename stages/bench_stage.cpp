@@ -110,10 +110,10 @@ using ModelPtr = std::shared_ptr<LanguageModel>;
 // Weights of the matrix products, and the KV cache of `context` tokens.
 double decode_bytes(LanguageModel& model, std::int64_t context) {
   double bytes = 0;
-  for (const auto& op : model.operators(Phase::kDecode, 1, context)) {
+  for (const auto& op : model.operators(pim::Phase::kDecode, 1, context)) {
     const auto count = static_cast<double>(op.count);
-    if (op.kind == OperatorKind::kLinear) bytes += op.weight_bytes * count;
-    if (op.kind == OperatorKind::kScore || op.kind == OperatorKind::kAttend) {
+    if (op.kind == pim::OperatorKind::kLinear) bytes += op.weight_bytes * count;
+    if (op.kind == pim::OperatorKind::kScore || op.kind == pim::OperatorKind::kAttend) {
       bytes += op.activation_bytes * count;
     }
   }
@@ -250,8 +250,8 @@ Case make_case(const std::string& name, const BenchConfig& config, const ModelPt
 
 double linear_flops(LanguageModel& model, std::int64_t batch, std::int64_t tokens) {
   double flops = 0;
-  for (const auto& op : model.operators(Phase::kPrefill, batch, tokens)) {
-    if (op.kind == OperatorKind::kLinear) flops += 2.0 * static_cast<double>(op.macs());
+  for (const auto& op : model.operators(pim::Phase::kPrefill, batch, tokens)) {
+    if (op.kind == pim::OperatorKind::kLinear) flops += 2.0 * static_cast<double>(op.macs());
   }
   return flops;
 }

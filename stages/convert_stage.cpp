@@ -220,7 +220,7 @@ std::vector<TensorEntry> write_gguf(const ConvertConfig& config, ConvertSource& 
   const auto largest = std::max_element(
       sizes.begin(), sizes.end(), [](const auto& a, const auto& b) { return a.second < b.second; });
   GgufKeys keys = gguf_model_keys(model, config.src, source.meta.base_model, largest->first);
-  for (auto& key : gguf_tokenizer_keys(source.files, model, config.src)) {
+  for (auto& key : tokenizers::gguf_tokenizer_keys(source.files, model, config.src)) {
     keys.push_back(std::move(key));
   }
   const std::vector<float> divisors = gguf_rope_divisors(model);

@@ -34,29 +34,29 @@ constexpr std::int64_t kResultRevision = 1;
 
 // A workload at a batch and context; places of the sweep count from 0, 0 is the first of all.
 struct Point {
-  const NamedWorkload* source = nullptr;
+  const pim::NamedWorkload* source = nullptr;
   std::size_t place = 0;
-  Workload workload;
+  pim::Workload workload;
 };
 
 enum class RowPhase { kPrefill, kDecode, kGenerate };
 
-Phase model_phase(RowPhase phase) {
-  return phase == RowPhase::kPrefill ? Phase::kPrefill : Phase::kDecode;
+pim::Phase model_phase(RowPhase phase) {
+  return phase == RowPhase::kPrefill ? pim::Phase::kPrefill : pim::Phase::kDecode;
 }
 
 struct Row {
   const Point* point = nullptr;
-  const NamedSystem* system = nullptr;
+  const pim::NamedSystem* system = nullptr;
   RowPhase phase = RowPhase::kDecode;
-  PhaseCost cost;
+  pim::PhaseCost cost;
   std::optional<double> energy_pj;  // not known of CPUs
   std::int64_t output_tokens = 0;   // of each sequence, kGenerate
   double first_token_ns = 0;
   double later_tokens_ns = 0;
   double last_token_ns = 0;
 
-  const Workload& workload() const { return point->workload; }
+  const pim::Workload& workload() const { return point->workload; }
   double tokens() const {
     if (phase == RowPhase::kGenerate) {
       return static_cast<double>(workload().batch) * static_cast<double>(output_tokens);
@@ -72,11 +72,11 @@ struct Row {
 
 std::string row_phase_name(RowPhase phase) {
   if (phase == RowPhase::kGenerate) return "generate";
-  return phase_name(model_phase(phase));
+  return pim::phase_name(model_phase(phase));
 }
 
 // Models may share a name; the folder of the file tells them apart, or else the whole path.
-void make_names_unique(std::vector<NamedWorkload>& workloads) {
+void make_names_unique(std::vector<pim::NamedWorkload>& workloads) {
   const auto are_unique = [&] {
     std::set<std::string> names;
     for (const auto& entry : workloads) names.insert(entry.name);
@@ -93,10 +93,10 @@ void make_names_unique(std::vector<NamedWorkload>& workloads) {
   if (!are_unique()) throw ConfigError("workload: the same file is given twice");
 }
 
-std::vector<NamedWorkload> read_workloads(const std::vector<std::string>& paths) {
-  std::vector<NamedWorkload> workloads;
+std::vector<pim::NamedWorkload> read_workloads(const std::vector<std::string>& paths) {
+  std::vector<pim::NamedWorkload> workloads;
   for (const auto& path : paths) {
-    Workload workload = read_workload(path);
+    pim::Workload workload = pim::read_workload(path);
     workloads.push_back({workload.model, path, std::move(workload)});
   }
   make_names_unique(workloads);
@@ -109,9 +109,10 @@ std::optional<std::int64_t> element_bytes_of(const std::string& format) {
   return format == "fp16" || format == "bf16" ? 2 : 1;
 }
 
-SystemOptions options_of(const EstimateConfig& config) {
-  return {.mode = config.mode == "reference" ? EstimateMode::kReference : EstimateMode::kPhysical,
-          .corrections = corrections_of(config),
+pim::SystemOptions options_of(const EstimateConfig& config) {
+  return {.mode = config.mode == "reference" ? pim::EstimateMode::kReference
+                                             : pim::EstimateMode::kPhysical,
+          .corrections = pim::corrections_of(config),
           .slc_frac = config.slc_frac,
           .num_gpus = config.num_gpus,
           .num_chips = config.num_chips,
@@ -119,11 +120,11 @@ SystemOptions options_of(const EstimateConfig& config) {
           .state_bytes = element_bytes_of(config.state_format)};
 }
 
-std::vector<NamedSystem> make_systems(const EstimateConfig& config) {
-  const SystemOptions options = options_of(config);
-  std::vector<NamedSystem> systems;
+std::vector<pim::NamedSystem> make_systems(const EstimateConfig& config) {
+  const pim::SystemOptions options = options_of(config);
+  std::vector<pim::NamedSystem> systems;
   for (const auto& name : config.system) {
-    auto system = make_system(name, options);
+    auto system = pim::make_system(name, options);
     const std::string preset_name = system->presets().front().name;
     for (const auto& other : systems) {
       if (other.name == preset_name) {
@@ -137,7 +138,7 @@ std::vector<NamedSystem> make_systems(const EstimateConfig& config) {
 
 // Every workload at every batch and context that was asked for, or at its own.
 std::vector<Point> make_points(const EstimateConfig& config,
-                               const std::vector<NamedWorkload>& workloads) {
+                               const std::vector<pim::NamedWorkload>& workloads) {
   std::vector<Point> points;
   for (const auto& source : workloads) {
     const auto sizes = [](const std::vector<double>& asked, std::int64_t own) {
@@ -149,7 +150,8 @@ std::vector<Point> make_points(const EstimateConfig& config,
     std::size_t place = 0;
     for (const std::int64_t context : sizes(config.context, source.workload.context)) {
       for (const std::int64_t batch : sizes(config.batch, source.workload.batch)) {
-        points.push_back({&source, place++, reshape_workload(source.workload, batch, context)});
+        points.push_back(
+            {&source, place++, pim::reshape_workload(source.workload, batch, context)});
       }
     }
   }
@@ -166,7 +168,7 @@ void check_figures(const Row& row) {
 }
 
 // Here and not beside the figures, so that a generation says once what its longest cache needs.
-void add_capacity_note(PhaseCost& cost) {
+void add_capacity_note(pim::PhaseCost& cost) {
   if (!cost.memory_capacity_bytes || cost.memory_bytes <= *cost.memory_capacity_bytes) return;
   const bool is_one = cost.num_chips == 1;
   cost.notes.push_back(fmt::format("needs {:.1f} GB, the {} {:.1f} GB: does not fit",
@@ -175,9 +177,10 @@ void add_capacity_note(PhaseCost& cost) {
                                    *cost.memory_capacity_bytes * 1e-9));
 }
 
-std::vector<Row> price(const Point& point, const NamedSystem& system, std::int64_t output_tokens) {
+std::vector<Row> price(const Point& point, const pim::NamedSystem& system,
+                       std::int64_t output_tokens) {
   std::vector<Row> rows;
-  const auto add = [&](RowPhase phase, PhaseCost cost) -> Row& {
+  const auto add = [&](RowPhase phase, pim::PhaseCost cost) -> Row& {
     Row row;
     row.point = &point;
     row.system = &system;
@@ -189,13 +192,13 @@ std::vector<Row> price(const Point& point, const NamedSystem& system, std::int64
     return rows.emplace_back(std::move(row));
   };
   if (!point.workload.prefill.empty()) {
-    add(RowPhase::kPrefill, system.system->price(point.workload, Phase::kPrefill));
+    add(RowPhase::kPrefill, system.system->price(point.workload, pim::Phase::kPrefill));
   }
   if (!point.workload.decode.empty()) {
-    add(RowPhase::kDecode, system.system->price(point.workload, Phase::kDecode));
+    add(RowPhase::kDecode, system.system->price(point.workload, pim::Phase::kDecode));
   }
   if (output_tokens > 0) {
-    GenerationCost cost = price_generation(*system.system, point.workload, output_tokens);
+    pim::GenerationCost cost = pim::price_generation(*system.system, point.workload, output_tokens);
     Row& row = add(RowPhase::kGenerate, std::move(cost.total));
     row.output_tokens = output_tokens;
     row.first_token_ns = cost.first_token_ns;
@@ -205,7 +208,7 @@ std::vector<Row> price(const Point& point, const NamedSystem& system, std::int64
   return rows;
 }
 
-Json to_json(const Breakdown& parts) {
+Json to_json(const pim::Breakdown& parts) {
   Json object = Json::object();
   for (const auto& [name, value] : parts.parts()) object[name] = value;
   return object;
@@ -220,13 +223,14 @@ class RowIndex {
     }
   }
   // The row of the same sizes and phase; nothing where there is none.
-  const Row* like(const Row& row, const NamedWorkload* workload, const NamedSystem* system) const {
+  const Row* like(const Row& row, const pim::NamedWorkload* workload,
+                  const pim::NamedSystem* system) const {
     const auto entry = rows_.find(Key(workload, row.point->place, system, row.phase));
     return entry == rows_.end() ? nullptr : entry->second;
   }
 
  private:
-  using Key = std::tuple<const NamedWorkload*, std::size_t, const NamedSystem*, RowPhase>;
+  using Key = std::tuple<const pim::NamedWorkload*, std::size_t, const pim::NamedSystem*, RowPhase>;
   std::map<Key, const Row*> rows_;
 };
 
@@ -245,7 +249,7 @@ Gain gain_over(const Row* base, const Row& row) {
 
 Json row_to_json(const Row& row, const Gain& by_workload, const Gain& by_system,
                  const std::string& mode) {
-  const Workload& workload = row.workload();
+  const pim::Workload& workload = row.workload();
   const double latency_s = row.cost.latency_ns * 1e-9;
   const bool is_generation = row.phase == RowPhase::kGenerate;
   Json first_token_s, output_token_s;
@@ -257,48 +261,49 @@ Json row_to_json(const Row& row, const Gain& by_workload, const Gain& by_system,
   } else {
     (row.phase == RowPhase::kPrefill ? first_token_s : output_token_s) = latency_s;
   }
-  const std::optional<GpuTimeError> error = row.system->system->gpu_time_error();
-  return {{"workload", row.point->source->name},
-          {"system", row.system->name},
-          {"phase", row_phase_name(row.phase)},
-          {"provenance", "modelled"},
-          {"mode", mode},
-          {"batch", workload.batch},
-          {"context", workload.context},
-          {"output_tokens", is_generation ? Json(row.output_tokens) : Json(nullptr)},
-          {"tokens", static_cast<std::int64_t>(row.tokens())},
-          {"latency_s", latency_s},
-          {"latency_ns", row.cost.latency_ns},
-          {"tokens_per_s", row.tokens() / latency_s},
-          {"time_to_first_token_s", first_token_s},
-          {"time_per_output_token_s", output_token_s},
-          {"time_of_last_token_s",
-           row.output_tokens > 1 ? Json(row.last_token_ns * 1e-9) : Json(nullptr)},
-          {"pipeline_period_ns", or_null(row.cost.pipeline_period_ns)},
-          {"energy_pj", or_null(row.energy_pj)},
-          {"energy_per_token_pj", or_null(row.pj_per_token())},
-          {"energy_by_component_pj", to_json(row.cost.energy_pj)},
-          {"time_by_category_ns", to_json(row.cost.time_ns)},
-          {"num_macs", is_generation ? Json(nullptr)
-                                     : Json(num_macs(workload.operators(model_phase(row.phase))))},
-          {"weight_bytes", row.cost.weight_bytes},
-          {"gpu_time_error_median_frac", error ? Json(error->median_frac) : Json(nullptr)},
-          {"gpu_time_error_p90_frac", error ? Json(error->p90_frac) : Json(nullptr)},
-          {"area_mm2", or_null(row.cost.area_mm2)},
-          {"num_chips", row.cost.num_chips},
-          {"memory_bytes", row.cost.memory_bytes > 0 ? Json(row.cost.memory_bytes) : Json(nullptr)},
-          {"memory_capacity_bytes", or_null(row.cost.memory_capacity_bytes)},
-          {"speedup_vs_first_workload", or_null(by_workload.speedup)},
-          {"energy_gain_vs_first_workload", or_null(by_workload.energy)},
-          {"speedup_vs_first_system", or_null(by_system.speedup)},
-          {"energy_gain_vs_first_system", or_null(by_system.energy)},
-          {"notes", row.cost.notes}};
+  const std::optional<pim::GpuTimeError> error = row.system->system->gpu_time_error();
+  return {
+      {"workload", row.point->source->name},
+      {"system", row.system->name},
+      {"phase", row_phase_name(row.phase)},
+      {"provenance", "modelled"},
+      {"mode", mode},
+      {"batch", workload.batch},
+      {"context", workload.context},
+      {"output_tokens", is_generation ? Json(row.output_tokens) : Json(nullptr)},
+      {"tokens", static_cast<std::int64_t>(row.tokens())},
+      {"latency_s", latency_s},
+      {"latency_ns", row.cost.latency_ns},
+      {"tokens_per_s", row.tokens() / latency_s},
+      {"time_to_first_token_s", first_token_s},
+      {"time_per_output_token_s", output_token_s},
+      {"time_of_last_token_s",
+       row.output_tokens > 1 ? Json(row.last_token_ns * 1e-9) : Json(nullptr)},
+      {"pipeline_period_ns", or_null(row.cost.pipeline_period_ns)},
+      {"energy_pj", or_null(row.energy_pj)},
+      {"energy_per_token_pj", or_null(row.pj_per_token())},
+      {"energy_by_component_pj", to_json(row.cost.energy_pj)},
+      {"time_by_category_ns", to_json(row.cost.time_ns)},
+      {"num_macs", is_generation ? Json(nullptr)
+                                 : Json(pim::num_macs(workload.operators(model_phase(row.phase))))},
+      {"weight_bytes", row.cost.weight_bytes},
+      {"gpu_time_error_median_frac", error ? Json(error->median_frac) : Json(nullptr)},
+      {"gpu_time_error_p90_frac", error ? Json(error->p90_frac) : Json(nullptr)},
+      {"area_mm2", or_null(row.cost.area_mm2)},
+      {"num_chips", row.cost.num_chips},
+      {"memory_bytes", row.cost.memory_bytes > 0 ? Json(row.cost.memory_bytes) : Json(nullptr)},
+      {"memory_capacity_bytes", or_null(row.cost.memory_capacity_bytes)},
+      {"speedup_vs_first_workload", or_null(by_workload.speedup)},
+      {"energy_gain_vs_first_workload", or_null(by_workload.energy)},
+      {"speedup_vs_first_system", or_null(by_system.speedup)},
+      {"energy_gain_vs_first_system", or_null(by_system.energy)},
+      {"notes", row.cost.notes}};
 }
 
-Json workload_info(const NamedWorkload& entry) {
-  const Workload& workload = entry.workload;
-  const FactoredSize size =
-      factored_size(workload.decode.empty() ? workload.prefill : workload.decode);
+Json workload_info(const pim::NamedWorkload& entry) {
+  const pim::Workload& workload = entry.workload;
+  const pim::FactoredSize size =
+      pim::factored_size(workload.decode.empty() ? workload.prefill : workload.decode);
   return {
       {"name", entry.name},
       {"file", entry.file},
@@ -313,8 +318,8 @@ Json workload_info(const NamedWorkload& entry) {
        size.num_factored > 0 ? Json(size.factored_weights / size.dense_weights) : Json(nullptr)}};
 }
 
-Json system_info(const NamedSystem& entry) {
-  const std::vector<SystemPreset> presets = entry.system->presets();
+Json system_info(const pim::NamedSystem& entry) {
+  const std::vector<pim::SystemPreset> presets = entry.system->presets();
   Json constants = Json::array();
   for (const auto& preset : presets) {
     for (const auto& constant : preset.constants) {
@@ -327,7 +332,7 @@ Json system_info(const NamedSystem& entry) {
     }
   }
   return {{"name", entry.name},
-          {"kind", system_kind_name(presets.front().kind)},
+          {"kind", pim::system_kind_name(presets.front().kind)},
           {"about", presets.front().about},
           {"file", presets.front().file},
           {"notes", entry.system->notes()},
@@ -392,7 +397,7 @@ std::string ratio_text(const std::optional<double>& ratio) {
 }
 
 // Each note once, after the systems or rows it holds for.
-void print_notes(const std::vector<NamedSystem>& systems, const std::vector<Row>& rows) {
+void print_notes(const std::vector<pim::NamedSystem>& systems, const std::vector<Row>& rows) {
   std::vector<std::pair<std::string, std::vector<std::string>>> notes;  // text, whose
   const auto add = [&](const std::string& text, const std::string& owner) {
     const auto same_text = [&](const auto& note) { return note.first == text; };
@@ -417,13 +422,13 @@ void print_notes(const std::vector<NamedSystem>& systems, const std::vector<Row>
 }  // namespace
 
 void estimate_stage(const EstimateConfig& config, RunDir* out, Metrics& metrics) {
-  if (!config.experiments.empty()) return estimate_experiments(config, out, metrics);
-  if (!config.pim_calls.empty()) return estimate_pim_calls(config, out, metrics);
-  if (!config.operators.empty()) return estimate_operators(config, out, metrics);
-  if (!config.fit.empty()) return fit_gpus(config, out, metrics);
+  if (!config.experiments.empty()) return pim::estimate_experiments(config, out, metrics);
+  if (!config.pim_calls.empty()) return pim::estimate_pim_calls(config, out, metrics);
+  if (!config.operators.empty()) return pim::estimate_operators(config, out, metrics);
+  if (!config.fit.empty()) return pim::fit_gpus(config, out, metrics);
 
-  const std::vector<NamedWorkload> workloads = read_workloads(config.workload);
-  const std::vector<NamedSystem> systems = make_systems(config);
+  const std::vector<pim::NamedWorkload> workloads = read_workloads(config.workload);
+  const std::vector<pim::NamedSystem> systems = make_systems(config);
 
   const std::vector<Point> points = make_points(config, workloads);
   std::vector<Row> rows;
@@ -464,11 +469,11 @@ void estimate_stage(const EstimateConfig& config, RunDir* out, Metrics& metrics)
     }
   }
 
-  if (config.crossovers) document["crossovers"] = crossovers_json(workloads, systems);
-  if (config.break_even) document["break_even"] = break_even_json(workloads, systems);
+  if (config.crossovers) document["crossovers"] = pim::crossovers_json(workloads, systems);
+  if (config.break_even) document["break_even"] = pim::break_even_json(workloads, systems);
   if (config.sensitivity > 0) {
-    document["sensitivity"] = sensitivity_json(workloads, systems, options_of(config),
-                                               config.output_tokens, config.sensitivity);
+    document["sensitivity"] = pim::sensitivity_json(workloads, systems, options_of(config),
+                                                    config.output_tokens, config.sensitivity);
   }
 
   if (out != nullptr) {
@@ -488,13 +493,13 @@ void estimate_stage(const EstimateConfig& config, RunDir* out, Metrics& metrics)
 
   print("Modelled figures ({} mode); prefill: the whole prompt, decode: one token per sequence.",
         config.mode);
-  print_table(table, 3);
+  pim::print_table(table, 3);
   print("* times as fast, or as frugal, as {} on the same system; + as the same workload on {}.",
         workloads.front().name, systems.front().name);
   print_notes(systems, rows);
-  if (config.crossovers) print_crossovers(document["crossovers"]);
-  if (config.break_even) print_break_even(document["break_even"]);
-  if (config.sensitivity > 0) print_sensitivity(document["sensitivity"], config.sensitivity);
+  if (config.crossovers) pim::print_crossovers(document["crossovers"]);
+  if (config.break_even) pim::print_break_even(document["break_even"]);
+  if (config.sensitivity > 0) pim::print_sensitivity(document["sensitivity"], config.sensitivity);
 }
 
 }  // namespace lowbank

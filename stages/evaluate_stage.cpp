@@ -19,7 +19,7 @@ namespace {
 void evaluate_perplexity(const EvaluateConfig& config, c10::Device device, RunDir* out,
                          Metrics& metrics) {
   const auto loaded = load_causal_model(config.checkpoint, device, compute_type(config.common));
-  const auto tokenizer = open_tokenizer(loaded.folder);
+  const auto tokenizer = tokenizers::open_tokenizer(loaded.folder);
   check_vocabulary(*tokenizer, *loaded.model, loaded.folder);
   const auto text =
       open_perplexity_text(config.perplexity, *tokenizer, loaded.model->max_context());
@@ -45,7 +45,7 @@ void evaluate_sts_b(const EvaluateConfig& config, c10::Device device, RunDir* ou
         fmt::format("{}: task sts-b needs an encoder (BERT); this model predicts the next token",
                     loaded.folder));
   }
-  const auto tokenizer = open_tokenizer(loaded.folder);
+  const auto tokenizer = tokenizers::open_tokenizer(loaded.folder);
   check_vocabulary(*tokenizer, *loaded.model, loaded.folder);
   const auto pairs = open_sentence_pairs(config, *tokenizer, loaded.model->max_context());
   if (out != nullptr) out->begin();

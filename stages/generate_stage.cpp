@@ -38,7 +38,7 @@ std::vector<std::int64_t> read_ids(const std::string& path) {
 // (vocabularies are padded to round sizes) have no text.
 class TokenPrinter {
  public:
-  explicit TokenPrinter(const Tokenizer* tokenizer) : tokenizer_(tokenizer) {}
+  explicit TokenPrinter(const tokenizers::Tokenizer* tokenizer) : tokenizer_(tokenizer) {}
 
   void print(std::int64_t id) {
     if (tokenizer_ == nullptr) {
@@ -53,9 +53,9 @@ class TokenPrinter {
   void finish() { print_text(stream_.finish() + "\n"); }
 
  private:
-  const Tokenizer* tokenizer_;
+  const tokenizers::Tokenizer* tokenizer_;
   std::int64_t previous_ = -1;
-  Utf8Stream stream_;
+  tokenizers::Utf8Stream stream_;
 };
 
 }  // namespace
@@ -63,9 +63,9 @@ class TokenPrinter {
 void generate_stage(const GenerateConfig& config, RunDir* out, Metrics& metrics) {
   const auto device = apply_runtime(config.common);
   const auto loaded = load_causal_model(config.checkpoint, device, compute_type(config.common));
-  std::unique_ptr<Tokenizer> tokenizer;
-  if (config.ids.empty() || has_tokenizer(loaded.folder)) {
-    tokenizer = open_tokenizer(loaded.folder);
+  std::unique_ptr<tokenizers::Tokenizer> tokenizer;
+  if (config.ids.empty() || tokenizers::has_tokenizer(loaded.folder)) {
+    tokenizer = tokenizers::open_tokenizer(loaded.folder);
     check_vocabulary(*tokenizer, *loaded.model, loaded.folder);
   }
   if (find_invalid_utf8(config.prompt) != std::string_view::npos) {

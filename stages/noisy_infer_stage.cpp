@@ -213,7 +213,7 @@ void noisy_infer_stage(const NoisyInferConfig& config, RunDir* out, Metrics& met
   const auto device = apply_runtime(config.common);
   const auto loaded = load_causal_model(config.checkpoint, device, compute_type(config.common));
   LanguageModel& model = *loaded.model;
-  const auto tokenizer = open_tokenizer(loaded.folder);
+  const auto tokenizer = tokenizers::open_tokenizer(loaded.folder);
   check_vocabulary(*tokenizer, model, loaded.folder);
   const auto text = open_perplexity_text(config.perplexity, *tokenizer, model.max_context());
   const auto orders = read_orders(config, loaded);

@@ -23,20 +23,21 @@ struct OutputFile {
   std::string content;
 };
 
-std::vector<OutputFile> output_files(const std::vector<Section>& sections, Metrics& metrics) {
+std::vector<OutputFile> output_files(const std::vector<report::Section>& sections,
+                                     Metrics& metrics) {
   std::vector<OutputFile> files;
   metrics["figures"] = Metrics::array();
   metrics["tables"] = Metrics::array();
-  for (const Section& section : sections) {
-    for (const Figure& figure : section.figures) {
-      files.push_back({figure.id + ".svg", figure_svg(figure)});
-      files.push_back({figure.id + ".csv", figure_csv(figure)});
-      files.push_back({figure.id + ".py", figure_script(figure)});
+  for (const report::Section& section : sections) {
+    for (const report::Figure& figure : section.figures) {
+      files.push_back({figure.id + ".svg", report::figure_svg(figure)});
+      files.push_back({figure.id + ".csv", report::figure_csv(figure)});
+      files.push_back({figure.id + ".py", report::figure_script(figure)});
       metrics["figures"].push_back(figure.id);
     }
-    for (const Table& table : section.tables) {
-      files.push_back({table.id + ".csv", table_csv(table)});
-      if (!table.is_long) files.push_back({table.id + ".md", table_markdown(table)});
+    for (const report::Table& table : section.tables) {
+      files.push_back({table.id + ".csv", report::table_csv(table)});
+      if (!table.is_long) files.push_back({table.id + ".md", report::table_markdown(table)});
       metrics["tables"].push_back(table.id);
     }
   }
@@ -65,25 +66,25 @@ void report_stage(const ReportConfig& config, RunDir* out, Metrics& metrics) {
   if (fs::is_directory(page, error)) {
     throw IoError(page + ": is a folder; --out names the HTML page to write");
   }
-  const ReportData data = read_runs(config.runs);
+  const report::ReportData data = report::read_runs(config.runs);
   const std::string title = config.title.empty() ? "Lowbank: " + config.recipe_name : config.title;
-  const std::vector<Section> sections = report_sections(data);
-  const std::vector<std::string> summary = report_summary(data, page);
+  const std::vector<report::Section> sections = report::report_sections(data);
+  const std::vector<std::string> summary = report::report_summary(data, page);
 
   metrics["page"] = page;
   metrics["num_runs"] = data.runs.size();
   metrics["summary"] = summary;
   const std::vector<OutputFile> files = output_files(sections, metrics);
   metrics["headlines"] = Metrics::array();
-  for (const Headline& headline : report_headlines(data)) {
+  for (const report::Headline& headline : report::report_headlines(data)) {
     metrics["headlines"].push_back({{"name", headline.name},
                                     {"value", headline.value},
                                     {"unit", headline.unit},
                                     {"provenance", headline.provenance.name()},
                                     {"provenance_detail", headline.provenance.detail()}});
   }
-  const std::string html =
-      html_page(title, summary, sections, fs::path(config.run_folder()).filename().string());
+  const std::string html = report::html_page(title, summary, sections,
+                                             fs::path(config.run_folder()).filename().string());
 
   out->begin();
   remove_stale(*out, files);

@@ -42,7 +42,7 @@ std::vector<std::string> read_texts(const std::string& path) {
 }  // namespace
 
 void tokenize_stage(const TokenizeConfig& config, RunDir*, Metrics& metrics) {
-  const auto tokenizer = open_tokenizer(config.tokenizer);
+  const auto tokenizer = tokenizers::open_tokenizer(config.tokenizer);
   const auto texts = read_texts(config.file);
   std::unique_ptr<AtomicFile> file;
   if (!config.out.empty()) file = std::make_unique<AtomicFile>(config.out);
@@ -50,7 +50,7 @@ void tokenize_stage(const TokenizeConfig& config, RunDir*, Metrics& metrics) {
   const std::int64_t threads = config.common.threads > 0
                                    ? config.common.threads
                                    : std::max<std::int64_t>(1, std::thread::hardware_concurrency());
-  for (const auto& ids : encode_batch(*tokenizer, texts, config.special, threads)) {
+  for (const auto& ids : tokenizers::encode_batch(*tokenizer, texts, config.special, threads)) {
     num_ids += ids.size();
     const Json line = {{"ids", ids}, {"text", tokenizer->decode(ids)}};
     if (file) {

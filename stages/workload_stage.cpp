@@ -16,7 +16,7 @@
 namespace lowbank {
 namespace {
 
-Metrics phase_metrics(const Workload& workload, Phase phase) {
+Metrics phase_metrics(const pim::Workload& workload, pim::Phase phase) {
   std::int64_t total_macs = 0;
   double weight_bytes = 0, activation_bytes = 0;
   for (const auto& op : workload.operators(phase)) {
@@ -25,7 +25,7 @@ Metrics phase_metrics(const Workload& workload, Phase phase) {
     activation_bytes += op.activation_bytes * static_cast<double>(op.count);
   }
   lowbank::print("{:8} {:5} operators  {:>20} MACs  {:>12} weights  {:>12} activations",
-                 phase_name(phase), workload.operators(phase).size(), group_digits(total_macs),
+                 pim::phase_name(phase), workload.operators(phase).size(), group_digits(total_macs),
                  format_bytes(static_cast<std::uint64_t>(weight_bytes)),
                  format_bytes(static_cast<std::uint64_t>(activation_bytes)));
   return {{"num_operators", workload.operators(phase).size()},
@@ -39,7 +39,7 @@ Metrics phase_metrics(const Workload& workload, Phase phase) {
 void workload_stage(const WorkloadConfig& config, RunDir* out, Metrics& metrics) {
   const auto device = apply_runtime(config.common);
   const auto loaded = load_model(config.checkpoint, device, stored_type(config.checkpoint));
-  const Workload workload = make_workload(loaded, config);
+  const pim::Workload workload = make_workload(loaded, config);
   const std::int64_t max_context = loaded.model->max_context();
   if (max_context > 0 && config.context > max_context) {
     warn(
@@ -49,14 +49,14 @@ void workload_stage(const WorkloadConfig& config, RunDir* out, Metrics& metrics)
   }
   if (out != nullptr) out->begin();
   const std::string path = out != nullptr ? out->path("workload.json") : config.common.out;
-  write_file(path, workload_to_json(workload));
+  write_file(path, pim::workload_to_json(workload));
 
   metrics = {{"model", workload.model},           {"batch", workload.batch},
              {"context", workload.context},       {"num_params", workload.num_params},
              {"num_layers", workload.num_layers}, {"weight_bits", workload.weight_bits}};
-  for (const auto phase : {Phase::kPrefill, Phase::kDecode}) {
+  for (const auto phase : {pim::Phase::kPrefill, pim::Phase::kDecode}) {
     if (!workload.operators(phase).empty()) {
-      metrics[phase_name(phase)] = phase_metrics(workload, phase);
+      metrics[pim::phase_name(phase)] = phase_metrics(workload, phase);
     }
   }
   lowbank::print("{}", path);

@@ -223,7 +223,7 @@ class Planner {
     try {
       check_settings(*config);
       if (const auto* const estimate = dynamic_cast<EstimateConfig*>(config.get())) {
-        for (const auto& system : estimate->system) load_preset(system);
+        for (const auto& system : estimate->system) pim::load_preset(system);
       }
       claim_output(*config);
     } catch (const Error& e) {

@@ -13,7 +13,7 @@ TrainInputs open_train_inputs(const std::string& checkpoint, const TextDataConfi
                               const CommonConfig& common) {
   const auto device = apply_runtime(common);
   auto loaded = load_causal_model(checkpoint, device, compute_type(common));
-  const auto tokenizer = open_tokenizer(loaded.folder);
+  const auto tokenizer = tokenizers::open_tokenizer(loaded.folder);
   const std::int64_t max_context = loaded.model->max_context();
   if (max_context > 0 && data.context > max_context) {
     throw ConfigError(fmt::format("data.context: must be <= {}, the longest context of {}; got {}",

@@ -7,7 +7,7 @@
 
 #include "pim/reshape.h"
 
-namespace lowbank {
+namespace lowbank::pim {
 namespace {
 
 // A cost as good as the other but for rounding is no gain.
@@ -176,4 +176,4 @@ BreakEven rank_break_even(const System& system, const Workload& workload, Phase 
   });
 }
 
-}  // namespace lowbank
+}  // namespace lowbank::pim

@@ -8,7 +8,7 @@
 #include "pim/crossing.h"
 #include "pim/estimator.h"
 
-namespace lowbank {
+namespace lowbank::pim {
 
 /// What is counted upwards while one cost is compared with another.
 enum class SweepAxis { kBatch, kContext, kRank };
@@ -53,4 +53,4 @@ std::vector<BreakEven> system_break_even(const System& base, const System& other
 BreakEven rank_break_even(const System& system, const Workload& workload, Phase phase,
                           const DistinctOperator& op);
 
-}  // namespace lowbank
+}  // namespace lowbank::pim

@@ -7,7 +7,7 @@
 #include "core/error.h"
 #include "core/suggest.h"
 
-namespace lowbank {
+namespace lowbank::pim {
 namespace {
 
 constexpr std::pair<const char*, bool Corrections::*> kCorrections[] = {
@@ -68,4 +68,4 @@ const char* time_category(OperatorKind kind) {
   return "others";
 }
 
-}  // namespace lowbank
+}  // namespace lowbank::pim

@@ -9,7 +9,7 @@
 
 #include "pim/workload.h"
 
-namespace lowbank {
+namespace lowbank::pim {
 
 /// How constants are applied: `kReference` reproduces the published simulators, quirks included;
 /// `kPhysical` corrects what is known to be wrong.
@@ -97,4 +97,4 @@ struct PhaseCost {
   bool knows_energy() const { return !energy_pj.parts().empty(); }
 };
 
-}  // namespace lowbank
+}  // namespace lowbank::pim

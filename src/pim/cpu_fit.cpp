@@ -12,7 +12,7 @@
 #include "core/stats.h"
 #include "pim/cpu_system.h"
 
-namespace lowbank {
+namespace lowbank::pim {
 namespace {
 
 using Values = std::vector<double>;
@@ -253,4 +253,4 @@ void set_model_errors(SystemPreset& preset, std::vector<double> errors_frac,
   set("model_error_max_frac", largest);
 }
 
-}  // namespace lowbank
+}  // namespace lowbank::pim

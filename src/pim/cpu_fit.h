@@ -6,7 +6,7 @@
 #include "pim/preset.h"
 #include "pim/workload.h"
 
-namespace lowbank {
+namespace lowbank::pim {
 
 /// A measured kernel.
 struct CpuSample {
@@ -49,4 +49,4 @@ CpuFit fit_cpu(const std::vector<CpuSample>& samples, double cache_bytes, double
 void set_model_errors(SystemPreset& preset, std::vector<double> errors_frac,
                       const std::string& source);
 
-}  // namespace lowbank
+}  // namespace lowbank::pim

@@ -5,7 +5,7 @@
 
 #include <fmt/format.h>
 
-namespace lowbank {
+namespace lowbank::pim {
 namespace {
 
 // More rows go through a blocked product (src/kernels/small_linear.cpp).
@@ -168,4 +168,4 @@ std::unique_ptr<System> make_cpu_system(const SystemPreset& preset) {
   return std::make_unique<CpuSystem>(preset);
 }
 
-}  // namespace lowbank
+}  // namespace lowbank::pim

@@ -5,7 +5,7 @@
 
 #include "pim/estimator.h"
 
-namespace lowbank {
+namespace lowbank::pim {
 
 /// So many times a constant of a CPU preset, which is in ns.
 struct CpuTerm {
@@ -28,4 +28,4 @@ double cpu_cached_frac(const std::vector<Operator>& operators, double cache_byte
 /// not known.
 std::unique_ptr<System> make_cpu_system(const SystemPreset& preset);
 
-}  // namespace lowbank
+}  // namespace lowbank::pim

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-namespace lowbank {
+namespace lowbank::pim {
 namespace {
 
 constexpr double kSamplesPerDoubling = 4;
@@ -37,4 +37,4 @@ SignCourse sign_course(const std::function<double(std::int64_t)>& f, std::int64_
   return course;
 }
 
-}  // namespace lowbank
+}  // namespace lowbank::pim

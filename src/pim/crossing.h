@@ -4,7 +4,7 @@
 #include <functional>
 #include <vector>
 
-namespace lowbank {
+namespace lowbank::pim {
 
 /// The sign of a function over the whole numbers of a range.
 struct Crossing {
@@ -25,4 +25,4 @@ struct SignCourse {
 SignCourse sign_course(const std::function<double(std::int64_t)>& f, std::int64_t low,
                        std::int64_t high);
 
-}  // namespace lowbank
+}  // namespace lowbank::pim

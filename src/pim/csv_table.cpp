@@ -11,7 +11,7 @@
 #include "core/text.h"
 #include "pim/workload.h"
 
-namespace lowbank {
+namespace lowbank::pim {
 namespace {
 
 std::vector<std::string> split_cells(std::string_view line) {
@@ -123,4 +123,4 @@ std::string CsvTable::with_columns(
   return out;
 }
 
-}  // namespace lowbank
+}  // namespace lowbank::pim

@@ -5,7 +5,7 @@
 #include <string_view>
 #include <vector>
 
-namespace lowbank {
+namespace lowbank::pim {
 
 /// A CSV file with a header: columns go by name, further ones are kept. No quoted cells.
 class CsvTable {
@@ -41,4 +41,4 @@ class CsvTable {
   std::vector<std::size_t> lines_;  // of the file, from 1
 };
 
-}  // namespace lowbank
+}  // namespace lowbank::pim

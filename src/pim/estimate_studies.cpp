@@ -12,7 +12,7 @@
 #include "pim/print_table.h"
 #include "pim/sensitivity.h"
 
-namespace lowbank {
+namespace lowbank::pim {
 namespace {
 
 using Json = nlohmann::ordered_json;
@@ -250,4 +250,4 @@ void print_sensitivity(const Json& entries, double part) {
   }
 }
 
-}  // namespace lowbank
+}  // namespace lowbank::pim

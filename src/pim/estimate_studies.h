@@ -8,7 +8,7 @@
 
 #include "pim/estimator.h"
 
-namespace lowbank {
+namespace lowbank::pim {
 
 struct NamedWorkload {
   std::string name;  ///< unique among those of this run
@@ -37,4 +37,4 @@ void print_crossovers(const nlohmann::ordered_json& entries);
 void print_break_even(const nlohmann::ordered_json& entries);
 void print_sensitivity(const nlohmann::ordered_json& entries, double part);
 
-}  // namespace lowbank
+}  // namespace lowbank::pim

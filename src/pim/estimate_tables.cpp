@@ -25,7 +25,7 @@
 #include "pim/preset.h"
 #include "pim/workload.h"
 
-namespace lowbank {
+namespace lowbank::pim {
 namespace {
 
 using Json = nlohmann::ordered_json;
@@ -441,4 +441,4 @@ void fit_gpus(const EstimateConfig& config, RunDir* out, Metrics& metrics) {
   }
 }
 
-}  // namespace lowbank
+}  // namespace lowbank::pim

@@ -4,7 +4,7 @@
 #include "config/stage_configs.h"
 #include "pim/cost.h"
 
-namespace lowbank {
+namespace lowbank::pim {
 
 /// The corrections that the mode and `correct` ask for. Errors: ConfigError for an unknown name.
 Corrections corrections_of(const EstimateConfig& config);
@@ -23,4 +23,4 @@ void estimate_operators(const EstimateConfig& config, RunDir* out, Metrics& metr
 /// Errors: as above; and for a single `out` file if there are several GPUs.
 void fit_gpus(const EstimateConfig& config, RunDir* out, Metrics& metrics);
 
-}  // namespace lowbank
+}  // namespace lowbank::pim

@@ -13,7 +13,7 @@
 #include "pim/reshape.h"
 #include "pim/rram.h"
 
-namespace lowbank {
+namespace lowbank::pim {
 namespace {
 
 class RramSystem : public System {
@@ -211,4 +211,4 @@ std::int64_t num_macs(const std::vector<Operator>& operators) {
   return macs;
 }
 
-}  // namespace lowbank
+}  // namespace lowbank::pim

@@ -10,7 +10,7 @@
 #include "pim/preset.h"
 #include "pim/workload.h"
 
-namespace lowbank {
+namespace lowbank::pim {
 
 /// A machine that can be asked what a workload costs on it.
 class System {
@@ -79,4 +79,4 @@ FactoredSize factored_size(const std::vector<Operator>& operators);
 /// m x n x k x count over all operators of a phase.
 std::int64_t num_macs(const std::vector<Operator>& operators);
 
-}  // namespace lowbank
+}  // namespace lowbank::pim

@@ -9,7 +9,7 @@
 #include "pim/reference_models.h"
 #include "pim/workload.h"
 
-namespace lowbank {
+namespace lowbank::pim {
 namespace {
 
 struct SystemEntry {
@@ -249,4 +249,4 @@ ExperimentCost ExperimentSystem::price(const Experiment& experiment) const {
   return {.parts = std::move(pricing.parts)};
 }
 
-}  // namespace lowbank
+}  // namespace lowbank::pim

@@ -10,7 +10,7 @@
 #include "pim/gpu.h"
 #include "pim/hbm_pim.h"
 
-namespace lowbank {
+namespace lowbank::pim {
 
 /// Generation of text as in the reference's figures: `input_tokens` are in the cache, and
 /// `output_tokens` - 1 further ones are priced.
@@ -65,4 +65,4 @@ class ExperimentSystem {
   std::int64_t state_bytes_ = 2;
 };
 
-}  // namespace lowbank
+}  // namespace lowbank::pim

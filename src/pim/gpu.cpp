@@ -9,7 +9,7 @@
 
 #include "core/error.h"
 
-namespace lowbank {
+namespace lowbank::pim {
 namespace {
 
 constexpr std::array<std::int64_t, 14> kTileSizes = {1,   2,   4,   8,   16,  32,  64,
@@ -269,4 +269,4 @@ GpuCost GpuModel::all_reduce(double bytes, std::int64_t num_gpus) const {
       .dram_pj = bytes * pj_.dram};
 }
 
-}  // namespace lowbank
+}  // namespace lowbank::pim

@@ -7,7 +7,7 @@
 #include "pim/preset.h"
 #include "pim/workload.h"
 
-namespace lowbank {
+namespace lowbank::pim {
 
 /// count products [m, k] x [k, n] of elements that are multiplied at `element_bytes` bytes.
 struct MatrixShape {
@@ -113,4 +113,4 @@ class GpuModel {
   GpuTimeError error_;
 };
 
-}  // namespace lowbank
+}  // namespace lowbank::pim

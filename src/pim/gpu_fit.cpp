@@ -10,7 +10,7 @@
 
 #include "core/error.h"
 
-namespace lowbank {
+namespace lowbank::pim {
 namespace {
 
 using Vector = std::vector<double>;
@@ -340,4 +340,4 @@ GpuFit fit_gpu(const SystemPreset& start, const Kernels& kernels, const std::str
   return fit;
 }
 
-}  // namespace lowbank
+}  // namespace lowbank::pim

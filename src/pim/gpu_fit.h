@@ -7,7 +7,7 @@
 #include "pim/gpu.h"
 #include "pim/preset.h"
 
-namespace lowbank {
+namespace lowbank::pim {
 
 /// A measured operator: "matmul" [m, k] x [k, n], or "norm" or "act" over m rows of n.
 struct MeasuredKernel {
@@ -43,4 +43,4 @@ GpuFit fit_gpu(const SystemPreset& start, const std::vector<MeasuredKernel>& ker
 double kernel_s(const GpuModel& gpu, const std::string& kind, std::int64_t m, std::int64_t n,
                 std::int64_t k);
 
-}  // namespace lowbank
+}  // namespace lowbank::pim

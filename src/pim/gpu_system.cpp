@@ -11,7 +11,7 @@
 #include "pim/hbm_pim.h"
 #include "pim/reshape.h"
 
-namespace lowbank {
+namespace lowbank::pim {
 namespace {
 
 // Above this part of the dense weights a GPU gains nothing worth the second kernel.
@@ -419,4 +419,4 @@ std::unique_ptr<System> make_hbm_pim_system(const SystemPreset& preset, const Sy
   return std::make_unique<HbmPimSystem>(preset, gpu, options);
 }
 
-}  // namespace lowbank
+}  // namespace lowbank::pim

@@ -4,7 +4,7 @@
 
 #include "pim/estimator.h"
 
-namespace lowbank {
+namespace lowbank::pim {
 
 /// Operators that run one after another on a GPU.
 std::unique_ptr<System> make_gpu_system(const SystemPreset& preset, const SystemOptions& options);
@@ -13,4 +13,4 @@ std::unique_ptr<System> make_gpu_system(const SystemPreset& preset, const System
 std::unique_ptr<System> make_hbm_pim_system(const SystemPreset& preset, const SystemPreset& gpu,
                                             const SystemOptions& options);
 
-}  // namespace lowbank
+}  // namespace lowbank::pim

@@ -4,7 +4,7 @@
 #include <cmath>
 #include <limits>
 
-namespace lowbank {
+namespace lowbank::pim {
 namespace {
 
 struct Tile {
@@ -90,4 +90,4 @@ double GpuTimes::matrix_s(std::int64_t rows, std::int64_t columns, std::int64_t 
   return best + launch_us * 1e-6;
 }
 
-}  // namespace lowbank
+}  // namespace lowbank::pim

@@ -4,7 +4,7 @@
 
 #include "pim/preset.h"
 
-namespace lowbank {
+namespace lowbank::pim {
 
 /// How long kernels take on a GPU, by rules whose constants are fitted to measured times.
 ///
@@ -57,4 +57,4 @@ struct GpuLine {
   }
 };
 
-}  // namespace lowbank
+}  // namespace lowbank::pim

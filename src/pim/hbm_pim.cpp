@@ -9,7 +9,7 @@
 #include "core/error.h"
 #include "pim/workload.h"
 
-namespace lowbank {
+namespace lowbank::pim {
 namespace {
 
 constexpr std::int64_t kMaxTracedRows = 5'000;  // some 40 MB of text
@@ -299,4 +299,4 @@ void HbmPimModel::trace(const PimCall& call, const PimCallListener& listener) co
   }
 }
 
-}  // namespace lowbank
+}  // namespace lowbank::pim

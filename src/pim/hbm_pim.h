@@ -10,7 +10,7 @@
 #include "pim/pim_schedule.h"
 #include "pim/preset.h"
 
-namespace lowbank {
+namespace lowbank::pim {
 
 enum class PimKind { kStateUpdate, kScore, kAttend };
 
@@ -94,4 +94,4 @@ class HbmPimModel {
   std::string file_;
 };
 
-}  // namespace lowbank
+}  // namespace lowbank::pim

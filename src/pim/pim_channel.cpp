@@ -6,7 +6,7 @@
 
 #include "core/error.h"
 
-namespace lowbank {
+namespace lowbank::pim {
 namespace {
 
 constexpr std::int64_t kNever = std::numeric_limits<std::int64_t>::max();
@@ -296,4 +296,4 @@ std::int64_t simulate_pim_channel(const std::vector<PimRow>& rows,
   return Channel(rows, plans, refresh, listener).run();
 }
 
-}  // namespace lowbank
+}  // namespace lowbank::pim

@@ -4,7 +4,7 @@
 #include <functional>
 #include <vector>
 
-namespace lowbank {
+namespace lowbank::pim {
 
 /// What a memory controller tells the processing units beside the banks.
 enum class PimCommand : std::uint8_t {
@@ -78,4 +78,4 @@ std::int64_t simulate_pim_channel(const std::vector<PimRow>& rows,
                                   const std::vector<std::vector<PimSection>>& plans,
                                   const PimRefresh& refresh, const PimListener& listener = {});
 
-}  // namespace lowbank
+}  // namespace lowbank::pim

@@ -6,7 +6,7 @@
 #include <set>
 #include <utility>
 
-namespace lowbank {
+namespace lowbank::pim {
 namespace {
 
 std::size_t to_index(std::int64_t value) { return static_cast<std::size_t>(value); }
@@ -169,4 +169,4 @@ PimSchedule spread_pim_work(const PimGeometry& geometry, const PimWork& work) {
   return schedule;
 }
 
-}  // namespace lowbank
+}  // namespace lowbank::pim

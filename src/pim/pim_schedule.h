@@ -5,7 +5,7 @@
 
 #include "pim/pim_channel.h"
 
-namespace lowbank {
+namespace lowbank::pim {
 
 /// Banks of a memory with processing units.
 struct PimGeometry {
@@ -52,4 +52,4 @@ struct PimSchedule {
 /// Source:  Pimba simulator (MICRO 2025), the rules listed in docs/estimate.md. Differs: none.
 PimSchedule spread_pim_work(const PimGeometry& geometry, const PimWork& work);
 
-}  // namespace lowbank
+}  // namespace lowbank::pim

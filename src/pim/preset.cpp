@@ -15,7 +15,7 @@
 #include "core/suggest.h"
 #include "core/text.h"
 
-namespace lowbank {
+namespace lowbank::pim {
 namespace {
 
 namespace fs = std::filesystem;
@@ -463,4 +463,4 @@ SystemPreset preset_from_json(const std::string& text, const std::string& name,
   return parse_preset({text, name, source}, /*is_part=*/false);
 }
 
-}  // namespace lowbank
+}  // namespace lowbank::pim

@@ -5,7 +5,7 @@
 #include <string_view>
 #include <vector>
 
-namespace lowbank {
+namespace lowbank::pim {
 
 /// A figure of a machine, with where it comes from.
 struct Constant {
@@ -72,4 +72,4 @@ double nearest_allowed(std::string_view key, double value);
 /// Names of the whole machines in configs/pim (parts left out), sorted.
 std::vector<std::string> system_names();
 
-}  // namespace lowbank
+}  // namespace lowbank::pim

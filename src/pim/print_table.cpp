@@ -6,7 +6,7 @@
 
 #include "core/log.h"
 
-namespace lowbank {
+namespace lowbank::pim {
 
 void print_table(const std::vector<std::vector<std::string>>& lines, std::size_t num_names) {
   std::vector<std::size_t> widths(lines.front().size(), 0);
@@ -24,4 +24,4 @@ void print_table(const std::vector<std::vector<std::string>>& lines, std::size_t
   }
 }
 
-}  // namespace lowbank
+}  // namespace lowbank::pim

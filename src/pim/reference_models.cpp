@@ -7,7 +7,7 @@
 #include "core/error.h"
 #include "core/suggest.h"
 
-namespace lowbank {
+namespace lowbank::pim {
 namespace {
 
 enum class Family { kRetnet, kGla, kHgrn2, kMamba2, kOpt, kZamba2 };
@@ -156,4 +156,4 @@ std::vector<TokenDecoder> reference_model(const std::string& name, std::int64_t 
   return decoders;
 }
 
-}  // namespace lowbank
+}  // namespace lowbank::pim

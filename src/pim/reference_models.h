@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-namespace lowbank {
+namespace lowbank::pim {
 
 /// What an operator of a generated token does, as far as its price goes.
 enum class TokenOperatorKind {
@@ -41,4 +41,4 @@ std::vector<std::string> reference_model_names();
 /// Errors: ConfigError for an unknown model, or more GPUs than the model can be split over.
 std::vector<TokenDecoder> reference_model(const std::string& name, std::int64_t num_gpus);
 
-}  // namespace lowbank
+}  // namespace lowbank::pim

@@ -9,7 +9,7 @@
 
 #include "core/error.h"
 
-namespace lowbank {
+namespace lowbank::pim {
 namespace {
 
 bool is_attention(const Operator& op) {
@@ -271,4 +271,4 @@ std::vector<Operator> split_over_gpus(const std::vector<Operator>& operators, st
   return parts;
 }
 
-}  // namespace lowbank
+}  // namespace lowbank::pim

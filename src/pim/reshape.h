@@ -5,7 +5,7 @@
 
 #include "pim/workload.h"
 
-namespace lowbank {
+namespace lowbank::pim {
 
 /// The workload as it would have been exported for another batch and context.
 ///
@@ -35,4 +35,4 @@ std::int64_t& num_keys(Operator& op);
 std::vector<Operator> split_over_gpus(const std::vector<Operator>& operators, std::int64_t batch,
                                       std::int64_t num_gpus);
 
-}  // namespace lowbank
+}  // namespace lowbank::pim

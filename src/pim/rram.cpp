@@ -7,7 +7,7 @@
 
 #include "core/error.h"
 
-namespace lowbank {
+namespace lowbank::pim {
 
 namespace {
 
@@ -316,4 +316,4 @@ PhaseCost RramModel::price(const Workload& workload, Phase phase) const {
   return cost;
 }
 
-}  // namespace lowbank
+}  // namespace lowbank::pim

@@ -8,7 +8,7 @@
 #include "pim/preset.h"
 #include "pim/workload.h"
 
-namespace lowbank {
+namespace lowbank::pim {
 
 /// How the weights of a stage of the pipeline (a decoder block, or a run of operators outside of
 /// blocks) lie in processing units.
@@ -77,4 +77,4 @@ class RramModel {
   std::int64_t num_chips_;
 };
 
-}  // namespace lowbank
+}  // namespace lowbank::pim

@@ -9,7 +9,7 @@
 
 #include "core/error.h"
 
-namespace lowbank {
+namespace lowbank::pim {
 namespace {
 
 struct TimeAndEnergy {
@@ -91,4 +91,4 @@ Sensitivity constant_sensitivity(const System& system, const SystemOptions& opti
   return result;
 }
 
-}  // namespace lowbank
+}  // namespace lowbank::pim

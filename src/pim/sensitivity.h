@@ -6,7 +6,7 @@
 
 #include "pim/estimator.h"
 
-namespace lowbank {
+namespace lowbank::pim {
 
 /// A figure of a machine made smaller or larger, and what that does to a cost.
 struct ConstantEffect {
@@ -38,4 +38,4 @@ Sensitivity constant_sensitivity(const System& system, const SystemOptions& opti
                                  const Workload& workload, Phase phase, std::int64_t output_tokens,
                                  double part);
 
-}  // namespace lowbank
+}  // namespace lowbank::pim

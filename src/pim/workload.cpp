@@ -15,7 +15,7 @@
 #include "core/suggest.h"
 #include "core/text.h"
 
-namespace lowbank {
+namespace lowbank::pim {
 namespace {
 
 using Json = nlohmann::ordered_json;
@@ -331,4 +331,4 @@ std::string workload_to_json(const Workload& workload) {
   return dump_json(document);
 }
 
-}  // namespace lowbank
+}  // namespace lowbank::pim

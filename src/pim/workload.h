@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-namespace lowbank {
+namespace lowbank::pim {
 
 enum class Phase { kPrefill, kDecode };
 
@@ -97,4 +97,4 @@ Workload read_workload(const std::string& path);
 Workload workload_from_json(const std::string& text, const std::string& source);
 std::string workload_to_json(const Workload& workload);
 
-}  // namespace lowbank
+}  // namespace lowbank::pim

@@ -8,7 +8,7 @@
 
 #include "tokenizers/unicode.h"
 
-namespace lowbank {
+namespace lowbank::tokenizers {
 namespace {
 
 // A search costs the text's length times the longest token's.
@@ -181,4 +181,4 @@ bool AddedTokens::is_special(std::string_view content) const {
   return std::binary_search(special_.begin(), special_.end(), content);
 }
 
-}  // namespace lowbank
+}  // namespace lowbank::tokenizers

@@ -9,7 +9,7 @@
 #include "tokenizers/normalizer.h"
 #include "tokenizers/word_model.h"
 
-namespace lowbank {
+namespace lowbank::tokenizers {
 
 /// A token that is found in a text before the text is cut into words.
 struct AddedToken {
@@ -90,4 +90,4 @@ class AddedTokens {
   TokenMatcher normalized_;
 };
 
-}  // namespace lowbank
+}  // namespace lowbank::tokenizers

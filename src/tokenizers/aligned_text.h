@@ -7,7 +7,7 @@
 #include <utility>
 #include <vector>
 
-namespace lowbank {
+namespace lowbank::tokenizers {
 
 /// The bytes of the original text that a byte of a changed text stands for: a character of it
 /// belongs to the last byte of what stands for it, so that half a character stands for nothing.
@@ -82,4 +82,4 @@ class TextRewriter {
   AlignedText& to_;
 };
 
-}  // namespace lowbank
+}  // namespace lowbank::tokenizers

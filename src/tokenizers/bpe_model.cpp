@@ -9,7 +9,7 @@
 #include "core/error.h"
 #include "tokenizers/unicode.h"
 
-namespace lowbank {
+namespace lowbank::tokenizers {
 namespace {
 
 // Up to this length looking through all pairs for the lowest rank beats a heap.
@@ -244,4 +244,4 @@ void BpeModel::merge_long(std::vector<WordToken>& symbols, std::size_t first) co
   symbols.erase(end, symbols.end());
 }
 
-}  // namespace lowbank
+}  // namespace lowbank::tokenizers

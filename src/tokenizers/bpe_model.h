@@ -6,7 +6,7 @@
 #include "tokenizers/vocabulary.h"
 #include "tokenizers/word_model.h"
 
-namespace lowbank {
+namespace lowbank::tokenizers {
 
 /// Two neighbours that become one token.
 struct BpeMerge {
@@ -66,4 +66,4 @@ class BpeModel : public WordModel {
   std::array<std::int32_t, 256> byte_ids_{};
 };
 
-}  // namespace lowbank
+}  // namespace lowbank::tokenizers

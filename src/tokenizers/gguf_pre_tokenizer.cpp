@@ -9,7 +9,7 @@
 #include "core/error.h"
 #include "tokenizers/unicode.h"
 
-namespace lowbank {
+namespace lowbank::tokenizers {
 namespace {
 
 using Json = nlohmann::ordered_json;
@@ -227,4 +227,4 @@ std::optional<std::string> recognise_pre_tokenizer(const Json& spec, bool ignore
   return std::nullopt;
 }
 
-}  // namespace lowbank
+}  // namespace lowbank::tokenizers

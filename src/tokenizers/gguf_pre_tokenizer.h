@@ -7,7 +7,7 @@
 
 #include <nlohmann/json_fwd.hpp>
 
-namespace lowbank {
+namespace lowbank::tokenizers {
 
 /// What one value of tokenizer.ggml.pre stands for.
 ///
@@ -33,4 +33,4 @@ nlohmann::ordered_json pre_tokenizer_json(const GgufPreTokenizer& pre);
 std::optional<std::string> recognise_pre_tokenizer(const nlohmann::ordered_json& spec,
                                                    bool ignore_merges);
 
-}  // namespace lowbank
+}  // namespace lowbank::tokenizers

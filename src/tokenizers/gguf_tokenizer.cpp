@@ -19,7 +19,7 @@
 #include "tokenizers/unicode.h"
 #include "tokenizers/utf8_stream.h"
 
-namespace lowbank {
+namespace lowbank::tokenizers {
 namespace {
 
 constexpr std::string_view kGgufSpace = "\xE2\x96\x81";  // U+2581 stands for a space in tokens
@@ -523,4 +523,4 @@ std::unique_ptr<Tokenizer> open_gguf_tokenizer(const std::string& path) {
   return make_gguf_tokenizer(*GgufFile::open(path));
 }
 
-}  // namespace lowbank
+}  // namespace lowbank::tokenizers

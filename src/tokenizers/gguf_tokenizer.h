@@ -6,8 +6,10 @@
 #include "tokenizers/tokenizer.h"
 
 namespace lowbank {
-
 class GgufFile;
+}
+
+namespace lowbank::tokenizers {
 
 /// The tokenizer inside a GGUF file: tokenizer.ggml.model gpt2 (byte-level BPE), llama
 /// (sentencepiece BPE by scores) or bert (WordPiece).
@@ -27,4 +29,4 @@ std::unique_ptr<Tokenizer> make_gguf_tokenizer(const GgufFile& file);
 /// make_gguf_tokenizer of the file at `path`.
 std::unique_ptr<Tokenizer> open_gguf_tokenizer(const std::string& path);
 
-}  // namespace lowbank
+}  // namespace lowbank::tokenizers

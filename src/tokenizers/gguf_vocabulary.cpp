@@ -10,7 +10,7 @@
 #include "core/text.h"
 #include "io/gguf.h"
 
-namespace lowbank {
+namespace lowbank::tokenizers {
 namespace {
 
 using Json = nlohmann::ordered_json;
@@ -252,4 +252,4 @@ std::string gguf_token_of_word_piece(const std::string& piece, TokenKind kind) {
   return std::string(kSpaceMark) + piece;
 }
 
-}  // namespace lowbank
+}  // namespace lowbank::tokenizers

@@ -11,8 +11,10 @@
 #include "tokenizers/sentencepiece_model.h"
 
 namespace lowbank {
-
 class GgufFile;
+}
+
+namespace lowbank::tokenizers {
 
 /// The tokenizer inside a GGUF file: keys tokenizer.ggml.*.
 ///
@@ -59,4 +61,4 @@ nlohmann::ordered_json vocab_json(const std::vector<std::string>& tokens);
 std::string word_piece_of(const std::string& token, TokenKind kind);
 std::string gguf_token_of_word_piece(const std::string& piece, TokenKind kind);
 
-}  // namespace lowbank
+}  // namespace lowbank::tokenizers

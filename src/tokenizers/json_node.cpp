@@ -11,7 +11,7 @@
 #include "core/text.h"
 #include "tokenizers/unicode.h"
 
-namespace lowbank {
+namespace lowbank::tokenizers {
 
 void JsonNode::fail(const std::string& message) const { throw IoError(where() + ": " + message); }
 
@@ -101,4 +101,4 @@ void JsonNode::check_keys(std::initializer_list<std::string_view> keys) const {
   }
 }
 
-}  // namespace lowbank
+}  // namespace lowbank::tokenizers

@@ -8,7 +8,7 @@
 
 #include <nlohmann/json_fwd.hpp>
 
-namespace lowbank {
+namespace lowbank::tokenizers {
 
 /// A value of a JSON file that knows where it stands, for errors that name file and key path.
 class JsonNode {
@@ -52,4 +52,4 @@ class JsonNode {
   std::string path_;
 };
 
-}  // namespace lowbank
+}  // namespace lowbank::tokenizers

@@ -19,7 +19,7 @@
 #include "tokenizers/unicode.h"
 #include "tokenizers/word_cache.h"
 
-namespace lowbank {
+namespace lowbank::tokenizers {
 namespace {
 
 using Ids = std::vector<std::int64_t>;
@@ -395,4 +395,4 @@ std::unique_ptr<Tokenizer> make_json_tokenizer(const nlohmann::ordered_json& spe
   return make_json_tokenizer(spec, std::move(model), name, names, ids);
 }
 
-}  // namespace lowbank
+}  // namespace lowbank::tokenizers

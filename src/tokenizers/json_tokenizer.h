@@ -8,7 +8,7 @@
 #include "tokenizers/tokenizer.h"
 #include "tokenizers/word_model.h"
 
-namespace lowbank {
+namespace lowbank::tokenizers {
 
 /// Tokens that play a part, by their text; "" where nobody says.
 struct SpecialNames {
@@ -34,4 +34,4 @@ std::unique_ptr<Tokenizer> make_json_tokenizer(const nlohmann::ordered_json& spe
                                                const SpecialNames& names = {},
                                                const SpecialIds& ids = {});
 
-}  // namespace lowbank
+}  // namespace lowbank::tokenizers

@@ -10,7 +10,7 @@
 #include "tokenizers/pattern.h"
 #include "tokenizers/unicode.h"
 
-namespace lowbank {
+namespace lowbank::tokenizers {
 namespace {
 
 class FormNormalizer : public Normalizer {
@@ -306,4 +306,4 @@ std::unique_ptr<Normalizer> make_normalizer(const JsonNode& spec) {
       type));
 }
 
-}  // namespace lowbank
+}  // namespace lowbank::tokenizers

@@ -5,7 +5,7 @@
 #include "tokenizers/aligned_text.h"
 #include "tokenizers/json_node.h"
 
-namespace lowbank {
+namespace lowbank::tokenizers {
 
 /// A step that changes a text before it is cut into words.
 class Normalizer {
@@ -22,4 +22,4 @@ class Normalizer {
 /// Errors:  IoError naming the key path.
 std::unique_ptr<Normalizer> make_normalizer(const JsonNode& spec);
 
-}  // namespace lowbank
+}  // namespace lowbank::tokenizers

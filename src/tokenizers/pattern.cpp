@@ -15,7 +15,7 @@
 #include "tokenizers/unicode.h"
 #include "tokenizers/unicode_tables.h"
 
-namespace lowbank {
+namespace lowbank::tokenizers {
 namespace {
 
 // Unicode's White_Space; PCRE2's own \s has U+180E as well.
@@ -509,4 +509,4 @@ bool PatternMatches::next(std::size_t& begin, std::size_t& end) {
   return false;
 }
 
-}  // namespace lowbank
+}  // namespace lowbank::tokenizers

@@ -7,7 +7,7 @@
 
 #include "tokenizers/json_node.h"
 
-namespace lowbank {
+namespace lowbank::tokenizers {
 
 /// A regular expression as `tokenizers` reads it, matched by PCRE2 with its JIT compiler.
 ///
@@ -48,4 +48,4 @@ class PatternMatches {
   std::size_t last_end_ = std::string_view::npos;
 };
 
-}  // namespace lowbank
+}  // namespace lowbank::tokenizers

@@ -7,7 +7,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
-namespace lowbank {
+namespace lowbank::tokenizers {
 namespace {
 
 using Part = Template::Part;
@@ -129,4 +129,4 @@ PostProcessor make_post_processor(const JsonNode& spec) {
       type));
 }
 
-}  // namespace lowbank
+}  // namespace lowbank::tokenizers

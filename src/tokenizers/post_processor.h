@@ -6,7 +6,7 @@
 
 #include "tokenizers/json_node.h"
 
-namespace lowbank {
+namespace lowbank::tokenizers {
 
 /// What stands around one text, or around two.
 class Template {
@@ -38,4 +38,4 @@ struct PostProcessor {
 /// Errors: IoError naming the key path.
 PostProcessor make_post_processor(const JsonNode& spec);
 
-}  // namespace lowbank
+}  // namespace lowbank::tokenizers

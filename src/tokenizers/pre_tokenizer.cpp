@@ -8,7 +8,7 @@
 #include "tokenizers/pattern.h"
 #include "tokenizers/unicode.h"
 
-namespace lowbank {
+namespace lowbank::tokenizers {
 namespace {
 
 // Source: openai/gpt-2 encoder.py.
@@ -366,4 +366,4 @@ MetaspaceOptions read_metaspace(const JsonNode& spec) {
   return options;
 }
 
-}  // namespace lowbank
+}  // namespace lowbank::tokenizers

@@ -7,7 +7,7 @@
 #include "tokenizers/aligned_text.h"
 #include "tokenizers/json_node.h"
 
-namespace lowbank {
+namespace lowbank::tokenizers {
 
 /// Takes the parts of a text, in order; no part is empty.
 class PieceSink {
@@ -62,4 +62,4 @@ struct MetaspaceOptions {
 
 MetaspaceOptions read_metaspace(const JsonNode& spec);
 
-}  // namespace lowbank
+}  // namespace lowbank::tokenizers

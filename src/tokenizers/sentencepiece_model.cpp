@@ -7,7 +7,7 @@
 
 #include "core/error.h"
 
-namespace lowbank {
+namespace lowbank::tokenizers {
 namespace {
 
 enum class WireType : unsigned { kVarint = 0, kFixed64 = 1, kBytes = 2, kFixed32 = 5 };
@@ -266,4 +266,4 @@ std::string write_sentencepiece_model(const SentencepieceModel& model) {
   return out.take();
 }
 
-}  // namespace lowbank
+}  // namespace lowbank::tokenizers

@@ -5,7 +5,7 @@
 #include <string_view>
 #include <vector>
 
-namespace lowbank {
+namespace lowbank::tokenizers {
 
 /// What a token is for; numbered as in sentencepiece's ModelProto and in GGUF's token_type.
 enum class TokenKind : std::int32_t {
@@ -57,4 +57,4 @@ SentencepieceModel read_sentencepiece_model(std::string_view bytes, const std::s
 /// The bytes of a tokenizer.model that the sentencepiece library opens.
 std::string write_sentencepiece_model(const SentencepieceModel& model);
 
-}  // namespace lowbank
+}  // namespace lowbank::tokenizers

@@ -8,7 +8,7 @@
 #include "core/error.h"
 #include "tokenizers/sentencepiece_model.h"
 
-namespace lowbank {
+namespace lowbank::tokenizers {
 namespace {
 
 constexpr std::string_view kWordStart = "\xE2\x96\x81";  // U+2581 stands for a space in pieces
@@ -136,4 +136,4 @@ std::optional<std::int64_t> SentencepieceTokenizer::eos_id() const {
   return id < 0 ? std::nullopt : std::optional<std::int64_t>(id);
 }
 
-}  // namespace lowbank
+}  // namespace lowbank::tokenizers

@@ -6,7 +6,7 @@
 
 #include "tokenizers/tokenizer.h"
 
-namespace lowbank {
+namespace lowbank::tokenizers {
 
 /// Which special tokens encode(..., add_special) puts around a text.
 struct SpecialTokens {
@@ -44,4 +44,4 @@ class SentencepieceTokenizer : public Tokenizer {
   SpecialTokens special_;
 };
 
-}  // namespace lowbank
+}  // namespace lowbank::tokenizers

@@ -4,7 +4,7 @@
 #include <cstring>
 #include <string_view>
 
-namespace lowbank {
+namespace lowbank::tokenizers {
 
 /// A fast hash of short texts for tables in memory; its values mean nothing outside the process.
 inline std::uint64_t hash_text(std::string_view text) {
@@ -27,4 +27,4 @@ inline std::uint64_t hash_text(std::string_view text) {
   return mix(hash, hash >> 29);
 }
 
-}  // namespace lowbank
+}  // namespace lowbank::tokenizers

@@ -14,7 +14,7 @@
 #include "tokenizers/unicode.h"
 #include "tokenizers/utf8_stream.h"
 
-namespace lowbank {
+namespace lowbank::tokenizers {
 namespace {
 
 void replace_all(std::string& text, std::string_view from, std::string_view to) {
@@ -276,4 +276,4 @@ std::unique_ptr<TokenDecoder> make_token_decoder(const JsonNode& spec) {
   return make_step(spec, is_fused);
 }
 
-}  // namespace lowbank
+}  // namespace lowbank::tokenizers

@@ -6,7 +6,7 @@
 
 #include "tokenizers/json_node.h"
 
-namespace lowbank {
+namespace lowbank::tokenizers {
 
 /// What a decoder is told beside the tokens.
 struct DecodeState {
@@ -28,4 +28,4 @@ class TokenDecoder {
 /// Errors:  IoError naming the key path.
 std::unique_ptr<TokenDecoder> make_token_decoder(const JsonNode& spec);
 
-}  // namespace lowbank
+}  // namespace lowbank::tokenizers

@@ -15,7 +15,7 @@
 #include "tokenizers/sentencepiece_tokenizer.h"
 #include "tokenizers/vocab_files.h"
 
-namespace lowbank {
+namespace lowbank::tokenizers {
 namespace {
 
 namespace fs = std::filesystem;
@@ -127,4 +127,4 @@ std::unique_ptr<Tokenizer> open_tokenizer(const std::string& path) {
   return std::make_unique<SentencepieceTokenizer>(bytes, file.string(), read_special_tokens(file));
 }
 
-}  // namespace lowbank
+}  // namespace lowbank::tokenizers

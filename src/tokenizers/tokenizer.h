@@ -8,7 +8,7 @@
 #include <string_view>
 #include <vector>
 
-namespace lowbank {
+namespace lowbank::tokenizers {
 
 /// Ids of a text and where the text of each one ends.
 struct Encoding {
@@ -69,4 +69,4 @@ std::unique_ptr<Tokenizer> open_tokenizer(const std::string& path);
 /// True if `path` is a file, or a checkpoint (or run) folder with a tokenizer in it.
 bool has_tokenizer(const std::string& path);
 
-}  // namespace lowbank
+}  // namespace lowbank::tokenizers

@@ -19,7 +19,7 @@
 #include "tokenizers/sentencepiece_model.h"
 #include "tokenizers/vocab_files.h"
 
-namespace lowbank {
+namespace lowbank::tokenizers {
 namespace {
 
 using Json = nlohmann::ordered_json;
@@ -567,4 +567,4 @@ GgufKeys gguf_tokenizer_keys(const TokenizerFiles& files, const Json& config,
   return {};
 }
 
-}  // namespace lowbank
+}  // namespace lowbank::tokenizers

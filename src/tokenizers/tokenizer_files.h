@@ -8,8 +8,10 @@
 #include "io/gguf_writer.h"
 
 namespace lowbank {
-
 class GgufFile;
+}
+
+namespace lowbank::tokenizers {
 
 /// Files of a Hugging Face folder by name, with their content.
 using TokenizerFiles = std::map<std::string, std::string>;
@@ -30,4 +32,4 @@ TokenizerFiles tokenizer_files_from_gguf(const GgufFile& file);
 GgufKeys gguf_tokenizer_keys(const TokenizerFiles& files, const nlohmann::ordered_json& config,
                              const std::string& source);
 
-}  // namespace lowbank
+}  // namespace lowbank::tokenizers

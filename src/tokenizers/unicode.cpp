@@ -6,7 +6,7 @@
 
 #include "tokenizers/unicode_tables.h"
 
-namespace lowbank {
+namespace lowbank::tokenizers {
 namespace {
 
 template <std::size_t Size>
@@ -234,4 +234,4 @@ bool characters_to_bytes(std::string_view text, std::string& bytes) {
   return true;
 }
 
-}  // namespace lowbank
+}  // namespace lowbank::tokenizers

@@ -5,7 +5,7 @@
 #include <string_view>
 #include <vector>
 
-namespace lowbank {
+namespace lowbank::tokenizers {
 
 /// Code point at text[at], which is moved past it. The text must be well-formed UTF-8.
 inline char32_t next_code_point(std::string_view text, std::size_t& at) {
@@ -86,4 +86,4 @@ std::string bytes_to_characters(std::string_view text);
 /// The bytes that `text` stands for; false when it holds other characters.
 bool characters_to_bytes(std::string_view text, std::string& bytes);
 
-}  // namespace lowbank
+}  // namespace lowbank::tokenizers

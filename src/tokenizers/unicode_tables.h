@@ -5,7 +5,7 @@
 // Made by tests/parity/make_unicode_tables.py from tokenizers 0.22.2; not to be edited.
 // clang-format off
 
-namespace lowbank {
+namespace lowbank::tokenizers {
 
 struct CodePointRange {
   char32_t first;
@@ -552,4 +552,4 @@ inline constexpr CodePointRange kHanAdditions[] = {
     {0x2B739, 0x2B739}, {0x2EBF0, 0x2EE5D}, {0x31350, 0x323AF}
 };
 
-}  // namespace lowbank
+}  // namespace lowbank::tokenizers

@@ -4,7 +4,7 @@
 
 #include "core/text.h"
 
-namespace lowbank {
+namespace lowbank::tokenizers {
 bool may_become_utf8(std::string_view bytes) {
   if (bytes.size() >= 4) return false;
   for (const int fill : {0x80, 0x90, 0xA0}) {  // between them allowed after any lead byte
@@ -52,4 +52,4 @@ std::string Utf8Stream::finish() {
   return out;
 }
 
-}  // namespace lowbank
+}  // namespace lowbank::tokenizers

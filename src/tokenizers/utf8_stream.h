@@ -3,7 +3,7 @@
 #include <string>
 #include <string_view>
 
-namespace lowbank {
+namespace lowbank::tokenizers {
 
 /// U+FFFD.
 inline constexpr std::string_view kReplacementSign = "\xEF\xBF\xBD";
@@ -29,4 +29,4 @@ class Utf8Stream {
   std::string pending_;
 };
 
-}  // namespace lowbank
+}  // namespace lowbank::tokenizers

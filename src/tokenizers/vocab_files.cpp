@@ -19,7 +19,7 @@
 #include "tokenizers/json_tokenizer.h"
 #include "tokenizers/unicode.h"
 
-namespace lowbank {
+namespace lowbank::tokenizers {
 namespace {
 
 namespace fs = std::filesystem;
@@ -462,4 +462,4 @@ std::unique_ptr<Tokenizer> make_tiktoken_tokenizer(std::string_view content,
   return make_json_tokenizer(spec, std::move(model), name, names);
 }
 
-}  // namespace lowbank
+}  // namespace lowbank::tokenizers

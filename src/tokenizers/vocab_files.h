@@ -6,7 +6,7 @@
 
 #include "tokenizers/tokenizer.h"
 
-namespace lowbank {
+namespace lowbank::tokenizers {
 
 /// tokenizer.json.
 std::unique_ptr<Tokenizer> open_json_tokenizer(const std::string& path);
@@ -36,4 +36,4 @@ std::unique_ptr<Tokenizer> make_tiktoken_tokenizer(std::string_view bytes, const
 // look into: tokenizer_config.json, special_tokens_map.json, added_tokens.json,
 // generation_config.json, config.json.
 
-}  // namespace lowbank
+}  // namespace lowbank::tokenizers

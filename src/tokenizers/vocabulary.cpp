@@ -8,7 +8,7 @@
 
 #include "tokenizers/text_hash.h"
 
-namespace lowbank {
+namespace lowbank::tokenizers {
 namespace {
 
 std::vector<std::pair<std::string, std::int32_t>> read_entries(const JsonNode& spec) {
@@ -75,4 +75,4 @@ Vocabulary::Vocabulary(std::vector<std::pair<std::string, std::int32_t>> entries
 
 Vocabulary::Vocabulary(const JsonNode& spec) : Vocabulary(read_entries(spec)) {}
 
-}  // namespace lowbank
+}  // namespace lowbank::tokenizers

@@ -8,7 +8,7 @@
 
 #include "tokenizers/json_node.h"
 
-namespace lowbank {
+namespace lowbank::tokenizers {
 
 /// Id of a string among `texts`, by open addressing: half the time and a third of the memory of
 /// std::unordered_map.
@@ -45,4 +45,4 @@ class Vocabulary {
   StringIndex index_;
 };
 
-}  // namespace lowbank
+}  // namespace lowbank::tokenizers

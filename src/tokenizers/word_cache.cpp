@@ -1,6 +1,6 @@
 #include "tokenizers/word_cache.h"
 
-namespace lowbank {
+namespace lowbank::tokenizers {
 
 bool WordCache::find(std::string_view word, std::uint64_t hash,
                      std::span<const WordToken>& tokens) const {
@@ -31,4 +31,4 @@ void WordCache::add(std::string_view word, std::uint64_t hash, std::span<const W
   ++num_words_;
 }
 
-}  // namespace lowbank
+}  // namespace lowbank::tokenizers

@@ -8,7 +8,7 @@
 
 #include "tokenizers/word_model.h"
 
-namespace lowbank {
+namespace lowbank::tokenizers {
 
 /// Tokens of the words met before; a few MiB, emptied when full.
 class WordCache {
@@ -36,4 +36,4 @@ class WordCache {
   std::vector<WordToken> tokens_;
 };
 
-}  // namespace lowbank
+}  // namespace lowbank::tokenizers

@@ -9,7 +9,7 @@
 #include "core/text.h"
 #include "tokenizers/bpe_model.h"
 
-namespace lowbank {
+namespace lowbank::tokenizers {
 namespace {
 
 std::int32_t find_unknown(const Vocabulary& vocabulary, const std::string& token,
@@ -180,4 +180,4 @@ std::unique_ptr<WordModel> make_word_model(const JsonNode& spec) {
       type == "Unigram" ? " (a sentencepiece tokenizer.model of the same tokenizer works)" : ""));
 }
 
-}  // namespace lowbank
+}  // namespace lowbank::tokenizers

@@ -8,7 +8,7 @@
 
 #include "tokenizers/json_node.h"
 
-namespace lowbank {
+namespace lowbank::tokenizers {
 
 /// A token of a word and how many of the word's bytes it stands for.
 struct WordToken {
@@ -40,4 +40,4 @@ class WordModel {
 /// Errors:  IoError naming the key path.
 std::unique_ptr<WordModel> make_word_model(const JsonNode& spec);
 
-}  // namespace lowbank
+}  // namespace lowbank::tokenizers

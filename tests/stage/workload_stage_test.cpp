@@ -28,7 +28,7 @@ TEST(WorkloadStage, WritesOneFileWhereOutNamesAFile) {
       "lowbank-workload",
       {kModel, "--context", "16", "--batch", "2", "--out", folder.path("workload.json"), "--json"});
   ASSERT_EQ(result.exit_code, 0) << result.err;
-  const auto workload = read_workload(folder.path("workload.json"));
+  const auto workload = pim::read_workload(folder.path("workload.json"));
   EXPECT_EQ(workload.context, 16);
   EXPECT_EQ(workload.batch, 2);
   EXPECT_EQ(workload.model, "llama_gqa_tied");
@@ -47,7 +47,7 @@ TEST(WorkloadStage, WritesARunFolderOtherwise) {
   const auto out = folder.path("run");
   const auto result = run_command("lowbank-workload", {kModel, "--phase", "decode", "--out", out});
   ASSERT_EQ(result.exit_code, 0) << result.err;
-  EXPECT_TRUE(read_workload(out + "/workload.json").prefill.empty());
+  EXPECT_TRUE(pim::read_workload(out + "/workload.json").prefill.empty());
   EXPECT_GT(read_json(out + "/metrics.json")["decode"]["total_macs"], 0);
   EXPECT_TRUE(fs::exists(out + "/run.json"));
 }

@@ -184,7 +184,7 @@ std::string side_file_name(const std::string& path) {
 // Files of --tokenizer, checked to belong to a model with that many rows in its embedding.
 std::map<std::string, std::string> tokenizer_files(const std::string& path, std::int64_t vocab_size,
                                                    const std::string& model) {
-  const auto tokenizer = open_tokenizer(path);
+  const auto tokenizer = tokenizers::open_tokenizer(path);
   if (tokenizer->vocab_size() > vocab_size) {
     throw ConfigError(fmt::format(
         "tokenizer: {} has {} pieces, the vocabulary of {} has {}; they do not belong together",
@@ -226,7 +226,7 @@ void open_gguf(const std::string& path, ConvertSource& source) {
   LayoutFitter fitter(source, model_layout(config, path, /*bert_prefix=*/false));
   fitter.transform_of = [&](const std::string& name) { return transform_from_gguf(config, name); };
   fitter.fit([&](const std::string& name) { return hugging_face_name(architecture, name); });
-  source.files = tokenizer_files_from_gguf(*file);
+  source.files = tokenizers::tokenizer_files_from_gguf(*file);
   if (config.contains("eos_token_id")) {
     Json generation = {{"eos_token_id", config["eos_token_id"]}};
     if (config.contains("bos_token_id")) generation["bos_token_id"] = config["bos_token_id"];
@@ -275,7 +275,7 @@ void open_llama2c(const ConvertConfig& config, ConvertSource& source) {
   const auto& shape = file->config();
   std::int64_t bos_id = 1, eos_id = 2;  // Llama's
   if (!config.tokenizer.empty()) {
-    const auto tokenizer = open_tokenizer(config.tokenizer);
+    const auto tokenizer = tokenizers::open_tokenizer(config.tokenizer);
     if (tokenizer->vocab_size() != shape.vocab_size) {
       throw ConfigError(fmt::format(
           "tokenizer: {} has {} pieces, the vocabulary of {} has {}; they do not belong together",

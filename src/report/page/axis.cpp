@@ -10,7 +10,7 @@
 #include "core/text.h"
 #include "report/page/number_format.h"
 
-namespace lowbank {
+namespace lowbank::report {
 namespace {
 
 constexpr double kLargest = 1e300;  // twice this is still finite
@@ -124,4 +124,4 @@ std::vector<Tick> AxisScale::ticks(int target, bool as_percent) const {
                                : linear_ticks(min_, max_, target, as_percent);
 }
 
-}  // namespace lowbank
+}  // namespace lowbank::report

@@ -3,7 +3,7 @@
 #include <string>
 #include <vector>
 
-namespace lowbank {
+namespace lowbank::report {
 
 enum class Scale { kLinear, kLog };
 
@@ -40,4 +40,4 @@ class AxisScale {
   double pixel_max_;
 };
 
-}  // namespace lowbank
+}  // namespace lowbank::report

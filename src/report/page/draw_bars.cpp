@@ -7,7 +7,7 @@
 #include "report/page/drawing.h"
 #include "report/page/markup.h"
 
-namespace lowbank {
+namespace lowbank::report {
 namespace {
 
 double bar_length(const Bar& bar) {
@@ -204,4 +204,4 @@ Drawing draw_columns(const Figure& figure, const Panel& panel) {
   return out;
 }
 
-}  // namespace lowbank
+}  // namespace lowbank::report

@@ -5,7 +5,7 @@
 
 #include "report/page/drawing.h"
 
-namespace lowbank {
+namespace lowbank::report {
 namespace {
 
 constexpr double kCurveHeight = 250;  // of the axes with their labels, title apart
@@ -171,4 +171,4 @@ Drawing draw_curves(const Figure& figure, const Panel& panel) {
   return out;
 }
 
-}  // namespace lowbank
+}  // namespace lowbank::report

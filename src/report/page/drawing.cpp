@@ -7,7 +7,7 @@
 #include "core/text.h"
 #include "report/page/markup.h"
 
-namespace lowbank {
+namespace lowbank::report {
 namespace {
 
 std::string marker_path(std::size_t style, double x, double y) {
@@ -145,4 +145,4 @@ std::string draw_title(const Panel& panel, double& y) {
   return out;
 }
 
-}  // namespace lowbank
+}  // namespace lowbank::report

@@ -11,7 +11,7 @@
 
 #include "report/page/figure.h"
 
-namespace lowbank {
+namespace lowbank::report {
 
 /// One panel is as wide as a phone: at 360 pixels its 12-pixel text is still legible.
 inline constexpr double kPanelWidth = 400;
@@ -75,4 +75,4 @@ std::string svg_line(double x1, double y1, double x2, double y2, const std::stri
 /// `tip` is shown where a reader points at it.
 std::string svg_marker(std::size_t style, double x, double y, const std::string& tip);
 
-}  // namespace lowbank
+}  // namespace lowbank::report

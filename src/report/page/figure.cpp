@@ -8,7 +8,7 @@
 #include "report/page/drawing.h"
 #include "report/page/markup.h"
 
-namespace lowbank {
+namespace lowbank::report {
 namespace {
 
 // Okabe and Ito's colours, which colour-blind readers tell apart; brighter ones for dark pages.
@@ -201,4 +201,4 @@ std::string figure_css(bool dark) {
          ".lb-ref{fill:none;stroke-width:1.4}.lb-mark{stroke-width:.8}.lb-bar{stroke-width:.6}\n";
 }
 
-}  // namespace lowbank
+}  // namespace lowbank::report

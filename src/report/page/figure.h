@@ -7,7 +7,7 @@
 #include "report/page/number_format.h"
 #include "report/page/provenance.h"
 
-namespace lowbank {
+namespace lowbank::report {
 
 struct Point {
   double x = 0;
@@ -100,4 +100,4 @@ std::string figure_csv(const Figure& figure);
 /// A short matplotlib script that redraws the figure from its CSV.
 std::string figure_script(const Figure& figure);
 
-}  // namespace lowbank
+}  // namespace lowbank::report

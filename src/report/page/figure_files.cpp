@@ -8,7 +8,7 @@
 #include "report/page/figure.h"
 #include "report/page/table.h"
 
-namespace lowbank {
+namespace lowbank::report {
 namespace {
 
 // A string literal of JSON is one of Python as well.
@@ -169,4 +169,4 @@ std::string figure_script(const Figure& figure) {
   return script + kScriptFoot;
 }
 
-}  // namespace lowbank
+}  // namespace lowbank::report

@@ -2,7 +2,7 @@
 
 #include "core/text.h"
 
-namespace lowbank {
+namespace lowbank::report {
 
 std::string repair_utf8(std::string_view text) {
   std::string out;
@@ -52,4 +52,4 @@ std::string escape_markup(std::string_view text) {
   return out;
 }
 
-}  // namespace lowbank
+}  // namespace lowbank::report

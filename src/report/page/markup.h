@@ -3,7 +3,7 @@
 #include <string>
 #include <string_view>
 
-namespace lowbank {
+namespace lowbank::report {
 
 /// Text for the content or a quoted attribute of HTML and XML: & < > " ' become entities; what XML
 /// 1.0 forbids (control characters, broken UTF-8) becomes '?'.
@@ -12,4 +12,4 @@ std::string escape_markup(std::string_view text);
 /// The same text with every byte that is not UTF-8 as '?'.
 std::string repair_utf8(std::string_view text);
 
-}  // namespace lowbank
+}  // namespace lowbank::report

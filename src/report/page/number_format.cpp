@@ -8,7 +8,7 @@
 
 #include "core/text.h"
 
-namespace lowbank {
+namespace lowbank::report {
 namespace {
 
 // The decimal exponent after rounding: 9.996 to three digits is 1.00e1.
@@ -78,4 +78,4 @@ std::string format_exact(double value) {
   return std::isfinite(value) ? fmt::format("{}", value) : std::string();
 }
 
-}  // namespace lowbank
+}  // namespace lowbank::report

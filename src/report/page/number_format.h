@@ -3,7 +3,7 @@
 #include <limits>
 #include <string>
 
-namespace lowbank {
+namespace lowbank::report {
 
 /// A value that a run did not report.
 inline constexpr double kNotReported = std::numeric_limits<double>::quiet_NaN();
@@ -32,4 +32,4 @@ std::string format_energy(double energy_pj, int significant_digits = 3);
 /// The shortest text that reads back as the same number; "" for what is not finite (CSV).
 std::string format_exact(double value);
 
-}  // namespace lowbank
+}  // namespace lowbank::report

@@ -4,7 +4,7 @@
 
 #include <fmt/format.h>
 
-namespace lowbank {
+namespace lowbank::report {
 
 std::string Provenance::detail() const {
   if (kind == Kind::kMeasured) return fmt::format("{}, {}", device, date);
@@ -39,4 +39,4 @@ std::string joined_provenance(const std::vector<Provenance>& sources) {
   return text;
 }
 
-}  // namespace lowbank
+}  // namespace lowbank::report

@@ -3,7 +3,7 @@
 #include <string>
 #include <vector>
 
-namespace lowbank {
+namespace lowbank::report {
 
 /// Where a number comes from: every table row and every point of a figure carries one.
 struct Provenance {
@@ -29,4 +29,4 @@ std::string common_provenance(const std::vector<Provenance>& sources);
 /// common_provenance, or every source by itself.
 std::string joined_provenance(const std::vector<Provenance>& sources);
 
-}  // namespace lowbank
+}  // namespace lowbank::report

@@ -7,7 +7,7 @@
 #include "report/page/markup.h"
 #include "report/page/number_format.h"
 
-namespace lowbank {
+namespace lowbank::report {
 namespace {
 
 // A heading may break anywhere but before its per-cent sign.
@@ -159,4 +159,4 @@ std::string table_html(const Table& table) {
                      escape_markup(table.caption), table.rows.size(), out);
 }
 
-}  // namespace lowbank
+}  // namespace lowbank::report

@@ -7,7 +7,7 @@
 
 #include "report/page/provenance.h"
 
-namespace lowbank {
+namespace lowbank::report {
 
 enum class CellFormat { kText, kInteger, kNumber, kPercent, kShare, kLatency, kEnergy, kSeconds };
 
@@ -50,4 +50,4 @@ std::string table_html(const Table& table);
 /// One field of a CSV line, quoted when it must be.
 std::string csv_field(std::string_view text);
 
-}  // namespace lowbank
+}  // namespace lowbank::report

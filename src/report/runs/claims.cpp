@@ -5,7 +5,7 @@
 
 #include <fmt/format.h>
 
-namespace lowbank {
+namespace lowbank::report {
 namespace {
 
 double figure_of(const ExperimentRow& row, Measure measure) {
@@ -176,4 +176,4 @@ std::vector<std::string> claim_sentences(const ReportData& data) {
   return sentences;
 }
 
-}  // namespace lowbank
+}  // namespace lowbank::report

@@ -7,7 +7,7 @@
 
 #include "report/runs/report_data.h"
 
-namespace lowbank {
+namespace lowbank::report {
 
 /// What is compared of two systems: figures of a row, less of which is better.
 enum class Measure { kTime, kEnergy };
@@ -66,4 +66,4 @@ std::vector<ClaimResult> check_claims(const ReportData& data);
 /// One line for each run without single corrections: which claims it reaches.
 std::vector<std::string> claim_sentences(const ReportData& data);
 
-}  // namespace lowbank
+}  // namespace lowbank::report

@@ -5,7 +5,7 @@
 
 #include "report/runs/report_data.h"
 
-namespace lowbank {
+namespace lowbank::report {
 
 /// How many times less time or energy than the dense model on the same system and phase (> 1 is a
 /// saving); kNotReported without a dense row.
@@ -29,4 +29,4 @@ std::string speedup_text(double speedup);
 /// "1.9x less energy", "1.2x more energy", "as much energy".
 std::string energy_gain_text(double gain);
 
-}  // namespace lowbank
+}  // namespace lowbank::report

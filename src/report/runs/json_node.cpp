@@ -8,7 +8,7 @@
 #include "core/error.h"
 #include "report/page/number_format.h"
 
-namespace lowbank {
+namespace lowbank::report {
 namespace {
 
 using Json = nlohmann::ordered_json;
@@ -114,4 +114,4 @@ const Json& JsonNode::array(const std::string& key) const {
   return value_->at(key);
 }
 
-}  // namespace lowbank
+}  // namespace lowbank::report

@@ -7,7 +7,7 @@
 
 #include <nlohmann/json_fwd.hpp>
 
-namespace lowbank {
+namespace lowbank::report {
 
 /// A JSON object of a file, with the path that errors name. The JSON must outlive it.
 /// Errors: IoError for keys that are not as asked for.
@@ -41,4 +41,4 @@ class JsonNode {
   std::string where_;
 };
 
-}  // namespace lowbank
+}  // namespace lowbank::report

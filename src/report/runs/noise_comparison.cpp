@@ -6,7 +6,7 @@
 
 #include <fmt/format.h>
 
-namespace lowbank {
+namespace lowbank::report {
 
 Verdict compare_points(const NoisePoint& a, const NoisePoint& b) {
   // A mean without its diverged trials is too good to win by.
@@ -81,4 +81,4 @@ std::string interval_text(const NoisePoint& point) {
                      format_number(point.ci95_high));
 }
 
-}  // namespace lowbank
+}  // namespace lowbank::report

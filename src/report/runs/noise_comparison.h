@@ -5,7 +5,7 @@
 
 #include "report/runs/report_data.h"
 
-namespace lowbank {
+namespace lowbank::report {
 
 /// Whether one mean perplexity is lower than another beyond the error of both.
 enum class Verdict { kBetter, kNoDifference, kWorse };
@@ -39,4 +39,4 @@ CurveComparison compare_curves(const NoiseCurve& a, const NoiseCurve& b);
 /// "12.3 [12.1, 12.5]".
 std::string interval_text(const NoisePoint& point);
 
-}  // namespace lowbank
+}  // namespace lowbank::report

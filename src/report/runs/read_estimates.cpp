@@ -10,7 +10,7 @@
 #include "core/json.h"
 #include "core/text.h"
 
-namespace lowbank {
+namespace lowbank::report {
 namespace {
 
 using Json = nlohmann::ordered_json;
@@ -175,4 +175,4 @@ void read_estimate(const RunInfo& info, ReportData& data) {
   data.estimates.push_back(std::move(run));
 }
 
-}  // namespace lowbank
+}  // namespace lowbank::report

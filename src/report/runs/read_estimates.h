@@ -3,7 +3,7 @@
 #include "report/runs/json_node.h"
 #include "report/runs/report_data.h"
 
-namespace lowbank {
+namespace lowbank::report {
 
 /// Adds a finished run of `estimate` over workloads to `data`, from its estimate.json.
 /// Errors: IoError for a file or key that is missing or not as it should be.
@@ -12,4 +12,4 @@ void read_estimate(const RunInfo& info, ReportData& data);
 /// Likewise one over experiments, from its experiments.jsonl; `resolved` are the run's settings.
 void read_experiments(const RunInfo& info, const JsonNode& resolved, ReportData& data);
 
-}  // namespace lowbank
+}  // namespace lowbank::report

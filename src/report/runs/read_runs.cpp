@@ -14,7 +14,7 @@
 #include "report/runs/read_estimates.h"
 #include "report/runs/report_data.h"
 
-namespace lowbank {
+namespace lowbank::report {
 namespace {
 
 namespace fs = std::filesystem;
@@ -297,4 +297,4 @@ ReportData read_runs(const std::vector<std::string>& paths) {
   return data;
 }
 
-}  // namespace lowbank
+}  // namespace lowbank::report

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-namespace lowbank {
+namespace lowbank::report {
 namespace {
 
 double sum_of(const ExperimentRow::Categories& categories) {
@@ -52,4 +52,4 @@ bool ExperimentRow::is_same_task(const ExperimentRow& other) const {
          output_tokens == other.output_tokens;
 }
 
-}  // namespace lowbank
+}  // namespace lowbank::report

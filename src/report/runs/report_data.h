@@ -10,7 +10,7 @@
 #include "report/page/number_format.h"
 #include "report/page/provenance.h"
 
-namespace lowbank {
+namespace lowbank::report {
 
 /// What every run folder says about itself.
 struct RunInfo {
@@ -270,4 +270,4 @@ struct ReportData {
 /// hold what the stage writes (missing optional figures are kNotReported).
 ReportData read_runs(const std::vector<std::string>& paths);
 
-}  // namespace lowbank
+}  // namespace lowbank::report

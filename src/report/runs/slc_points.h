@@ -5,7 +5,7 @@
 
 #include "report/runs/report_data.h"
 
-namespace lowbank {
+namespace lowbank::report {
 
 /// One of several estimates that differ in the share of SLC cells alone, one of which has nothing
 /// but SLC: they are shown together, over the share.
@@ -27,4 +27,4 @@ std::vector<SlcGain> slc_gains(const ReportData& data);
 /// The largest gains of each mode beside those that HyFlexPIM's publication states.
 std::vector<std::string> slc_sentences(const ReportData& data);
 
-}  // namespace lowbank
+}  // namespace lowbank::report

@@ -10,7 +10,7 @@
 #include "report/sections/labels.h"
 #include "report/sections/sections.h"
 
-namespace lowbank {
+namespace lowbank::report {
 namespace {
 
 constexpr double kNoticeableGain = 1.01;
@@ -322,4 +322,4 @@ Section cost_section(const ReportData& data) {
   return section;
 }
 
-}  // namespace lowbank
+}  // namespace lowbank::report

@@ -8,7 +8,7 @@
 #include "report/runs/claims.h"
 #include "report/sections/sections.h"
 
-namespace lowbank {
+namespace lowbank::report {
 namespace {
 
 using Categories = ExperimentRow::Categories;
@@ -501,4 +501,4 @@ Section experiments_section(const ReportData& data) {
   return section;
 }
 
-}  // namespace lowbank
+}  // namespace lowbank::report

@@ -4,7 +4,7 @@
 
 #include "report/page/markup.h"
 
-namespace lowbank {
+namespace lowbank::report {
 namespace {
 
 constexpr const char* kPageStyle = R"(
@@ -128,4 +128,4 @@ std::string html_page(const std::string& title, const std::vector<std::string>& 
                    escape_markup(data_folder));
 }
 
-}  // namespace lowbank
+}  // namespace lowbank::report

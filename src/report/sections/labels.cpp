@@ -4,7 +4,7 @@
 #include <cmath>
 #include <filesystem>
 
-namespace lowbank {
+namespace lowbank::report {
 namespace {
 
 std::string with_spaces(std::string text) {
@@ -75,4 +75,4 @@ std::string workload_label(const ReportData& data, const EstimateRun& run,
   return num_alike > 1 ? workload : own_label(*found);
 }
 
-}  // namespace lowbank
+}  // namespace lowbank::report

@@ -4,7 +4,7 @@
 
 #include "report/runs/report_data.h"
 
-namespace lowbank {
+namespace lowbank::report {
 
 /// "abs_grad" -> "gradient", for legends and sentences.
 std::string importance_label(const std::string& importance);
@@ -24,4 +24,4 @@ std::string model_label(const ReportData& data, const RunInfo& run);
 std::string workload_label(const ReportData& data, const EstimateRun& run,
                            const std::string& workload);
 
-}  // namespace lowbank
+}  // namespace lowbank::report

@@ -10,7 +10,7 @@
 #include "report/sections/labels.h"
 #include "report/sections/sections.h"
 
-namespace lowbank {
+namespace lowbank::report {
 namespace {
 
 constexpr double kSmoothingFrac = 1.0 / 25;  // of a run: long enough to see the trend
@@ -303,4 +303,4 @@ Section runs_section(const ReportData& data) {
   return section;
 }
 
-}  // namespace lowbank
+}  // namespace lowbank::report

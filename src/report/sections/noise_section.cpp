@@ -9,7 +9,7 @@
 #include "report/sections/labels.h"
 #include "report/sections/sections.h"
 
-namespace lowbank {
+namespace lowbank::report {
 namespace {
 
 constexpr double kLogRatio = 20;  // a range this wide is unreadable on a linear axis
@@ -229,4 +229,4 @@ Section noise_section(const ReportData& data) {
   return section;
 }
 
-}  // namespace lowbank
+}  // namespace lowbank::report

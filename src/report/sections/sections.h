@@ -7,7 +7,7 @@
 #include "report/page/table.h"
 #include "report/runs/report_data.h"
 
-namespace lowbank {
+namespace lowbank::report {
 
 /// A part of the page: plain sentences, figures, tables. One without any is left out.
 struct Section {
@@ -49,4 +49,4 @@ struct Headline {
 };
 std::vector<Headline> report_headlines(const ReportData& data);
 
-}  // namespace lowbank
+}  // namespace lowbank::report

@@ -6,7 +6,7 @@
 #include "report/runs/slc_points.h"
 #include "report/sections/sections.h"
 
-namespace lowbank {
+namespace lowbank::report {
 namespace {
 
 // HyFlexPIM (ISCA 2025): largest gains over ASADI with INT8, a machine whose constants are not
@@ -225,4 +225,4 @@ Section slc_section(const ReportData& data) {
   return section;
 }
 
-}  // namespace lowbank
+}  // namespace lowbank::report

@@ -11,7 +11,7 @@
 #include "report/sections/labels.h"
 #include "report/sections/sections.h"
 
-namespace lowbank {
+namespace lowbank::report {
 namespace {
 
 constexpr double kHeadlineShare = 0.10;  // of ranks in SLC cells
@@ -281,4 +281,4 @@ std::vector<Section> report_sections(const ReportData& data) {
   return sections;
 }
 
-}  // namespace lowbank
+}  // namespace lowbank::report

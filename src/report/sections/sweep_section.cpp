@@ -9,7 +9,7 @@
 #include "report/sections/labels.h"
 #include "report/sections/sections.h"
 
-namespace lowbank {
+namespace lowbank::report {
 namespace {
 
 constexpr std::size_t kMostPanels = 6;
@@ -282,4 +282,4 @@ Section sensitivity_section(const ReportData& data) {
   return section;
 }
 
-}  // namespace lowbank
+}  // namespace lowbank::report

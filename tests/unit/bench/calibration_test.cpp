@@ -42,8 +42,8 @@ TEST(CalibrationTest, WritesAPresetThatPricesTheModelItIsComparedWith) {
   Metrics metrics;
   calibrate(config, small_grid(), metrics);
 
-  const SystemPreset preset = load_preset(config.calibrate);
-  EXPECT_EQ(preset.kind, SystemKind::kCpu);
+  const pim::SystemPreset preset = pim::load_preset(config.calibrate);
+  EXPECT_EQ(preset.kind, pim::SystemKind::kCpu);
   for (const auto& constant : preset.constants) {
     EXPECT_THAT(constant.source, HasSubstr("measured by lowbank bench --calibrate on"));
     if (constant.unit.starts_with("ns")) {
@@ -60,7 +60,7 @@ TEST(CalibrationTest, WritesAPresetThatPricesTheModelItIsComparedWith) {
     largest = std::max(largest, std::abs(row["error_frac"].get<double>()));
   }
   EXPECT_DOUBLE_EQ(preset.value("model_error_max_frac"), largest);
-  EXPECT_THAT(make_system(config.calibrate, SystemOptions{})->notes(),
+  EXPECT_THAT(pim::make_system(config.calibrate, pim::SystemOptions{})->notes(),
               ::testing::Contains(HasSubstr("calibrated on that machine")));
 }
 

@@ -84,9 +84,10 @@ TEST(LengthBatches, EpochsDifferByTheirKeyAlone) {
 }
 
 TEST(LengthBatches, PaddingStandsOnTheRightAndTheMaskSaysWhere) {
-  const std::vector<PairEncoding> sequences = {{.ids = {5, 6, 7}, .type_ids = {0, 0, 1}},
-                                               {.ids = {8}, .type_ids = {1}},
-                                               {.ids = {9, 9, 9}, .type_ids = {0, 1, 1}}};
+  const std::vector<tokenizers::PairEncoding> sequences = {
+      {.ids = {5, 6, 7}, .type_ids = {0, 0, 1}},
+      {.ids = {8}, .type_ids = {1}},
+      {.ids = {9, 9, 9}, .type_ids = {0, 1, 1}}};
   const auto batch = pad_batch(sequences, {1, 0}, /*pad_id=*/2);
   EXPECT_TENSOR_NEAR(batch.ids_BT, at::tensor({8, 2, 2, 5, 6, 7}, at::kLong).view({2, 3}), 0);
   EXPECT_TENSOR_NEAR(batch.type_ids_BT, at::tensor({1, 0, 0, 0, 0, 1}, at::kLong).view({2, 3}), 0);
@@ -102,7 +103,8 @@ TEST(LengthBatches, PaddingStandsOnTheRightAndTheMaskSaysWhere) {
 }
 
 TEST(LengthBatches, BatchesThatCannotBeMadeAreRefused) {
-  const std::vector<PairEncoding> sequences = {{.ids = {5, 6, 7}, .type_ids = {0, 0, 1}}, {}};
+  const std::vector<tokenizers::PairEncoding> sequences = {
+      {.ids = {5, 6, 7}, .type_ids = {0, 0, 1}}, {}};
   EXPECT_THROW(pad_batch(sequences, {}, 0), c10::Error);
   EXPECT_THROW(pad_batch(sequences, {1}, 0), c10::Error);
   EXPECT_THROW(pad_batch(sequences, {0}, 0, 2), c10::Error);

@@ -7,9 +7,9 @@ namespace lowbank {
 namespace {
 
 // Two copies of protobuf and absl in one process have been known to crash at start or exit.
-TEST(SentencepieceTokenizer, LivesInOneProcessWithLibTorch) {
-  const auto tokenizer =
-      open_tokenizer(std::string(LOWBANK_SOURCE_DIR) + "/data/samples/stories260K/tok512.model");
+TEST(tokenizers::SentencepieceTokenizer, LivesInOneProcessWithLibTorch) {
+  const auto tokenizer = tokenizers::open_tokenizer(std::string(LOWBANK_SOURCE_DIR) +
+                                                    "/data/samples/stories260K/tok512.model");
   EXPECT_EQ(at::ones({2, 2}).sum().item<double>(), 4.0);
   EXPECT_FALSE(tokenizer->encode("hello").empty());
 }

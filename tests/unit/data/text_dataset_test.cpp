@@ -21,7 +21,7 @@ const std::string kModelFile =
 TEST(TextDataset, ExamplesInOrderAreTheTextsTokens) {
   const TempFolder folder;
   const std::string text = "The cat sat on the mat. The dog sat on the cat.";
-  const auto tokenizer = open_tokenizer(kModelFile);
+  const auto tokenizer = tokenizers::open_tokenizer(kModelFile);
   const auto ids = tokenizer->encode(text);
   const TextDataset data(folder.file("a.txt", text), *tokenizer, 7);
   ASSERT_EQ(data.num_tokens(), static_cast<std::int64_t>(ids.size()));
@@ -37,7 +37,7 @@ TEST(TextDataset, ExamplesInOrderAreTheTextsTokens) {
 
 TEST(TextDataset, WindowsLineEndsAndAMarkMakeNoDifference) {
   const TempFolder folder;
-  const auto tokenizer = open_tokenizer(kModelFile);
+  const auto tokenizer = tokenizers::open_tokenizer(kModelFile);
   const TextDataset a(folder.file("a.txt", "one\ntwo\n"), *tokenizer, 2);
   const TextDataset b(folder.file("b.txt", "\xEF\xBB\xBFone\r\ntwo\r"), *tokenizer, 2);
   const std::vector<std::int64_t> first = {0};
@@ -47,7 +47,7 @@ TEST(TextDataset, WindowsLineEndsAndAMarkMakeNoDifference) {
 
 TEST(TextDataset, RefusesATextShorterThanOneExample) {
   const TempFolder folder;
-  const auto tokenizer = open_tokenizer(kModelFile);
+  const auto tokenizer = tokenizers::open_tokenizer(kModelFile);
   const std::string path = folder.file("a.txt", "short");
   EXPECT_THROW(TextDataset(path, *tokenizer, 100), ConfigError);
   EXPECT_THROW(TextDataset(folder.path("absent"), *tokenizer, 2), IoError);

@@ -70,7 +70,7 @@ class Perplexity : public ::testing::Test {
   }
 
   TempFolder folder_;
-  std::unique_ptr<Tokenizer> tokenizer_ = open_tokenizer(kModel);
+  std::unique_ptr<tokenizers::Tokenizer> tokenizer_ = tokenizers::open_tokenizer(kModel);
   std::shared_ptr<LanguageModel> model_ = small_model();
 };
 

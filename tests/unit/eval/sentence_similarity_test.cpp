@@ -50,7 +50,8 @@ class SentenceSimilarity : public ::testing::Test {
   TempFolder folder_;
   EvaluateConfig config_;
   std::shared_ptr<LanguageModel> model_ = small_encoder();
-  std::unique_ptr<Tokenizer> tokenizer_ = open_tokenizer(folder_.file("vocab.txt", kWords));
+  std::unique_ptr<tokenizers::Tokenizer> tokenizer_ =
+      tokenizers::open_tokenizer(folder_.file("vocab.txt", kWords));
 };
 
 TEST_F(SentenceSimilarity, EverySentenceStandsAloneBetweenItsSpecialTokens) {

@@ -60,7 +60,7 @@ class MacCounter {
   at::CallbackHandle handle_;
 };
 
-std::int64_t total_macs(const std::vector<Operator>& operators) {
+std::int64_t total_macs(const std::vector<pim::Operator>& operators) {
   std::int64_t total = 0;
   for (const auto& op : operators) total += op.macs();
   return total;
@@ -77,13 +77,13 @@ TEST_F(OperatorsTest, MacsAreThoseOfTheForwardPass) {
       {
         const MacCounter counter;
         model->forward(random_ids(3, 7));
-        EXPECT_EQ(total_macs(model->operators(Phase::kPrefill, 3, 7)), counter.count());
+        EXPECT_EQ(total_macs(model->operators(pim::Phase::kPrefill, 3, 7)), counter.count());
       }
       const auto state = model->make_state(3, 7);
       model->forward(random_ids(3, 6), state.get());
       const MacCounter counter;
       model->forward(random_ids(3, 1), state.get());
-      EXPECT_EQ(total_macs(model->operators(Phase::kDecode, 3, 7)), counter.count());
+      EXPECT_EQ(total_macs(model->operators(pim::Phase::kDecode, 3, 7)), counter.count());
     }
   }
 }
@@ -102,13 +102,13 @@ TEST_F(OperatorsTest, MacsOfAMambaAreThoseOfTheForwardPass) {
     {
       const MacCounter counter;
       model->forward(random_ids(3, 7));
-      EXPECT_EQ(total_macs(model->operators(Phase::kPrefill, 3, 7)), counter.count());
+      EXPECT_EQ(total_macs(model->operators(pim::Phase::kPrefill, 3, 7)), counter.count());
     }
     const auto state = model->make_state(3, 7);
     model->forward(random_ids(3, 6), state.get());
     const MacCounter counter;
     model->forward(random_ids(3, 1), state.get());
-    EXPECT_EQ(total_macs(model->operators(Phase::kDecode, 3, 7)), counter.count());
+    EXPECT_EQ(total_macs(model->operators(pim::Phase::kDecode, 3, 7)), counter.count());
   }
 }
 
@@ -116,14 +116,14 @@ TEST_F(OperatorsTest, MacsOfAMambaAreThoseOfTheForwardPass) {
 // file.
 TEST_F(OperatorsTest, WhatIsDerivedForASizeIsWhatIsExportedThere) {
   const auto exported = [](LanguageModel& model, std::int64_t batch, std::int64_t context) {
-    Workload workload;
+    pim::Workload workload;
     workload.model = "model";
     workload.batch = batch;
     workload.context = context;
     workload.num_layers = 2;
     workload.weight_bits = 32;
-    workload.prefill = model.operators(Phase::kPrefill, batch, context);
-    if (model.is_causal()) workload.decode = model.operators(Phase::kDecode, batch, context);
+    workload.prefill = model.operators(pim::Phase::kPrefill, batch, context);
+    if (model.is_causal()) workload.decode = model.operators(pim::Phase::kDecode, batch, context);
     return workload;
   };
   std::vector<std::shared_ptr<LanguageModel>> models;
@@ -141,12 +141,12 @@ TEST_F(OperatorsTest, WhatIsDerivedForASizeIsWhatIsExportedThere) {
   models.push_back(tiny_llama(tiny_config()));
   factorize(*models.back(), 5);
   for (const auto& model : models) {
-    const Workload from = exported(*model, 3, 7);
+    const pim::Workload from = exported(*model, 3, 7);
     for (const auto& [batch, context] :
          {std::pair<std::int64_t, std::int64_t>{3, 7}, {1, 1}, {8, 7}, {3, 100}, {64, 33}}) {
-      const Workload derived = reshape_workload(from, batch, context);
-      const Workload expected = exported(*model, batch, context);
-      for (const Phase phase : {Phase::kPrefill, Phase::kDecode}) {
+      const pim::Workload derived = pim::reshape_workload(from, batch, context);
+      const pim::Workload expected = exported(*model, batch, context);
+      for (const pim::Phase phase : {pim::Phase::kPrefill, pim::Phase::kDecode}) {
         const auto& left = derived.operators(phase);
         const auto& right = expected.operators(phase);
         ASSERT_EQ(left.size(), right.size());
@@ -175,8 +175,8 @@ TEST_F(OperatorsTest, MacsOfABertAreThoseOfTheForwardPass) {
     const torch::NoGradGuard no_grad;
     const MacCounter counter;
     model->forward(random_ids(3, 7));
-    EXPECT_EQ(total_macs(model->operators(Phase::kPrefill, 3, 7)), counter.count()) << head;
-    EXPECT_TRUE(model->operators(Phase::kDecode, 3, 7).empty());
+    EXPECT_EQ(total_macs(model->operators(pim::Phase::kPrefill, 3, 7)), counter.count()) << head;
+    EXPECT_TRUE(model->operators(pim::Phase::kDecode, 3, 7).empty());
   }
 }
 
@@ -185,8 +185,8 @@ TEST_F(OperatorsTest, AtDecodeEveryWeightIsReadOnce) {
     const auto model = tiny_llama(biased_config());
     if (factored) factorize(*model, 5);
     double bytes = 0;
-    for (const auto& op : model->operators(Phase::kDecode, 1, 4)) {
-      if (op.kind != OperatorKind::kEmbedding) bytes += op.weight_bytes;
+    for (const auto& op : model->operators(pim::Phase::kDecode, 1, 4)) {
+      if (op.kind != pim::OperatorKind::kEmbedding) bytes += op.weight_bytes;
     }
     // The embedding table is not read whole, the head is a matrix of its own.
     EXPECT_EQ(bytes, 4.0 * static_cast<double>(count_parameters(*model) - testing::kVocab * 32));
@@ -195,10 +195,11 @@ TEST_F(OperatorsTest, AtDecodeEveryWeightIsReadOnce) {
 
 TEST_F(OperatorsTest, SharedKeysAreReadOncePerGroup) {
   // Cache bytes of a layer: keys and values of kv_heads x context x head_dim.
-  const auto ops = tiny_llama()->operators(Phase::kDecode, 2, 11);
+  const auto ops = tiny_llama()->operators(pim::Phase::kDecode, 2, 11);
   double cache = 0;
   for (const auto& op : ops) {
-    if (op.layer != 0 || (op.kind != OperatorKind::kScore && op.kind != OperatorKind::kAttend)) {
+    if (op.layer != 0 ||
+        (op.kind != pim::OperatorKind::kScore && op.kind != pim::OperatorKind::kAttend)) {
       continue;
     }
     EXPECT_EQ(op.queries_per_cache, 2);  // 4 heads, 2 of keys and values
@@ -212,7 +213,7 @@ TEST_F(OperatorsTest, FactorsStandAsTwoProductsOfTheirRank) {
   const auto model = tiny_llama();
   factorize(*model, 5);
   int found = 0;
-  for (const auto& op : model->operators(Phase::kPrefill, 1, 4)) {
+  for (const auto& op : model->operators(pim::Phase::kPrefill, 1, 4)) {
     if (op.name != "model.layers.1.mlp.up_proj") continue;
     EXPECT_EQ(op.factored_as, "svd");
     EXPECT_EQ(op.rank, 5);
@@ -238,7 +239,7 @@ TEST_F(OperatorsTest, AWorkloadSurvivesItsFile) {
   EXPECT_EQ(workload.num_params, count_parameters(*loaded.model));
   EXPECT_EQ(workload.weight_bits, 32);
   EXPECT_EQ(total_macs(workload.prefill),
-            total_macs(loaded.model->operators(Phase::kPrefill, 2, 16)));
+            total_macs(loaded.model->operators(pim::Phase::kPrefill, 2, 16)));
   config.phase = "decode";
   EXPECT_TRUE(make_workload(loaded, config).prefill.empty());
 }

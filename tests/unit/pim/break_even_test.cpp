@@ -8,7 +8,7 @@
 #include "pim/reshape.h"
 #include "pim_samples.h"
 
-namespace lowbank {
+namespace lowbank::pim {
 namespace {
 
 using testing::sample_workload;
@@ -138,4 +138,4 @@ TEST(BreakEvenTest, SmallRanksPayOnLargeLayersAndFullRanksDoNot) {
 }
 
 }  // namespace
-}  // namespace lowbank
+}  // namespace lowbank::pim

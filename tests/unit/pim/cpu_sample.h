@@ -2,7 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
-namespace lowbank::testing {
+namespace lowbank::pim::testing {
 
 struct CpuConstant {
   const char* key;
@@ -47,4 +47,4 @@ inline nlohmann::ordered_json cpu_json() {
   return document;
 }
 
-}  // namespace lowbank::testing
+}  // namespace lowbank::pim::testing

@@ -11,7 +11,7 @@
 #include "pim/cpu_fit.h"
 #include "pim_samples.h"
 
-namespace lowbank {
+namespace lowbank::pim {
 namespace {
 
 using ::testing::HasSubstr;
@@ -230,4 +230,4 @@ TEST(CpuFitTest, ATimeThatIsNoneIsRefused) {
 }
 
 }  // namespace
-}  // namespace lowbank
+}  // namespace lowbank::pim

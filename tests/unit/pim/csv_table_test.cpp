@@ -5,7 +5,7 @@
 
 #include "core/error.h"
 
-namespace lowbank {
+namespace lowbank::pim {
 namespace {
 
 using ::testing::HasSubstr;
@@ -44,4 +44,4 @@ TEST(CsvTableTest, WhatCannotBeMeantIsRefusedByLineAndColumn) {
 }
 
 }  // namespace
-}  // namespace lowbank
+}  // namespace lowbank::pim

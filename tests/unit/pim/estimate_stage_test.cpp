@@ -16,7 +16,7 @@
 #include "pim_samples.h"
 #include "temp_folder.h"
 
-namespace lowbank {
+namespace lowbank::pim {
 namespace {
 
 using ::testing::AllOf;
@@ -547,4 +547,4 @@ TEST_F(EstimateStageTest, EnergyThatIsNotKnownIsNullAndNoGain) {
 }
 
 }  // namespace
-}  // namespace lowbank
+}  // namespace lowbank::pim

@@ -10,7 +10,7 @@
 #include "pim_samples.h"
 #include "temp_folder.h"
 
-namespace lowbank {
+namespace lowbank::pim {
 namespace {
 
 using ::testing::HasSubstr;
@@ -538,4 +538,4 @@ TEST(EstimatorTest, WeightsOfAFormatAreReadAsTheyAre) {
 }
 
 }  // namespace
-}  // namespace lowbank
+}  // namespace lowbank::pim

@@ -13,7 +13,7 @@
 #include "pim/csv_table.h"
 #include "pim_samples.h"
 
-namespace lowbank {
+namespace lowbank::pim {
 namespace {
 
 using ::testing::HasSubstr;
@@ -162,4 +162,4 @@ TEST(ExperimentTest, WhatHasNoValueIsRefusedByName) {
 }
 
 }  // namespace
-}  // namespace lowbank
+}  // namespace lowbank::pim

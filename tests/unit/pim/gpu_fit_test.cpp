@@ -6,7 +6,7 @@
 #include "core/error.h"
 #include "pim_samples.h"
 
-namespace lowbank {
+namespace lowbank::pim {
 namespace {
 
 using ::testing::HasSubstr;
@@ -97,4 +97,4 @@ TEST(GpuFitTest, ThePresetsAreTheFitToTheMeasuredOperators) {
 }
 
 }  // namespace
-}  // namespace lowbank
+}  // namespace lowbank::pim

@@ -7,7 +7,7 @@
 
 #include "pim/preset.h"
 
-namespace lowbank {
+namespace lowbank::pim {
 namespace {
 
 const SystemPreset& a100() {
@@ -175,4 +175,4 @@ TEST(GpuTest, ExtremeSizesStayFiniteAndFast) {
 }
 
 }  // namespace
-}  // namespace lowbank
+}  // namespace lowbank::pim

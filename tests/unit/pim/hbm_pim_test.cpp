@@ -8,7 +8,7 @@
 #include "core/error.h"
 #include "pim/workload.h"
 
-namespace lowbank {
+namespace lowbank::pim {
 namespace {
 
 const SystemPreset& hbm_pim() {
@@ -115,4 +115,4 @@ TEST(HbmPimTest, AMillionTokensTakeMilliseconds) {
 }
 
 }  // namespace
-}  // namespace lowbank
+}  // namespace lowbank::pim

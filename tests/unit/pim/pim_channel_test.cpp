@@ -7,7 +7,7 @@
 #include "pim/pim_schedule.h"
 #include "plain_pim.h"
 
-namespace lowbank {
+namespace lowbank::pim {
 namespace {
 
 class Dice {
@@ -143,4 +143,4 @@ TEST(PimScheduleTest, SkippingRoundsSpreadsTheWorkAsVisitingEveryBankDoes) {
 }
 
 }  // namespace
-}  // namespace lowbank
+}  // namespace lowbank::pim

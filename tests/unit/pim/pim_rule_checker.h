@@ -13,7 +13,7 @@
 
 #include "pim/pim_channel.h"
 
-namespace lowbank::testing {
+namespace lowbank::pim::testing {
 
 struct TracedCommand {
   std::int64_t cycle = 0;
@@ -159,4 +159,4 @@ class PimRuleChecker {
   std::vector<std::string> broken_;
 };
 
-}  // namespace lowbank::testing
+}  // namespace lowbank::pim::testing

@@ -8,7 +8,7 @@
 #include "pim/hbm_pim.h"
 #include "pim_rule_checker.h"
 
-namespace lowbank {
+namespace lowbank::pim {
 namespace {
 
 using testing::PimConstraints;
@@ -190,4 +190,4 @@ TEST(PimRulesTest, EachRuleIsBrokenByItsOwnPlantedViolation) {
 }
 
 }  // namespace
-}  // namespace lowbank
+}  // namespace lowbank::pim

@@ -7,7 +7,7 @@
 
 #include "pim/workload.h"
 
-namespace lowbank::testing {
+namespace lowbank::pim::testing {
 
 /// Folder of the reference figures, "" if this machine has none.
 inline std::string pim_reference_folder() {
@@ -147,4 +147,4 @@ inline Workload tiled_workload(const TiledShape& s) {
   return workload;
 }
 
-}  // namespace lowbank::testing
+}  // namespace lowbank::pim::testing

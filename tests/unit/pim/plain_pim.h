@@ -11,7 +11,7 @@
 #include "pim/pim_channel.h"
 #include "pim/pim_schedule.h"
 
-namespace lowbank::testing {
+namespace lowbank::pim::testing {
 
 inline std::vector<std::int64_t> flatten(const std::vector<PimSection>& plan) {
   std::vector<std::int64_t> rows;
@@ -131,4 +131,4 @@ inline std::vector<std::vector<PimRowShape>> plain_pim_work(const PimGeometry& g
   return rows;
 }
 
-}  // namespace lowbank::testing
+}  // namespace lowbank::pim::testing

@@ -8,7 +8,7 @@
 #include "core/json.h"
 #include "temp_folder.h"
 
-namespace lowbank {
+namespace lowbank::pim {
 namespace {
 
 using ::testing::AllOf;
@@ -144,4 +144,4 @@ TEST(PresetTest, AnotherUnitOrAValueOutOfRangeIsRefused) {
 }
 
 }  // namespace
-}  // namespace lowbank
+}  // namespace lowbank::pim

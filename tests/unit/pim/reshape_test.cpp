@@ -8,7 +8,7 @@
 #include "pim/estimator.h"
 #include "pim_samples.h"
 
-namespace lowbank {
+namespace lowbank::pim {
 namespace {
 
 using ::testing::HasSubstr;
@@ -234,4 +234,4 @@ TEST(SplitTest, PartsRoundUpAndHeadsBoundTheGpus) {
 }
 
 }  // namespace
-}  // namespace lowbank
+}  // namespace lowbank::pim

@@ -6,7 +6,7 @@
 #include "core/error.h"
 #include "pim_samples.h"
 
-namespace lowbank {
+namespace lowbank::pim {
 namespace {
 
 const SystemPreset& hyflexpim() {
@@ -274,4 +274,4 @@ TEST(RramTest, ComponentsThatExceedTheModuleArePresetErrors) {
 }
 
 }  // namespace
-}  // namespace lowbank
+}  // namespace lowbank::pim

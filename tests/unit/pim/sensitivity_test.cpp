@@ -8,7 +8,7 @@
 #include "core/error.h"
 #include "pim_samples.h"
 
-namespace lowbank {
+namespace lowbank::pim {
 namespace {
 
 using testing::sample_workload;
@@ -79,4 +79,4 @@ TEST(SensitivityTest, ThePartMustBeAFraction) {
 }
 
 }  // namespace
-}  // namespace lowbank
+}  // namespace lowbank::pim

@@ -8,7 +8,7 @@
 #include "pim_samples.h"
 #include "temp_folder.h"
 
-namespace lowbank {
+namespace lowbank::pim {
 namespace {
 
 using ::testing::AllOf;
@@ -203,4 +203,4 @@ TEST(WorkloadTest, CorruptFilesAreIoErrors) {
 }
 
 }  // namespace
-}  // namespace lowbank
+}  // namespace lowbank::pim

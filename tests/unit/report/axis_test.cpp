@@ -5,7 +5,7 @@
 
 #include <gtest/gtest.h>
 
-namespace lowbank {
+namespace lowbank::report {
 namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
@@ -84,4 +84,4 @@ TEST(AxisScaleTest, StaysFiniteForRangesThatAreEmptyOrBeyondReason) {
 }
 
 }  // namespace
-}  // namespace lowbank
+}  // namespace lowbank::report

@@ -9,7 +9,7 @@
 
 #include "markup_checker.h"
 
-namespace lowbank {
+namespace lowbank::report {
 namespace {
 
 Figure curve_figure() {
@@ -201,4 +201,4 @@ TEST(FigureTest, ScriptNamesItsOwnDataAndQuotesLabels) {
 }
 
 }  // namespace
-}  // namespace lowbank
+}  // namespace lowbank::report

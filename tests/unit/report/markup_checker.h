@@ -4,7 +4,7 @@
 #include <string_view>
 #include <vector>
 
-namespace lowbank::testing {
+namespace lowbank::report::testing {
 
 /// "" for text whose elements are closed in order, whose attributes are quoted and which holds no
 /// bare & or <; else what is wrong. Enough of XML for what the report writes.
@@ -53,4 +53,4 @@ inline std::string markup_fault(std::string_view text) {
   return open.empty() ? "" : open.back() + " is not closed";
 }
 
-}  // namespace lowbank::testing
+}  // namespace lowbank::report::testing

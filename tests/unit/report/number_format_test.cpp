@@ -6,7 +6,7 @@
 
 #include "report/page/markup.h"
 
-namespace lowbank {
+namespace lowbank::report {
 namespace {
 
 TEST(NumberFormatTest, KeepsTheAskedDigitsAndRoundsAcrossPowersOfTen) {
@@ -58,4 +58,4 @@ TEST(MarkupTest, LeavesNoCharacterThatXmlWouldRead) {
 }
 
 }  // namespace
-}  // namespace lowbank
+}  // namespace lowbank::report

@@ -12,7 +12,7 @@
 #include "report/runs/noise_comparison.h"
 #include "temp_folder.h"
 
-namespace lowbank {
+namespace lowbank::report {
 namespace {
 
 namespace fs = std::filesystem;
@@ -509,4 +509,4 @@ TEST(NoiseComparisonTest, ComparesOnlyWhereSelectionsProtectDifferentRanks) {
 }
 
 }  // namespace
-}  // namespace lowbank
+}  // namespace lowbank::report

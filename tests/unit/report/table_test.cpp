@@ -4,7 +4,7 @@
 
 #include "markup_checker.h"
 
-namespace lowbank {
+namespace lowbank::report {
 namespace {
 
 const Provenance kMeasured = {.device = "Xeon, 2 GHz", .date = "2026-01-31"};
@@ -115,4 +115,4 @@ TEST(TableTest, EscapesWhatComesFromInputs) {
 }
 
 }  // namespace
-}  // namespace lowbank
+}  // namespace lowbank::report

@@ -21,7 +21,7 @@
 #include "tokenizers/tokenizer_files.h"
 #include "tokenizers/utf8_stream.h"
 
-namespace lowbank {
+namespace lowbank::tokenizers {
 namespace {
 
 namespace fs = std::filesystem;
@@ -342,4 +342,4 @@ TEST(SentencepieceModelFile, ADamagedOneNamesTheByte) {
 }
 
 }  // namespace
-}  // namespace lowbank
+}  // namespace lowbank::tokenizers

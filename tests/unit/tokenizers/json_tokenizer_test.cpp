@@ -13,7 +13,7 @@
 #include "tokenizers/tokenizer.h"
 #include "tokenizers/vocab_files.h"
 
-namespace lowbank {
+namespace lowbank::tokenizers {
 namespace {
 
 using ::testing::HasSubstr;
@@ -274,4 +274,4 @@ TEST(VocabFiles, TiktokenJoinsTheLeftmostOfEqualPairs) {
 }
 
 }  // namespace
-}  // namespace lowbank
+}  // namespace lowbank::tokenizers

@@ -6,7 +6,7 @@
 #include "core/error.h"
 #include "error_text.h"
 
-namespace lowbank {
+namespace lowbank::tokenizers {
 namespace {
 
 using ::testing::ElementsAre;
@@ -132,4 +132,4 @@ TEST(Pattern, GivesUpOnATextThatTakesTooManySteps) {
 }
 
 }  // namespace
-}  // namespace lowbank
+}  // namespace lowbank::tokenizers

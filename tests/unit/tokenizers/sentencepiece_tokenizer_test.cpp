@@ -6,7 +6,7 @@
 #include "core/text.h"
 #include "temp_folder.h"
 
-namespace lowbank {
+namespace lowbank::tokenizers {
 namespace {
 
 using testing::TempFolder;
@@ -156,4 +156,4 @@ TEST(OpenTokenizer, SurvivesAModelCutAnywhere) {
 }
 
 }  // namespace
-}  // namespace lowbank
+}  // namespace lowbank::tokenizers

@@ -16,7 +16,7 @@
 // Against tests/parity/fixtures/tokenizers: what tokenizers, transformers and tiktoken make of
 // texts that are easy to get wrong.
 
-namespace lowbank {
+namespace lowbank::tokenizers {
 namespace {
 
 using Json = nlohmann::ordered_json;
@@ -187,4 +187,4 @@ TEST(JsonTokenizerParity, PairsAreCutAsTransformersCutsThem) {
 }
 
 }  // namespace
-}  // namespace lowbank
+}  // namespace lowbank::tokenizers

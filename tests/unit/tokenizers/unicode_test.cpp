@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-namespace lowbank {
+namespace lowbank::tokenizers {
 namespace {
 
 std::string normal_form(const std::string& text, NormalForm form) {
@@ -107,4 +107,4 @@ TEST(Unicode, ClassesHaveTheAgesOfThePeersTables) {
 }
 
 }  // namespace
-}  // namespace lowbank
+}  // namespace lowbank::tokenizers

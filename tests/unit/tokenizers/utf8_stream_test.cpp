@@ -4,7 +4,7 @@
 
 #include "core/text.h"
 
-namespace lowbank {
+namespace lowbank::tokenizers {
 namespace {
 
 TEST(Utf8Stream, NeverGivesHalfACharacterHoweverTheTextIsCut) {
@@ -49,4 +49,4 @@ TEST(ReplaceInvalidUtf8, PutsOneSignForEachStartOfACharacter) {
 }
 
 }  // namespace
-}  // namespace lowbank
+}  // namespace lowbank::tokenizers

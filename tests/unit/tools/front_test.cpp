@@ -74,11 +74,11 @@ TEST(FrontTest, RunHasItsOwnHelpAndExitCodes) {
 TEST(FrontTest, ARecipeOfRealStagesRunsAndIsSkippedTheSecondTime) {
   setenv("LOWBANK_HOME", LOWBANK_SOURCE_DIR, 1);  // the build folder may lie elsewhere
   const testing::TempFolder folder;
-  Workload workload;
+  pim::Workload workload;
   workload.model = "m";
   workload.context = 8;
   workload.num_layers = 1;
-  Operator linear;
+  pim::Operator linear;
   linear.name = "model.layers.0.mlp.up_proj";
   linear.layer = 0;
   linear.m = 8;
@@ -88,7 +88,7 @@ TEST(FrontTest, ARecipeOfRealStagesRunsAndIsSkippedTheSecondTime) {
   workload.prefill = {linear};
   linear.m = 1;
   workload.decode = {linear};
-  const std::string file = folder.file("workload.json", workload_to_json(workload));
+  const std::string file = folder.file("workload.json", pim::workload_to_json(workload));
   const std::string recipe =
       folder.file("r.json", R"({"stages": [{"stage": "estimate", "workload": ")" + file +
                                 R"(", "system": "gpu-a100"}]})");

@@ -22,14 +22,16 @@
 namespace lowbank::testing {
 
 /// A byte's low six bits are its id.
-class ByteTokenizer : public Tokenizer {
+class ByteTokenizer : public tokenizers::Tokenizer {
  public:
   std::vector<std::int64_t> encode(std::string_view text, bool = false) const override {
     std::vector<std::int64_t> ids;
     for (const char c : text) ids.push_back(c & 63);
     return ids;
   }
-  Encoding encode_with_offsets(std::string_view, bool = false) const override { return {}; }
+  tokenizers::Encoding encode_with_offsets(std::string_view, bool = false) const override {
+    return {};
+  }
   std::string decode(std::span<const std::int64_t>) const override { return {}; }
   std::string decode_piece(std::int64_t, std::int64_t) const override { return {}; }
   std::int64_t vocab_size() const override { return 64; }
