@@ -20,6 +20,7 @@
 #include "config/fingerprint.h"
 #include "config/run_dir.h"
 #include "config/stage_configs.h"
+#include "config/words.h"
 #include "core/atomic_file.h"
 #include "core/error.h"
 #include "core/json.h"
@@ -423,54 +424,62 @@ std::string shell_word(const std::string& word) {
   return quoted + "'";
 }
 
+std::string run_help(const Fields& fields) {
+  return R"(Run the stages of a recipe in order; skip what is done, go on with what was interrupted.
+
+usage: lowbank run RECIPE.json [options]
+
+options:
+  --set STAGE.KEY=VALUE  change a key of one stage; *.KEY=VALUE: of every stage that has it
+)" + option_lines(fields, /*width=*/22) +
+         R"(  --help, --version
+
+A stage is skipped when its settings and the content of its inputs are what they were. All of the
+recipe is checked before the first stage starts. docs/run.md says how a recipe is written.
+
+example:
+  lowbank run configs/recipes/demo.json --set finetune.train.steps=100)";
+}
+
 }  // namespace
 
-RunOptions parse_run_options(std::span<const std::string> arguments) {
-  const std::vector<std::string> flags = {"--set",   "--seed",   "--threads", "--device",
-                                          "--dtype", "--quiet",  "--json",    "--out",
-                                          "--help",  "--version"};
+std::optional<RunOptions> parse_run_options(std::span<const std::string> arguments) {
   RunOptions options;
   options.command = "lowbank run";
   for (const auto& word : arguments) options.command += " " + shell_word(word);
-  for (std::size_t i = 0; i < arguments.size(); ++i) {
-    const std::string& word = arguments[i];
-    if (!word.starts_with('-')) {
-      if (!options.recipe.empty()) {
-        throw ConfigError(fmt::format("unexpected argument '{}': one recipe at a time", word));
-      }
-      options.recipe = word;
-      continue;
-    }
-    const auto equals = word.find('=');
-    const std::string flag = word.substr(0, equals);
-    const auto value = [&]() -> std::string {
-      if (equals != std::string::npos) return word.substr(equals + 1);
-      if (i + 1 >= arguments.size()) throw ConfigError(flag + " wants a value");
-      return arguments[++i];
-    };
-    if (flag == "--quiet" && equals == std::string::npos) {
-      options.quiet = true;
-    } else if (flag == "--json" && equals == std::string::npos) {
-      options.json = true;
-    } else if (flag == "--out") {
-      options.out = value();
-    } else if (flag == "--set") {
-      const std::string assignment = value();
-      const auto at = assignment.find('=');
-      if (at == std::string::npos) {
-        throw ConfigError("--set wants <stage>.<key>=value; got '" + assignment + "'");
-      }
-      options.settings.emplace_back(assignment.substr(0, at), assignment.substr(at + 1));
-    } else if (flag.size() > 2 && std::find(kCommonKeys.begin(), kCommonKeys.end(),
-                                            flag.substr(2)) != kCommonKeys.end()) {
-      options.common.emplace_back(flag.substr(2), value());
-    } else {
-      throw ConfigError(fmt::format("unknown option '{}'{} (see lowbank run --help)", word,
-                                    did_you_mean(flag, flags)));
-    }
-  }
-  if (options.recipe.empty()) {
+  std::string common;  // a common key's text: the stages check and keep it
+  Fields fields = {
+      Field("out", &options.out, "folder of all results [default runs/<recipe name>]")
+          .shown_as("DIR"),
+      Field("seed", &common, "seed of every random draw [in place of the recipe's]").shown_as("N"),
+      Field("threads", &common, "processor threads; 0 = all cores").shown_as("N"),
+      Field("device", &common, "cpu, cuda or cuda:i").shown_as("NAME"),
+      Field("dtype", &common, "f32, bf16 or f16").shown_as("NAME"),
+      Field("quiet", &options.quiet, "no progress"),
+      Field("json", &options.json,
+            "last line of standard output: {\"stages\": [{\"id\", \"skipped\", \"seconds\"}],\n"
+            "                         \"report\": path}")};
+  const auto said = parse_words(arguments, {.command = "run",
+                                            .fields = fields,
+                                            .assignment = "<stage>.<key>=value",
+                                            .help = [&] { return run_help(fields); }});
+  if (!said) return std::nullopt;
+  if (said->words.empty()) {
     throw ConfigError("recipe is missing: lowbank run RECIPE.json (see lowbank run --help)");
+  }
+  if (said->words.size() > 1) {
+    throw ConfigError(
+        fmt::format("unexpected argument '{}': one recipe at a time", said->words[1]));
+  }
+  options.recipe = said->words.front();
+  for (const auto& [key, text, is_set] : said->settings) {
+    if (is_set) {
+      options.settings.emplace_back(key, text);
+    } else if (std::find(kCommonKeys.begin(), kCommonKeys.end(), key) != kCommonKeys.end()) {
+      options.common.emplace_back(key, text);
+    } else {
+      apply_text(fields, key, text);
+    }
   }
   while (options.out.size() > 1 && options.out.back() == '/') options.out.pop_back();
   return options;
@@ -576,32 +585,6 @@ int run_recipe(const RunOptions& options, const std::string& command_folder) {
     print_line(out.dump());
   }
   return kExitOk;
-}
-
-std::string run_help() {
-  return
-      R"(Run the stages of a recipe in order; skip what is done, go on with what was interrupted.
-
-usage: lowbank run RECIPE.json [options]
-
-options:
-  --set STAGE.KEY=VALUE  change a key of one stage; *.KEY=VALUE: of every stage that has it
-  --out DIR              folder of all results [default runs/<recipe name>]
-  --seed N               seed of every random draw [in place of the recipe's]
-  --threads N            processor threads; 0 = all cores
-  --device NAME          cpu, cuda or cuda:i
-  --dtype NAME           f32, bf16 or f16
-  --quiet                no progress
-  --json                 last line of standard output: {"stages": [{"id", "skipped", "seconds"}],
-                         "report": path}
-  --help, --version
-
-A stage is skipped when its settings and the content of its inputs are what they were. All of the
-recipe is checked before the first stage starts. docs/run.md says how a recipe is written.
-
-example:
-  lowbank run configs/recipes/demo.json --set finetune.train.steps=100
-)";
 }
 
 }  // namespace lowbank

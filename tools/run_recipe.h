@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -41,8 +42,9 @@ enum class StageState {
   kFresh
 };
 
-/// The words after `lowbank run`. Errors: ConfigError.
-RunOptions parse_run_options(std::span<const std::string> arguments);
+/// The words after `lowbank run`; nothing when they asked for the help or the version, which is
+/// then printed. Errors: ConfigError.
+std::optional<RunOptions> parse_run_options(std::span<const std::string> arguments);
 
 /// Reads and checks a whole recipe; writes nothing.
 /// Errors: ConfigError, IoError, naming the stage and the key.
@@ -54,7 +56,5 @@ StageState stage_state(PlannedStage& stage);
 /// and gives back the exit code of the run.
 /// Errors: IoError for a missing executable; Interrupted.
 int run_recipe(const RunOptions& options, const std::string& command_folder);
-
-std::string run_help();
 
 }  // namespace lowbank

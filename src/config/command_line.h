@@ -21,4 +21,8 @@ void check_settings(StageConfig& config);
 /// The text of --help.
 std::string help_text(StageConfig& config);
 
+/// The lines of --help that tell each field's flag, meaning, default and range; a flag and its
+/// value take `width` columns.
+std::string option_lines(const Fields& fields, int width);
+
 }  // namespace lowbank

@@ -69,6 +69,11 @@ class Field {
     takes_many = true;
     return std::move(*this);
   }
+  /// What --help calls the value, "DIR"; else the value's type says it.
+  Field&& shown_as(std::string text) && {
+    value_name = std::move(text);
+    return std::move(*this);
+  }
   Field&& required() && {
     is_required = true;
     return std::move(*this);
@@ -80,6 +85,8 @@ class Field {
   }
 
   bool is_group() const { return !children.empty(); }
+  /// A flag that needs no value: absent is false.
+  bool is_switch() const { return !is_group() && std::holds_alternative<bool*>(target); }
   /// "in (0, 1], steps" or "one of a, b" or "".
   std::string range_text() const;
 
@@ -89,6 +96,7 @@ class Field {
   std::vector<Field> children;
   std::vector<std::string> choices;
   std::string unit_name;
+  std::string value_name;
   double min = -std::numeric_limits<double>::infinity();
   double max = std::numeric_limits<double>::infinity();
   bool min_is_open = false;
