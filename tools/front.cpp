@@ -8,8 +8,8 @@
 
 #include <fmt/format.h>
 
+#include "config/make_stage_config.h"
 #include "config/run_stage.h"
-#include "config/stage_configs.h"
 #include "config/words.h"
 #include "core/error.h"
 #include "core/log.h"

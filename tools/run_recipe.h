@@ -12,15 +12,16 @@
 namespace lowbank {
 
 /// The words of `lowbank run`.
-struct RunOptions {
-  using Settings = std::vector<std::pair<std::string, std::string>>;
+struct RunOptions : Settings {
+  using Pairs = std::vector<std::pair<std::string, std::string>>;
   std::string recipe;
-  Settings common;    ///< seed, threads, device, dtype: in place of the recipe's own
-  Settings settings;  ///< --set: "<stage id>.<key>" or "*.<key>", and the value
-  std::string out;    ///< folder of all stages; "" = runs/<recipe name>
+  Pairs common;     ///< seed, threads, device, dtype: in place of the recipe's own
+  Pairs settings;   ///< --set: "<stage id>.<key>" or "*.<key>", and the value
+  std::string out;  ///< folder of all stages; "" = runs/<recipe name>
   bool quiet = false;
   bool json = false;
   std::string command;  ///< as it was typed, for "go on with ..."
+  Fields fields() const override;
 };
 
 struct PlannedStage {

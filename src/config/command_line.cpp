@@ -17,7 +17,7 @@ using Json = nlohmann::ordered_json;
 
 constexpr int kFlagWidth = 28;  // the column of a flag and its value in --help
 
-void apply_recipe(StageConfig& config, Fields& fields, const std::string& path) {
+void apply_recipe(StageConfig& config, const std::string& path) {
   Json recipe = read_json(path, /*allow_comments=*/true);
   config.recipe_name = std::filesystem::path(path).stem().string();
   if (!recipe.is_object()) throw ConfigError(path + ": a recipe is a JSON object");
@@ -37,14 +37,14 @@ void apply_recipe(StageConfig& config, Fields& fields, const std::string& path) 
     }
     recipe.erase("stage");
   }
-  apply_json(fields, recipe, path);
+  apply_json(config, recipe, path);
 }
 
 std::string default_text(const Field& field) {
   if (field.is_group()) return "";
   return std::visit(
       [](auto* target) -> std::string {
-        using T = std::remove_pointer_t<decltype(target)>;
+        using T = std::remove_cvref_t<decltype(*target)>;
         if constexpr (std::is_same_v<T, bool>)
           return "";  // flags: absent is false
         else if constexpr (std::is_same_v<T, std::string>)
@@ -63,7 +63,7 @@ std::string placeholder(const Field& field) {
   if (!field.value_name.empty()) return " " + field.value_name;
   return std::visit(
       [&](auto* target) -> std::string {
-        using T = std::remove_pointer_t<decltype(target)>;
+        using T = std::remove_cvref_t<decltype(*target)>;
         if constexpr (std::is_same_v<T, bool>)
           return "";
         else if constexpr (std::is_same_v<T, std::int64_t>)
@@ -108,7 +108,7 @@ std::string option_lines(const Fields& fields, int width) {
   return text;
 }
 
-Fields StageConfig::fields() {
+Fields StageConfig::fields() const {
   Fields out = stage_fields();
   const CommandInfo command = info();
   if (command.has_run_dir) {
@@ -145,9 +145,9 @@ std::string StageConfig::run_folder() const {
   return common.out;
 }
 
-std::string help_text(StageConfig& config) {
+std::string help_text(const StageConfig& config) {
   const CommandInfo info = config.info();
-  Fields fields = config.fields();
+  const Fields fields = config.fields();
   std::string words;
   for (const auto& key : info.positionals) {
     std::string word = key;
@@ -173,7 +173,7 @@ std::string help_text(StageConfig& config) {
   return text + fmt::format("\nexample:\n  {}\n", info.example);
 }
 
-void check_settings(StageConfig& config) {
+void check_settings(const StageConfig& config) {
   check_required(config.fields());
   const std::string& device = config.common.device;
   const bool numbered = device.starts_with("cuda:") && device.size() > 5 && device.size() < 9 &&
@@ -186,7 +186,7 @@ void check_settings(StageConfig& config) {
 
 ParseOutcome parse_command_line(std::span<const std::string> arguments, StageConfig& config) {
   const CommandInfo info = config.info();
-  Fields fields = config.fields();
+  const Fields fields = config.fields();
   const auto said = parse_words(
       arguments, {.command = info.name, .fields = fields, .assignment = "key=value", .help = [&] {
                     return help_text(config);
@@ -195,21 +195,21 @@ ParseOutcome parse_command_line(std::span<const std::string> arguments, StageCon
 
   std::span<const std::string> words = said->words;
   if (info.takes_recipe && !words.empty() && words.front().ends_with(".json")) {
-    apply_recipe(config, fields, words.front());
+    apply_recipe(config, words.front());
     words = words.subspan(1);
   }
   for (const auto& key : info.positionals) {
     if (words.empty()) break;
     const Field& field = *find_field(fields, key);
     const auto own = words.first(field.takes_many ? words.size() : 1);
-    apply_text(fields, key, field.takes_many ? join_words(field, own) : own.front());
+    apply_text(config, key, field.takes_many ? join_words(field, own) : own.front());
     words = words.subspan(own.size());
   }
   if (!words.empty()) {
     throw ConfigError(
         fmt::format("unexpected argument '{}' (see lowbank {} --help)", words.front(), info.name));
   }
-  for (const auto& setting : said->settings) apply_text(fields, setting.key, setting.text);
+  for (const auto& setting : said->settings) apply_text(config, setting.key, setting.text);
   check_settings(config);
   return ParseOutcome::kRun;
 }

@@ -134,7 +134,7 @@ std::string flag_name(std::string key) {
 std::string join_words(const Field& field, std::span<const std::string> words) {
   // A single name may itself be a list, "a,b"; a path may hold commas.
   if (words.size() == 1 && field.path == Field::Path::kNone) return words.front();
-  if (std::holds_alternative<std::vector<double>*>(field.target)) {
+  if (std::holds_alternative<const std::vector<double>*>(field.target)) {
     return fmt::format("{}", fmt::join(words, ","));
   }
   return Json(Strings(words.begin(), words.end()))

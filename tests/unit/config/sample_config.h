@@ -26,7 +26,7 @@ struct SampleConfig : StageConfig {
             .example = "lowbank sample in.txt",
             .positionals = {"input", "out"}};
   }
-  Fields stage_fields() override {
+  Fields stage_fields() const override {
     return {Field("input", &input, "what is read").input().required(),
             Field("steps", &steps, "how many").at_least(1).at_most(100).unit("steps"),
             Field("learning_rate", &learning_rate, "how fast").above(0).below(1),

@@ -8,7 +8,12 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
-#include "config/stage_configs.h"
+#include "config/make_stage_config.h"
+#include "config/stages/convert_config.h"
+#include "config/stages/evaluate_config.h"
+#include "config/stages/finetune_config.h"
+#include "config/stages/generate_config.h"
+#include "config/stages/report_config.h"
 #include "core/error.h"
 #include "core/json.h"
 #include "core/log.h"
@@ -221,7 +226,7 @@ TEST(RunOptionsTest, WordsBecomeOptions) {
   const RunOptions options = *parse_run_options(words);
   EXPECT_EQ(options.recipe, "r.json");
   EXPECT_THAT(options.settings, ElementsAre(std::pair<std::string, std::string>("a.b", "c=d")));
-  EXPECT_EQ(options.common, (RunOptions::Settings{{"seed", "3"}, {"threads", "2"}}));
+  EXPECT_EQ(options.common, (RunOptions::Pairs{{"seed", "3"}, {"threads", "2"}}));
   EXPECT_EQ(options.out, "dir");
   EXPECT_TRUE(options.quiet);
   EXPECT_TRUE(options.json);
