@@ -922,12 +922,15 @@ def main():
     parser.add_argument("--compare", type=Path, metavar="BEFORE",
                         help="an earlier --out; names the items that differ")
     parser.add_argument("--only", nargs="+", metavar="GROUP",
-                        help="only items whose names begin so: help errors fixtures/llama")
+                        help="only the groups whose names begin so: help errors fixtures/llama")
     args = parser.parse_args()
 
     def is_chosen(name):
         return args.only is None or name.startswith(tuple(args.only))
 
+    groups = {name: body for name, body in all_groups().items() if is_chosen(name)}
+    if not groups:
+        parser.error(f"--only {' '.join(args.only)}: there are {', '.join(all_groups())}")
     args.bin = args.bin.resolve()
     if not (args.bin / "lowbank").exists():
         parser.error(f"--bin {args.bin}: holds no lowbank (scripts/build.sh builds it)")
@@ -950,9 +953,8 @@ def main():
                 failures.append(f"{name}: stopped: {error!r}")
 
         with ThreadPoolExecutor(max_workers=min(os.cpu_count(), 8)) as pool:
-            for name, body in all_groups().items():
-                if is_chosen(name):
-                    pool.submit(run_group, name, body)
+            for name, body in groups.items():
+                pool.submit(run_group, name, body)
         now = fingerprint(root / "items")
         if args.keep:
             shutil.copytree(root / "items", args.keep, dirs_exist_ok=True)
