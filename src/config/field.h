@@ -14,8 +14,8 @@ namespace lowbank {
 /// One key of a recipe: where its value lives, what it means, what it may be.
 ///
 /// A config struct lists its fields once (`fields()`); the recipe reader, `resolved.json`, --help,
-/// the command line, the fingerprint and the unknown-key check all walk that list. A plain list
-/// compiles once, a template visitor once per visitor.
+/// the command line, the fingerprint and the unknown-key check all walk that list. A template visitor
+/// would do the same, but would be compiled once per visitor instead of once.
 class Field {
  public:
   /// Where the value lies. A list of fields is for reading; values are set through Settings.
