@@ -488,7 +488,7 @@ bool Pattern::find(std::string_view text, std::size_t from, std::size_t& begin,
   return true;
 }
 
-Pattern read_pattern(const JsonNode& spec) {
+Pattern read_pattern(const JsonReader& spec) {
   spec.check_keys({"String", "Regex"});
   if (spec.has("Regex")) return {spec.text("Regex"), spec.where()};
   return Pattern::literal(spec.text("String"), spec.where());

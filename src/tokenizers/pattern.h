@@ -5,7 +5,7 @@
 #include <string>
 #include <string_view>
 
-#include "tokenizers/json_node.h"
+#include "core/json_reader.h"
 
 namespace lowbank::tokenizers {
 
@@ -32,7 +32,7 @@ class Pattern {
 };
 
 /// {"String": "..."} or {"Regex": "..."}.
-Pattern read_pattern(const JsonNode& spec);
+Pattern read_pattern(const JsonReader& spec);
 
 /// All matches, one after the other, as Oniguruma's iterator gives them: an empty match right after
 /// a match is passed over, and an empty text has none.
