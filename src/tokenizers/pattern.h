@@ -1,11 +1,11 @@
 #pragma once
 
 #include <cstddef>
-#include <memory>
 #include <string>
 #include <string_view>
 
 #include "core/json_reader.h"
+#include "core/regex.h"
 
 namespace lowbank::tokenizers {
 
@@ -27,8 +27,8 @@ class Pattern {
   bool find(std::string_view text, std::size_t from, std::size_t& begin, std::size_t& end) const;
 
  private:
-  struct Code;
-  std::shared_ptr<const Code> code_;
+  Regex regex_;
+  std::string where_;
 };
 
 /// {"String": "..."} or {"Regex": "..."}.
