@@ -13,8 +13,8 @@ namespace lowbank {
 /// One key of a recipe: where its value lives, what it means, what it may be.
 ///
 /// A config struct lists its fields once (`fields()`); the recipe reader, `resolved.json`, --help,
-/// the command line and the unknown-key check all walk that list. style.md point 3 proposes a
-/// template visitor; a plain list does the same and compiles once instead of once per visitor.
+/// the command line and the unknown-key check all walk that list. A template visitor would do the
+/// same, but would be compiled once per visitor instead of once.
 class Field {
  public:
   using Target = std::variant<bool*, std::int64_t*, double*, std::string*, std::vector<double>*,
