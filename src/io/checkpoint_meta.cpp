@@ -63,6 +63,27 @@ class Record {
   std::string where_;
 };
 
+LayerSetting read_setting(const Json& value, const std::string& where) {
+  if (value.is_boolean()) return value.get<bool>();
+  if (value.is_number_integer()) return value.get<std::int64_t>();
+  if (value.is_number()) return value.get<double>();
+  if (value.is_string()) return value.get<std::string>();
+  const bool is_list =
+      value.is_array() && std::all_of(value.begin(), value.end(),
+                                      [](const Json& item) { return item.is_number_integer(); });
+  if (!is_list) throw IoError(where + " wants a number, a word or a list of whole numbers");
+  return value.get<std::vector<std::int64_t>>();
+}
+
+LayerRecord read_layer(const Json& json, const std::string& where) {
+  LayerRecord layer{.kind = Record(json, where).text("kind")};
+  for (const auto& [key, value] : json.items()) {
+    if (key == "kind") continue;
+    layer.settings.emplace(key, read_setting(value, fmt::format("{}: key '{}'", where, key)));
+  }
+  return layer;
+}
+
 }  // namespace
 
 bool is_side_file(std::string_view name) {
@@ -91,16 +112,28 @@ CheckpointMeta read_checkpoint_meta(const std::string& folder) {
   if (!fs::exists(path)) return meta;
   const Json file = read_json(path);
   const Record top(file, path);
-  if (const auto revision = top.count("revision"); revision > CheckpointMeta::kRevision) {
+  const auto revision = top.count("revision");
+  if (revision > CheckpointMeta::kRevision) {
     throw IoError(fmt::format("{}: has revision {}, this Lowbank reads up to {}; use a newer one",
                               path, revision, CheckpointMeta::kRevision));
   }
   meta.base_model = top.text("base_model");
   const Json linears = top.list("linears");
   for (std::size_t i = 0; i < linears.size(); ++i) {
-    const Record record(linears[i], fmt::format("{}: linears[{}]", path, i));
-    meta.linears.push_back(
-        {.path = record.text("path"), .kind = record.text("kind"), .rank = record.count("rank")});
+    const std::string where = fmt::format("{}: linears[{}]", path, i);
+    const Record record(linears[i], where);
+    SlotRecord slot{.path = record.text("path"), .layers = {}};
+    if (revision == 1) {
+      slot.layers.push_back(
+          {.kind = record.text("kind"), .settings = {{"rank", record.count("rank")}}});
+    } else {
+      const Json layers = record.list("layers");
+      for (std::size_t j = 0; j < layers.size(); ++j) {
+        slot.layers.push_back(read_layer(layers[j], fmt::format("{}: layers[{}]", where, j)));
+      }
+      if (slot.layers.empty()) throw IoError(where + ": key 'layers' wants at least one layer");
+    }
+    meta.linears.push_back(std::move(slot));
   }
   const Json history = top.list("history");
   for (std::size_t i = 0; i < history.size(); ++i) {
@@ -115,7 +148,15 @@ CheckpointMeta read_checkpoint_meta(const std::string& folder) {
 void write_checkpoint_meta(const std::string& folder, const CheckpointMeta& meta) {
   Json linears = Json::array();
   for (const auto& linear : meta.linears) {
-    linears.push_back({{"path", linear.path}, {"kind", linear.kind}, {"rank", linear.rank}});
+    Json layers = Json::array();
+    for (const auto& layer : linear.layers) {
+      Json record = {{"kind", layer.kind}};
+      for (const auto& [key, setting] : layer.settings) {
+        std::visit([&, &name = key](const auto& value) { record[name] = value; }, setting);
+      }
+      layers.push_back(std::move(record));
+    }
+    linears.push_back({{"path", linear.path}, {"layers", std::move(layers)}});
   }
   Json history = Json::array();
   for (const auto& entry : meta.history) {
