@@ -10,9 +10,8 @@
 namespace lowbank {
 
 void finetune_stage(const FinetuneConfig& config, RunDir* out, Metrics& metrics) {
-  FinetuneConfig own = config;  // a list of fields points into a config that may be written
   auto inputs = open_train_inputs(config.checkpoint, config.data, config.common);
-  const ResumePoint point(out->path(), own, config.resume);
+  const ResumePoint point(out->path(), config, config.resume);
   out->begin();
   const RandomKey key(static_cast<std::uint64_t>(config.common.seed));
   auto& model = *inputs.loaded.model;

@@ -15,6 +15,7 @@
 #include "config/fingerprint.h"
 #include "core/error.h"
 #include "core/interrupt.h"
+#include "core/json_reader.h"
 #include "core/log.h"
 #include "core/progress.h"
 #include "core/stats.h"
@@ -101,7 +102,7 @@ RankOrders read_orders(const NoisyInferConfig& config, const LoadedModel& loaded
 /// Results so far by point and trial; kept in metrics.jsonl, so that an interrupted run goes on.
 class TrialTable {
  public:
-  TrialTable(NoisyInferConfig config, RunDir& out) : out_(out) {
+  TrialTable(const NoisyInferConfig& config, RunDir& out) : out_(out) {
     const Metrics fingerprint = stage_fingerprint(config, Metrics::object());
     Metrics lines = Metrics::array();
     if (config.resume) {
@@ -118,11 +119,10 @@ class TrialTable {
       out.append_metrics({{"fingerprint", fingerprint}});
     }
     for (std::size_t i = 1; i < lines.size(); ++i) {
-      const Metrics& line = lines[i];
-      const Point point{line.at("importance").get<std::string>(),
-                        line.at("slc_frac").get<double>()};
-      nll_[{point, line.at("trial").get<std::int64_t>()}] =
-          line.at("nll").is_null() ? std::nan("") : line.at("nll").get<double>();
+      const JsonReader line(lines[i], fmt::format("{}:{}", out.path("metrics.jsonl"), i + 1),
+                            kProgramFile);
+      const Point point{line.text("importance"), line.number("slc_frac")};
+      nll_[{point, line.at("trial").integer()}] = line.number("nll", std::nan(""));
     }
   }
 
@@ -254,11 +254,10 @@ void noisy_infer_stage(const NoisyInferConfig& config, RunDir* out, Metrics& met
     num_ranks += factors.rank(layer);
     num_weights += factors.num_weights(layer);
   }
-  NoiseConfig noise = config.noise;
   metrics = {{"task", config.task},
              {"clean_perplexity", std::exp(clean_nll)},
              {"quantised_perplexity", std::exp(quantised_nll)},
-             {"noise", to_json(noise.fields())},
+             {"noise", to_json(config.noise.fields())},
              {"num_layers", factors.num_layers()},
              {"num_ranks", num_ranks},
              {"num_weights", num_weights},

@@ -72,7 +72,6 @@ void report_importance(const RankImportance& before, const RankImportance& after
 }  // namespace
 
 void redistribute_stage(const RedistributeConfig& config, RunDir* out, Metrics& metrics) {
-  RedistributeConfig own = config;  // a list of fields points into a config that may be written
   auto inputs = open_train_inputs(config.checkpoint, config.data, config.common);
   auto& model = *inputs.loaded.model;
   std::error_code error;
@@ -87,7 +86,7 @@ void redistribute_stage(const RedistributeConfig& config, RunDir* out, Metrics& 
                     "them",
                     inputs.loaded.folder));
   }
-  const ResumePoint point(out->path(), own, config.resume);
+  const ResumePoint point(out->path(), config, config.resume);
   out->begin();
   const auto collect = [&] {
     return collect_importance(model, inputs.train, config.importance_max_examples,

@@ -74,7 +74,7 @@ std::map<std::string, torch::Tensor> point_tensors(const torch::nn::Module& mode
 
 }  // namespace
 
-ResumePoint::ResumePoint(const std::string& run_folder, StageConfig& config, bool resume)
+ResumePoint::ResumePoint(const std::string& run_folder, const StageConfig& config, bool resume)
     : folder_(run_folder + "/state"), path_(folder_ + "/point.safetensors") {
   const Fields fields = config.fields();
   const Json settings = to_json(fields);

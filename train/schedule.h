@@ -2,7 +2,7 @@
 
 #include <cstdint>
 
-#include "config/stage_configs.h"
+#include "config/parts/train_config.h"
 
 namespace lowbank {
 

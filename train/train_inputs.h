@@ -4,7 +4,8 @@
 #include <optional>
 #include <string>
 
-#include "config/stage_configs.h"
+#include "config/parts/text_config.h"
+#include "config/stage_config.h"
 #include "data/text_dataset.h"
 #include "models/factory.h"
 #include "models/language_model.h"

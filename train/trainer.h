@@ -8,7 +8,7 @@
 
 #include "config/run_dir.h"
 #include "config/run_stage.h"
-#include "config/stage_configs.h"
+#include "config/parts/train_config.h"
 #include "core/philox.h"
 #include "data/text_dataset.h"
 #include "models/language_model.h"

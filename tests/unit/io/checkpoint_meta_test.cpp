@@ -60,26 +60,26 @@ TEST(CheckpointMetaTest, ACorruptRecordIsNamedWithThePlace) {
   };
   EXPECT_EQ(read_error(R"({"revision": 2, "base_model": "m"})"), "no error");
   EXPECT_THAT(read_error("{"), HasSubstr("lowbank.json: parse error"));
-  EXPECT_THAT(read_error("[]"), HasSubstr("wants an object"));
-  EXPECT_THAT(read_error(R"({"base_model": "m"})"), HasSubstr("'revision' wants a whole number"));
-  EXPECT_THAT(read_error(R"({"revision": 1})"), HasSubstr("'base_model' wants a string"));
+  EXPECT_THAT(read_error("[]"), HasSubstr("lowbank.json: must be a JSON object"));
+  EXPECT_THAT(read_error(R"({"base_model": "m"})"), HasSubstr("key 'revision' is missing"));
+  EXPECT_THAT(read_error(R"({"revision": 1})"), HasSubstr("key 'base_model' is missing"));
   EXPECT_THAT(read_error(R"({"revision": 1, "base_model": "m", "linears": 3})"),
-              HasSubstr("'linears' wants a list"));
+              HasSubstr("linears: must be a list; got 3"));
   EXPECT_THAT(read_error(R"({"revision": 1, "base_model": "m",
                      "linears": [{"path": "p", "kind": "svd", "rank": -1}]})"),
-              HasSubstr("linears[0]: key 'rank' wants a whole number"));
+              HasSubstr("linears[0].rank: must be a whole number >= 0; got -1"));
   const auto slot_error = [&](const std::string& layers) {
     return read_error(R"({"revision": 2, "base_model": "m", "linears": [{"path": "p", "layers": )" +
                       layers + "}]}");
   };
   EXPECT_EQ(slot_error(R"([{"kind": "svd", "rank": 3}])"), "no error");
-  EXPECT_THAT(slot_error("[]"), HasSubstr("linears[0]: key 'layers' wants at least one layer"));
-  EXPECT_THAT(slot_error("[3]"), HasSubstr("linears[0]: layers[0]: wants an object"));
-  EXPECT_THAT(slot_error(R"([{"rank": 3}])"), HasSubstr("'kind' wants a string"));
+  EXPECT_THAT(slot_error("[]"), HasSubstr("linears[0]: 'layers' must hold at least one layer"));
+  EXPECT_THAT(slot_error("[3]"), HasSubstr("linears[0].layers[0]: must be a JSON object"));
+  EXPECT_THAT(slot_error(R"([{"rank": 3}])"), HasSubstr("key 'kind' is missing"));
   EXPECT_THAT(slot_error(R"([{"kind": "svd", "rank": {}}])"),
-              HasSubstr("layers[0]: key 'rank' wants a number, a word or a list"));
+              HasSubstr("layers[0].rank: must be a number, a word or a list of whole numbers"));
   EXPECT_THAT(read_error(R"({"revision": 1, "base_model": "m", "history": [3]})"),
-              HasSubstr("history[0]: wants an object"));
+              HasSubstr("history[0]: must be a JSON object; got 3"));
 }
 
 TEST(CheckpointMetaTest, RevisionOneHadOneFactoredLayerASlot) {
