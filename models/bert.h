@@ -63,16 +63,14 @@ class BertModel : public LanguageModel {
   BertModel(const BertConfig& config, const nlohmann::ordered_json& json, Weights& weights);
 
   torch::Tensor hidden_states(const ModelInput& input, DecodeState* state = nullptr) override;
-  torch::Tensor head(const torch::Tensor& hidden_BTD,
-                     const std::optional<RandomKey>& dropout_key = {}) override;
+  torch::Tensor head(const torch::Tensor& hidden_BTD, const Pass& pass = {}) override;
   ModelOutput output() const override;
   torch::Tensor head_weight() const override { return {}; }
   /// tanh(dense(first token)), [B, D]. Errors: c10::Error for a model without a pooler.
-  torch::Tensor pool(const torch::Tensor& hidden_BTD) const;
+  torch::Tensor pool(const torch::Tensor& hidden_BTD, const Pass& pass = {}) const;
   bool has_pooler() const { return has_pooler_; }
   /// Errors: c10::Error, always: an encoder does not decode.
   std::unique_ptr<DecodeState> make_state(std::int64_t batch, std::int64_t max_length) override;
-  void visit_linears(const SlotVisitor& visit) override;
   std::vector<pim::Operator> operators(pim::Phase phase, std::int64_t batch,
                                        std::int64_t context) override;
   std::int64_t vocab_size() const override { return config_.vocab_size; }

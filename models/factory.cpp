@@ -29,8 +29,8 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
-std::shared_ptr<LanguageModel> build_model(const Json& config, const std::string& source,
-                                           Weights& weights) {
+std::shared_ptr<LanguageModel> build_family(const Json& config, const std::string& source,
+                                            Weights& weights) {
   const JsonReader reader(config, source);
   const std::string type = reader.text("model_type", "");
   if (type == "llama") {
@@ -43,6 +43,13 @@ std::shared_ptr<LanguageModel> build_model(const Json& config, const std::string
     return std::make_shared<MambaModel>(read_mamba_config(config, source), config, weights);
   }
   reader.refuse("model_type", "llama, bert, mamba");
+}
+
+std::shared_ptr<LanguageModel> build_model(const Json& config, const std::string& source,
+                                           Weights& weights) {
+  auto model = build_family(config, source, weights);
+  model->set_slots(weights.take_slots());
+  return model;
 }
 
 constexpr std::pair<c10::ScalarType, const char*> kTypeNames[] = {
@@ -114,17 +121,17 @@ std::shared_ptr<LanguageModel> make_random_model(const Json& config, const Rando
 
 void save_model(const std::string& folder, const LoadedModel& loaded, const HistoryEntry& entry) {
   std::map<std::string, torch::Tensor> tensors;
-  for (const auto& parameter : loaded.model->named_parameters()) {
-    tensors.emplace(parameter.key(), parameter.value());
+  for (const auto& parameters :
+       {base_parameters(*loaded.model), adapter_parameters(*loaded.model)}) {
+    tensors.insert(parameters.begin(), parameters.end());
   }
   CheckpointMeta meta = loaded.meta;
   meta.linears.clear();
-  loaded.model->visit_linears([&](const std::string& path, LinearSlot& slot) {
-    const Linear& linear = slot.get();
-    if (linear.kind() == "dense") return;
-    meta.linears.push_back(
-        {.path = path, .kind = std::string(linear.kind()), .rank = linear.rank()});
-  });
+  const LayerRecord dense{.kind = "dense"};
+  for (const auto& slot : loaded.model->slots()) {
+    auto record = slot.record();
+    if (record.layers != std::vector{dense}) meta.linears.push_back(std::move(record));
+  }
   meta.history.push_back(entry);
 
   CheckpointWriter writer(folder);

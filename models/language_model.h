@@ -4,6 +4,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <nlohmann/json_fwd.hpp>
@@ -12,6 +13,8 @@
 
 #include "core/philox.h"
 #include "nn/linear.h"
+#include "nn/named_tensors.h"
+#include "nn/pass.h"
 #include "pim/workload.h"
 
 namespace lowbank {
@@ -55,11 +58,11 @@ class LanguageModel : public torch::nn::Module {
   virtual torch::Tensor hidden_states(const ModelInput& input, DecodeState* state = nullptr) = 0;
   /// What `output()` says, of hidden states [B, T, D] (or of some of the positions, where the
   /// output is per token).
-  virtual torch::Tensor head(const torch::Tensor& hidden_BTD,
-                             const std::optional<RandomKey>& dropout_key = {}) = 0;
+  virtual torch::Tensor head(const torch::Tensor& hidden_BTD, const Pass& pass = {}) = 0;
   /// head(hidden_states(...)).
   torch::Tensor forward(const ModelInput& input, DecodeState* state = nullptr) {
-    return head(hidden_states(input, state), input.dropout_key);
+    return head(hidden_states(input, state),
+                {.mask_BS = {}, .num_past = 0, .key = input.dropout_key});
   }
   virtual ModelOutput output() const { return ModelOutput::kNextToken; }
   /// The head's matrix [V, D] where the head is the product with it and nothing else, so that a
@@ -69,8 +72,11 @@ class LanguageModel : public torch::nn::Module {
   /// A state for up to `max_length` tokens of `batch` sequences.
   virtual std::unique_ptr<DecodeState> make_state(std::int64_t batch, std::int64_t max_length) = 0;
 
-  /// Every projection, in forward order; paths are Hugging Face's module paths.
-  virtual void visit_linears(const SlotVisitor& visit) = 0;
+  /// Every projection, in forward order.
+  std::vector<LinearSlot>& slots() { return slots_; }
+  const std::vector<LinearSlot>& slots() const { return slots_; }
+  /// Once, by whoever built the model: the slots that its weights made (Weights::take_slots).
+  void set_slots(std::vector<LinearSlot> slots) { slots_ = std::move(slots); }
   /// The operators of one phase, shapes from the layers as they are now; none for a phase that the
   /// model does not have (decode of an encoder).
   virtual std::vector<pim::Operator> operators(pim::Phase phase, std::int64_t batch,
@@ -85,10 +91,19 @@ class LanguageModel : public torch::nn::Module {
   virtual const nlohmann::ordered_json& config() const = 0;
 
   bool is_causal() const { return output() == ModelOutput::kNextToken; }
+
+ private:
+  std::vector<LinearSlot> slots_;
 };
 
 /// Number of elements of all parameters, tied ones counted once.
 std::int64_t count_parameters(const torch::nn::Module& model);
+
+/// The model's parameters under their names in a file, without those of adapters.
+NamedTensors base_parameters(const LanguageModel& model);
+
+/// The parameters of the adapters in the model's slots, under their names in a file.
+NamedTensors adapter_parameters(const LanguageModel& model);
 
 /// Errors: c10::Error unless ids are [B, T] int64 and mask and token types, where given, fit them.
 void check_input(const ModelInput& input, const char* model);

@@ -24,7 +24,6 @@
 #include "kernels/linear.h"
 #include "kernels/rms_norm.h"
 #include "models/operator_list.h"
-#include "nn/dense_linear.h"
 
 namespace lowbank {
 
@@ -81,31 +80,26 @@ TokenHead::TokenHead(torch::nn::Module& model, Weights& weights,
     weights.tie("lm_head.weight", embedding_path + ".weight");
   } else {
     const auto& table_VD = embedding_->weight;
-    projection_ = LinearSlot(model, "lm_head", LinearRole::kHead,
-                             make_linear(weights, "lm_head", table_VD.size(1), table_VD.size(0),
-                                         /*has_bias=*/false));
+    projection_ = weights.slot(model, "lm_head", LinearRole::kHead, table_VD.size(1),
+                               table_VD.size(0), /*has_bias=*/false);
   }
 }
 
-torch::Tensor TokenHead::forward(const torch::Tensor& hidden_D) const {
-  return is_tied_ ? apply_linear(hidden_D, embedding_->weight) : projection_(hidden_D);
+torch::Tensor TokenHead::forward(const torch::Tensor& hidden_D, const Pass& pass) const {
+  return is_tied_ ? apply_linear(hidden_D, embedding_->weight) : projection_(hidden_D, pass);
 }
 
 torch::Tensor TokenHead::weight() const {
   if (is_tied_) return embedding_->weight;
-  const auto* const dense = dynamic_cast<const DenseLinear*>(&projection_.get());
-  return dense != nullptr && !dense->bias.defined() ? dense->weight : torch::Tensor();
-}
-
-void TokenHead::visit_linears(const SlotVisitor& visit) {
-  if (!is_tied_) visit("lm_head", projection_);
+  const auto dense = projection_.get().as_dense();
+  return dense.has_value() && !dense->bias_O.defined() ? dense->weight_OI : torch::Tensor();
 }
 
 void TokenHead::add_operators(OperatorList& list) const {
   if (is_tied_) {
     list.add_product("lm_head", embedding_->weight.size(1), embedding_->weight.size(0));
   } else {
-    list.add_linear("lm_head", projection_.get());
+    list.add_linear(projection_);
   }
 }
 

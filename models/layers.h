@@ -63,10 +63,9 @@ class TokenHead {
   TokenHead(torch::nn::Module& model, Weights& weights, std::shared_ptr<Embedding> embedding,
             const std::string& embedding_path, bool is_tied);
   /// hidden [..., D] -> logits [..., V].
-  torch::Tensor forward(const torch::Tensor& hidden_D) const;
+  torch::Tensor forward(const torch::Tensor& hidden_D, const Pass& pass) const;
   /// The matrix [V, D], undefined where the projection is not one dense matrix alone.
   torch::Tensor weight() const;
-  void visit_linears(const SlotVisitor& visit);
   void add_operators(OperatorList& list) const;
 
  private:

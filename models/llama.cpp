@@ -37,11 +37,9 @@ class LlamaState : public DecodeState {
 namespace {
 
 /// What the layers of one forward pass share.
-struct LlamaPass {
+struct LlamaPass : Pass {
   RotaryEmbedding::Tables rotary;       // of the new tokens
   RotaryEmbedding::Tables rotary_keys;  // of all tokens, where the cache holds unturned keys
-  torch::Tensor mask_BS;                // of all tokens; undefined: no padding
-  std::int64_t num_past = 0;
 };
 
 }  // namespace
@@ -53,8 +51,8 @@ class LlamaAttention : public torch::nn::Module {
     const std::int64_t query_size = config.num_heads * config.head_dim;
     const std::int64_t key_size = config.num_kv_heads * config.head_dim;
     const auto slot = [&](const char* name, std::int64_t in, std::int64_t out) {
-      return LinearSlot(*this, name, LinearRole::kAttention,
-                        make_linear(weights, path + "." + name, in, out, config.attention_bias));
+      return weights.slot(*this, path + "." + name, LinearRole::kAttention, in, out,
+                          config.attention_bias);
     };
     q_proj = slot("q_proj", config.hidden_size, query_size);
     k_proj = slot("k_proj", config.hidden_size, key_size);
@@ -71,7 +69,7 @@ class LlamaAttention : public torch::nn::Module {
     const auto turn = [](const torch::Tensor& x_BTHE, const RotaryEmbedding::Tables& tables) {
       return rotary(x_BTHE, tables.cos_T1E, tables.sin_T1E);
     };
-    const auto projected = forward_group(x_BTD, {&q_proj, &k_proj, &v_proj});
+    const auto projected = forward_group(x_BTD, pass, {&q_proj, &k_proj, &v_proj});
     const auto q_BHTE = turn(heads(projected[0]), pass.rotary);
     const bool keeps_unturned = cache != nullptr && pass.rotary_keys.cos_T1E.defined();
     auto k_BKSE = keeps_unturned ? heads(projected[1]).transpose(1, 2)
@@ -87,7 +85,7 @@ class LlamaAttention : public torch::nn::Module {
       k_BKSE = turn(k_BKSE.transpose(1, 2), pass.rotary_keys);
     }
     const auto mixed_BHTE = causal_attention(q_BHTE, k_BKSE, v_BKSE, pass.mask_BS);
-    return o_proj(mixed_BHTE.transpose(1, 2).reshape({batch, num_tokens, -1}));
+    return o_proj(mixed_BHTE.transpose(1, 2).reshape({batch, num_tokens, -1}), pass);
   }
 
   LinearSlot q_proj, k_proj, v_proj, o_proj;
@@ -100,17 +98,16 @@ class LlamaMlp : public torch::nn::Module {
  public:
   LlamaMlp(const LlamaConfig& config, const std::string& path, Weights& weights) {
     const auto slot = [&](const char* name, std::int64_t in, std::int64_t out) {
-      return LinearSlot(*this, name, LinearRole::kMlp,
-                        make_linear(weights, path + "." + name, in, out, config.mlp_bias));
+      return weights.slot(*this, path + "." + name, LinearRole::kMlp, in, out, config.mlp_bias);
     };
     gate_proj = slot("gate_proj", config.hidden_size, config.intermediate_size);
     up_proj = slot("up_proj", config.hidden_size, config.intermediate_size);
     down_proj = slot("down_proj", config.intermediate_size, config.hidden_size);
   }
 
-  torch::Tensor forward(const torch::Tensor& x_BTD) const {
-    const auto gate_up = forward_group(x_BTD, {&gate_proj, &up_proj});
-    return down_proj(swiglu(gate_up[0], gate_up[1]));
+  torch::Tensor forward(const torch::Tensor& x_BTD, const Pass& pass) const {
+    const auto gate_up = forward_group(x_BTD, pass, {&gate_proj, &up_proj});
+    return down_proj(swiglu(gate_up[0], gate_up[1]), pass);
   }
 
   LinearSlot gate_proj, up_proj, down_proj;
@@ -140,17 +137,7 @@ class LlamaLayer : public torch::nn::Module {
   torch::Tensor forward(const torch::Tensor& x_BTD, const LlamaPass& pass,
                         LlamaState::Layer* cache) const {
     const auto h_BTD = x_BTD + self_attn_->forward(input_layernorm_->forward(x_BTD), pass, cache);
-    return h_BTD + mlp_->forward(post_attention_layernorm_->forward(h_BTD));
-  }
-
-  void visit_linears(const std::string& path, const SlotVisitor& visit) const {
-    visit(path + ".self_attn.q_proj", self_attn_->q_proj);
-    visit(path + ".self_attn.k_proj", self_attn_->k_proj);
-    visit(path + ".self_attn.v_proj", self_attn_->v_proj);
-    visit(path + ".self_attn.o_proj", self_attn_->o_proj);
-    visit(path + ".mlp.gate_proj", mlp_->gate_proj);
-    visit(path + ".mlp.up_proj", mlp_->up_proj);
-    visit(path + ".mlp.down_proj", mlp_->down_proj);
+    return h_BTD + mlp_->forward(post_attention_layernorm_->forward(h_BTD), pass);
   }
 
   const LlamaAttention& attention() const { return *self_attn_; }
@@ -266,6 +253,7 @@ torch::Tensor LlamaModel::run(const ModelInput& input, LlamaState* state) {
   const std::int64_t num_tokens = input.ids_BT.size(1);
   auto x_BTD = embed_tokens_->forward(input.ids_BT);
   LlamaPass pass;
+  pass.key = input.dropout_key;
   pass.num_past = state == nullptr ? 0 : state->length();
   const std::int64_t total = pass.num_past + num_tokens;
   pass.rotary = rotary_.tables(pass.num_past, num_tokens, x_BTD.options());
@@ -303,13 +291,6 @@ std::unique_ptr<DecodeState> LlamaModel::make_state(std::int64_t batch, std::int
   return state;
 }
 
-void LlamaModel::visit_linears(const SlotVisitor& visit) {
-  for (std::size_t i = 0; i < layers_.size(); ++i) {
-    layers_[i]->visit_linears(layer_path(static_cast<std::int64_t>(i)), visit);
-  }
-  head_.visit_linears(visit);
-}
-
 std::vector<pim::Operator> LlamaModel::operators(pim::Phase phase, std::int64_t batch,
                                                  std::int64_t context) {
   const auto& weight = embed_tokens_->weight;
@@ -326,19 +307,19 @@ std::vector<pim::Operator> LlamaModel::operators(pim::Phase phase, std::int64_t 
     const std::string attention = path + ".self_attn", mlp = path + ".mlp";
     const auto& slots = layers_[i]->attention();
     list.add_norm(path + ".input_layernorm", config_.hidden_size);
-    list.add_linear(attention + ".q_proj", slots.q_proj.get(), "qkv");
-    list.add_linear(attention + ".k_proj", slots.k_proj.get(), "qkv");
-    list.add_linear(attention + ".v_proj", slots.v_proj.get(), "qkv");
+    list.add_linear(slots.q_proj, "qkv");
+    list.add_linear(slots.k_proj, "qkv");
+    list.add_linear(slots.v_proj, "qkv");
     list.add_activation(attention + ".rotary_emb",
                         (config_.num_heads + config_.num_kv_heads) * config_.head_dim, 1);
     list.add_attention(attention, num_queries, context, config_.head_dim, num_head_runs,
                        queries_per_cache);
-    list.add_linear(attention + ".o_proj", slots.o_proj.get());
+    list.add_linear(slots.o_proj);
     list.add_norm(path + ".post_attention_layernorm", config_.hidden_size);
-    list.add_linear(mlp + ".gate_proj", layers_[i]->mlp().gate_proj.get(), "gate_up");
-    list.add_linear(mlp + ".up_proj", layers_[i]->mlp().up_proj.get(), "gate_up");
+    list.add_linear(layers_[i]->mlp().gate_proj, "gate_up");
+    list.add_linear(layers_[i]->mlp().up_proj, "gate_up");
     list.add_activation(mlp + ".act_fn", config_.intermediate_size, 2);
-    list.add_linear(mlp + ".down_proj", layers_[i]->mlp().down_proj.get());
+    list.add_linear(layers_[i]->mlp().down_proj);
   }
   list.begin_layer(-1);
   list.add_norm("model.norm", config_.hidden_size);

@@ -51,13 +51,11 @@ class LlamaModel : public LanguageModel {
   LlamaModel(const LlamaConfig& config, const nlohmann::ordered_json& json, Weights& weights);
 
   torch::Tensor hidden_states(const ModelInput& input, DecodeState* state = nullptr) override;
-  torch::Tensor head(const torch::Tensor& hidden_BTD,
-                     const std::optional<RandomKey>& /*dropout_key*/ = {}) override {
-    return head_.forward(hidden_BTD);
+  torch::Tensor head(const torch::Tensor& hidden_BTD, const Pass& pass = {}) override {
+    return head_.forward(hidden_BTD, pass);
   }
   torch::Tensor head_weight() const override { return head_.weight(); }
   std::unique_ptr<DecodeState> make_state(std::int64_t batch, std::int64_t max_length) override;
-  void visit_linears(const SlotVisitor& visit) override;
   std::vector<pim::Operator> operators(pim::Phase phase, std::int64_t batch,
                                        std::int64_t context) override;
   std::int64_t vocab_size() const override { return config_.vocab_size; }

@@ -53,8 +53,7 @@ class MambaMixer : public torch::nn::Module {
       : config_(config) {
     const std::int64_t inner = config.inner_size;
     const auto slot = [&](const char* name, std::int64_t in, std::int64_t out, bool has_bias) {
-      return LinearSlot(*this, name, LinearRole::kMixer,
-                        make_linear(weights, path + "." + name, in, out, has_bias));
+      return weights.slot(*this, path + "." + name, LinearRole::kMixer, in, out, has_bias);
     };
     A_log = register_parameter("A_log", weights.take(path + ".A_log", {inner, config.state_size}));
     D = register_parameter("D", weights.take(path + ".D", {inner}));
@@ -66,9 +65,9 @@ class MambaMixer : public torch::nn::Module {
     out_proj = slot("out_proj", inner, config.hidden_size, config.use_bias);
   }
 
-  torch::Tensor forward(const torch::Tensor& x_BTH, const torch::Tensor& mask_BT1,
+  torch::Tensor forward(const torch::Tensor& x_BTH, const torch::Tensor& mask_BT1, const Pass& pass,
                         MambaState::Layer* state) const {
-    const auto projected = in_proj(x_BTH);
+    const auto projected = in_proj(x_BTH, pass);
     auto u_BTD = projected.narrow(-1, 0, config_.inner_size);
     const auto z_BTD = projected.narrow(-1, config_.inner_size, config_.inner_size);
     if (mask_BT1.defined()) u_BTD = u_BTD * mask_BT1;
@@ -79,11 +78,11 @@ class MambaMixer : public torch::nn::Module {
                      .initial_state_BWD = state == nullptr ? torch::Tensor() : state->conv_BWD});
     u_BTD = convolved.y_BTD;
     if (mask_BT1.defined()) u_BTD = u_BTD * mask_BT1;
-    const auto selected = x_proj(u_BTD);
+    const auto selected = x_proj(u_BTD, pass);
     const std::int64_t rank = config_.time_step_rank, num_states = config_.state_size;
     const auto scanned =
         selective_scan({.u_BTD = u_BTD,
-                        .dt_BTD = dt_proj(selected.narrow(-1, 0, rank)),
+                        .dt_BTD = dt_proj(selected.narrow(-1, 0, rank), pass),
                         .A_ND = decay(),
                         .B_BTN = selected.narrow(-1, rank, num_states),
                         .C_BTN = selected.narrow(-1, rank + num_states, num_states),
@@ -95,27 +94,27 @@ class MambaMixer : public torch::nn::Module {
       state->conv_BWD.copy_(convolved.final_state_BWD);
       state->scan_BND.copy_(scanned.final_state_BND);
     }
-    return out_proj(scanned.y_BTD);
+    return out_proj(scanned.y_BTD, pass);
   }
 
   /// forward of one token a sequence, x [B, 1, H], the state brought forward in place.
-  torch::Tensor step(const torch::Tensor& x_B1H, MambaState::Layer& state) const {
-    const auto projected = in_proj(x_B1H.squeeze(1));
+  torch::Tensor step(const torch::Tensor& x_B1H, const Pass& pass, MambaState::Layer& state) const {
+    const auto projected = in_proj(x_B1H.squeeze(1), pass);
     const auto u_BD = causal_conv_step(state.conv_BWD, projected.narrow(-1, 0, config_.inner_size),
                                        conv1d->weight.squeeze(1), conv1d->bias);
     const auto z_BD = projected.narrow(-1, config_.inner_size, config_.inner_size);
-    const auto selected = x_proj(u_BD);
+    const auto selected = x_proj(u_BD, pass);
     const std::int64_t rank = config_.time_step_rank, num_states = config_.state_size;
     const auto y_BD = selective_scan_step(
         state.scan_BND, {.u_BD = u_BD,
-                         .dt_BD = dt_proj(selected.narrow(-1, 0, rank)),
+                         .dt_BD = dt_proj(selected.narrow(-1, 0, rank), pass),
                          .A_ND = decay(),
                          .B_BN = selected.narrow(-1, rank, num_states),
                          .C_BN = selected.narrow(-1, rank + num_states, num_states),
                          .D_D = D,
                          .z_BD = z_BD,
                          .dt_bias_D = {}});
-    return out_proj(y_BD).unsqueeze(1);
+    return out_proj(y_BD, pass).unsqueeze(1);
   }
 
   std::shared_ptr<MambaConv> conv1d;
@@ -158,12 +157,12 @@ class MambaLayer : public torch::nn::Module {
         register_module("mixer", std::make_shared<MambaMixer>(config, path + ".mixer", weights));
   }
 
-  torch::Tensor forward(const torch::Tensor& x_BTH, const torch::Tensor& mask_BT1,
+  torch::Tensor forward(const torch::Tensor& x_BTH, const torch::Tensor& mask_BT1, const Pass& pass,
                         MambaState::Layer* state) const {
     const auto normed_BTH = norm_->forward(x_BTH.to(norm_->weight.scalar_type()));
     const bool is_step = state != nullptr && x_BTH.size(1) == 1 && !mask_BT1.defined();
-    const auto mixed_BTH =
-        is_step ? mixer->step(normed_BTH, *state) : mixer->forward(normed_BTH, mask_BT1, state);
+    const auto mixed_BTH = is_step ? mixer->step(normed_BTH, pass, *state)
+                                   : mixer->forward(normed_BTH, mask_BT1, pass, state);
     return (residual_in_fp32_ ? x_BTH.to(c10::kFloat) : x_BTH) + mixed_BTH;
   }
 
@@ -249,10 +248,13 @@ torch::Tensor MambaModel::hidden_states(const ModelInput& input, DecodeState* st
   }
   const c10::AutoGradMode grad_mode(state == nullptr && c10::GradMode::is_enabled());
   auto x_BTH = embeddings_->forward(ids_BT);
+  const Pass pass{.mask_BS = input.mask_BT,
+                  .num_past = state == nullptr ? 0 : state->length(),
+                  .key = input.dropout_key};
   torch::Tensor mask_BT1;
   if (input.mask_BT.defined()) mask_BT1 = input.mask_BT.unsqueeze(-1).to(x_BTH.scalar_type());
   for (std::size_t i = 0; i < layers_.size(); ++i) {
-    x_BTH = layers_[i]->forward(x_BTH, mask_BT1,
+    x_BTH = layers_[i]->forward(x_BTH, mask_BT1, pass,
                                 own_state == nullptr ? nullptr : &own_state->layers_[i]);
   }
   if (own_state != nullptr) own_state->length_ += ids_BT.size(1);
@@ -275,18 +277,6 @@ std::unique_ptr<DecodeState> MambaModel::make_state(std::int64_t batch, std::int
   return state;
 }
 
-void MambaModel::visit_linears(const SlotVisitor& visit) {
-  for (std::size_t i = 0; i < layers_.size(); ++i) {
-    auto& mixer = *layers_[i]->mixer;
-    const std::string path = mamba_layer_path(static_cast<std::int64_t>(i)) + ".mixer";
-    visit(path + ".in_proj", mixer.in_proj);
-    visit(path + ".x_proj", mixer.x_proj);
-    visit(path + ".dt_proj", mixer.dt_proj);
-    visit(path + ".out_proj", mixer.out_proj);
-  }
-  head_.visit_linears(visit);
-}
-
 std::vector<pim::Operator> MambaModel::operators(pim::Phase phase, std::int64_t batch,
                                                  std::int64_t context) {
   const std::int64_t num_tokens = batch * (phase == pim::Phase::kPrefill ? context : 1);
@@ -299,14 +289,14 @@ std::vector<pim::Operator> MambaModel::operators(pim::Phase phase, std::int64_t 
     const std::string layer = mamba_layer_path(static_cast<std::int64_t>(i));
     const std::string path = layer + ".mixer";
     list.add_norm(layer + ".norm", config_.hidden_size);
-    list.add_linear(path + ".in_proj", mixer.in_proj.get());
+    list.add_linear(mixer.in_proj);
     list.add_conv(path + ".conv1d", batch, inner, config_.conv_kernel, config_.use_conv_bias);
     list.add_activation(path + ".act", inner, 1);
-    list.add_linear(path + ".x_proj", mixer.x_proj.get());
-    list.add_linear(path + ".dt_proj", mixer.dt_proj.get());
+    list.add_linear(mixer.x_proj);
+    list.add_linear(mixer.dt_proj);
     list.add_scan(path + ".scan", batch, inner, config_.state_size);
     list.add_activation(path + ".gate", inner, 2);
-    list.add_linear(path + ".out_proj", mixer.out_proj.get());
+    list.add_linear(mixer.out_proj);
   }
   list.begin_layer(-1);
   list.add_norm("backbone.norm_f", config_.hidden_size);

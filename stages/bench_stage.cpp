@@ -86,10 +86,10 @@ Case svd_linear_case() {
       .unit = "Mtok/s",
       .amount = kTokens,
       .scale = 1e-6,
-      .work = [svd, x_TI] { svd->forward(x_TI); },
+      .work = [svd, x_TI] { svd->forward(x_TI, Pass{}); },
       .roof = "roof_gemm",
       .roof_amount = 4.0 * kTokens * kFeatures * kRank,
-      .alternatives = {{"dense", [dense, x_TI] { dense->forward(x_TI); }},
+      .alternatives = {{"dense", [dense, x_TI] { dense->forward(x_TI, Pass{}); }},
                        {"rebuilt", [svd, x_TI] { at::matmul(x_TI, svd->dense_weight().t()); }}}};
 }
 

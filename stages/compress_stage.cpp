@@ -61,21 +61,18 @@ void compress_stage(const CompressConfig& config, RunDir* out, Metrics& metrics)
   const LinearChoice choice(config.modules);
   auto loaded = load_model(config.checkpoint, device, compute_type(config.common));
   LanguageModel& model = *loaded.model;
-  const SlotWalk walk = [&](const SlotVisitor& visit) { model.visit_linears(visit); };
   const auto params_before = count_parameters(model);
 
   const auto start = std::chrono::steady_clock::now();
   CompressReport report;
   if (config.to == "dense") {
-    report = make_linears_dense(walk, choice);
+    report = make_linears_dense(model.slots(), choice);
   } else {
     std::int64_t num_linears = 0;
-    walk([&](const std::string& path, LinearSlot& slot) {
-      num_linears += choice(path, slot.role()) ? 1 : 0;
-    });
+    for (const auto& slot : model.slots()) num_linears += choice(slot.path(), slot.role()) ? 1 : 0;
     ProgressBar bar("compress", num_linears, "linear");
-    report =
-        factor_linears(walk, choice, config.rank, [&](std::int64_t done) { bar.update(done); });
+    report = factor_linears(model.slots(), choice, config.rank,
+                            [&](std::int64_t done) { bar.update(done); });
   }
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
 

@@ -187,13 +187,11 @@ class NewFolder {
 /// has no place for are moved to source.dropped.
 std::vector<TensorEntry> write_gguf(const ConvertConfig& config, ConvertSource& source,
                                     const std::string& path, RunDir* out) {
-  for (const auto& linear : source.meta.linears) {
-    if (linear.kind != "dense") {
-      throw ConfigError(
-          fmt::format("to: GGUF has no place for the factored layer '{}'; make it "
-                      "dense first: lowbank compress {} OUT --to dense",
-                      linear.path, config.src));
-    }
+  if (!source.meta.linears.empty()) {
+    throw ConfigError(
+        fmt::format("to: GGUF has no place for the factored layer '{}'; make it "
+                    "dense first: lowbank compress {} OUT --to dense",
+                    source.meta.linears.front().path, config.src));
   }
   const Json& model = *source.config;
   const std::string architecture = model.at("model_type").get<std::string>();

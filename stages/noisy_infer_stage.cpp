@@ -59,10 +59,9 @@ using RankOrders = std::map<std::string, std::vector<torch::Tensor>>;
 
 RankOrders read_orders(const NoisyInferConfig& config, const LoadedModel& loaded) {
   std::vector<std::pair<std::string, const SvdLinear*>> layers;
-  loaded.model->visit_linears([&](const std::string& path, LinearSlot& slot) {
-    if (const auto* svd = dynamic_cast<const SvdLinear*>(&slot.get()))
-      layers.push_back({path, svd});
-  });
+  for (const auto& slot : loaded.model->slots()) {
+    if (const auto* svd = find_factors(slot, "noise")) layers.push_back({slot.path(), svd});
+  }
   if (layers.empty()) {
     throw ConfigError(
         fmt::format("{}: has no factored linear, so there are no ranks to protect; "
@@ -227,7 +226,7 @@ void noisy_infer_stage(const NoisyInferConfig& config, RunDir* out, Metrics& met
         .mean_nll();
   };
   const double clean_nll = score(true);
-  NoisyFactors factors([&](const SlotVisitor& visit) { model.visit_linears(visit); }, config.noise);
+  NoisyFactors factors(model.slots(), config.noise);
   const double quantised_nll = score(true);
 
   const RandomKey key(static_cast<std::uint64_t>(config.common.seed));

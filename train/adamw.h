@@ -3,15 +3,14 @@
 #include <cstdint>
 #include <map>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include <torch/nn/module.h>
 #include <torch/types.h>
 
-namespace lowbank {
+#include "nn/named_tensors.h"
 
-using NamedTensors = std::vector<std::pair<std::string, torch::Tensor>>;
+namespace lowbank {
 
 /// Parameters of a model that ask for a gradient; tied ones once, under their first name.
 NamedTensors trainable_parameters(const torch::nn::Module& model);

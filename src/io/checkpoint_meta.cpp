@@ -32,6 +32,29 @@ constexpr std::array<std::string_view, 8> kSideFiles = {"tokenizer.model",
 
 constexpr JsonRules kMetaRules{.blame = JsonRules::Blame::kFile, .null_is_absent = false};
 
+constexpr std::int64_t kAny = std::numeric_limits<std::int64_t>::max();
+
+LayerSetting read_setting(const JsonReader& setting) {
+  const Json& value = setting.value();
+  if (value.is_boolean()) return value.get<bool>();
+  if (value.is_number_integer()) return value.get<std::int64_t>();
+  if (value.is_number()) return value.get<double>();
+  if (value.is_string()) return value.get<std::string>();
+  const bool is_list =
+      value.is_array() && std::all_of(value.begin(), value.end(),
+                                      [](const Json& item) { return item.is_number_integer(); });
+  if (!is_list) setting.fail("must be a number, a word or a list of whole numbers");
+  return value.get<std::vector<std::int64_t>>();
+}
+
+LayerRecord read_layer(const JsonReader& reader) {
+  LayerRecord layer{.kind = reader.text("kind")};
+  for (const auto& [key, setting] : reader.members()) {
+    if (key != "kind") layer.settings.emplace(key, read_setting(setting));
+  }
+  return layer;
+}
+
 }  // namespace
 
 bool is_side_file(std::string_view name) {
@@ -59,17 +82,24 @@ CheckpointMeta read_checkpoint_meta(const std::string& folder) {
   CheckpointMeta meta;
   if (!fs::exists(path)) return meta;
   const JsonReader file(read_json(path), path, kMetaRules);
-  constexpr std::int64_t kAny = std::numeric_limits<std::int64_t>::max();
-  if (const auto revision = file.integer("revision", 0, kAny);
-      revision > CheckpointMeta::kRevision) {
+  const auto revision = file.integer("revision", 0, kAny);
+  if (revision > CheckpointMeta::kRevision) {
     throw IoError(fmt::format("{}: has revision {}, this Lowbank reads up to {}; use a newer one",
                               path, revision, CheckpointMeta::kRevision));
   }
   meta.base_model = file.text("base_model");
   for (const JsonReader& linear : file.items("linears")) {
-    meta.linears.push_back({.path = linear.text("path"),
-                            .kind = linear.text("kind"),
-                            .rank = linear.integer("rank", 0, kAny)});
+    SlotRecord slot{.path = linear.text("path"), .layers = {}};
+    if (revision == 1) {
+      slot.layers.push_back(
+          {.kind = linear.text("kind"), .settings = {{"rank", linear.integer("rank", 0, kAny)}}});
+    } else {
+      for (const JsonReader& layer : linear.items("layers")) {
+        slot.layers.push_back(read_layer(layer));
+      }
+      if (slot.layers.empty()) linear.fail("'layers' must hold at least one layer");
+    }
+    meta.linears.push_back(std::move(slot));
   }
   for (const JsonReader& entry : file.items("history")) {
     meta.history.push_back({.stage = entry.text("stage"),
@@ -82,7 +112,15 @@ CheckpointMeta read_checkpoint_meta(const std::string& folder) {
 void write_checkpoint_meta(const std::string& folder, const CheckpointMeta& meta) {
   Json linears = Json::array();
   for (const auto& linear : meta.linears) {
-    linears.push_back({{"path", linear.path}, {"kind", linear.kind}, {"rank", linear.rank}});
+    Json layers = Json::array();
+    for (const auto& layer : linear.layers) {
+      Json record = {{"kind", layer.kind}};
+      for (const auto& [key, setting] : layer.settings) {
+        std::visit([&, &name = key](const auto& value) { record[name] = value; }, setting);
+      }
+      layers.push_back(std::move(record));
+    }
+    linears.push_back({{"path", linear.path}, {"layers", std::move(layers)}});
   }
   Json history = Json::array();
   for (const auto& entry : meta.history) {

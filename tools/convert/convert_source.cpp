@@ -38,7 +38,8 @@ class LayoutFitter {
   LayoutFitter(ConvertSource& source, ModelLayout layout)
       : source_(source), layout_(std::move(layout)) {}
 
-  void replace_factored(const std::vector<LinearRecord>& linears);
+  /// Takes the layers that lowbank.json names in the place of dense weights.
+  void replace_layers(const std::vector<SlotRecord>& slots);
   /// `rename` gives the Hugging Face name; what it leaves empty has no place in the model.
   void fit(const std::function<std::optional<std::string>(const std::string&)>& rename);
   /// Adds to every tensor what its values need; set before fit().
@@ -46,6 +47,11 @@ class LayoutFitter {
 
  private:
   void drop_ties();
+  void check_type(const TensorEntry& entry) {
+    if (is_float(entry.type) || is_quantized(entry.type)) return;
+    add_problem(fmt::format("'{}' is of type {}, which is no weight type", entry.name,
+                            element_type_name(entry.type)));
+  }
   void add_problem(std::string text) {
     if (problems_.size() < kMaxProblems) problems_.push_back(std::move(text));
   }
@@ -53,6 +59,7 @@ class LayoutFitter {
   ConvertSource& source_;
   ModelLayout layout_;
   std::map<std::string, const TensorEntry*> stored_;  // by Hugging Face name, still without a place
+  std::vector<std::string> slots_;  // paths whose layers hold parameters of their own names
   std::vector<std::string> problems_;
 };
 
@@ -62,26 +69,21 @@ std::vector<std::int64_t> without_ones(std::vector<std::int64_t> shape) {
   return shape;
 }
 
-// A factored linear is stored as u [O, R], s [R], vh [R, I] in place of its weight [O, I].
-void LayoutFitter::replace_factored(const std::vector<LinearRecord>& linears) {
-  for (const auto& linear : linears) {
-    if (linear.kind == "dense") continue;
+// Only the kinds of layers themselves know their parameters; `load_model` checks them.
+void LayoutFitter::replace_layers(const std::vector<SlotRecord>& slots) {
+  for (const auto& slot : slots) {
     const auto found =
         std::find_if(layout_.parameters.begin(), layout_.parameters.end(),
-                     [&](const ParameterSpec& p) { return p.name == linear.path + ".weight"; });
-    if (linear.kind != "svd" || found == layout_.parameters.end()) {
+                     [&](const ParameterSpec& p) { return p.name == slot.path + ".weight"; });
+    if (found == layout_.parameters.end()) {
       add_problem(
           fmt::format("lowbank.json names layer '{}' of kind '{}', which the model has no "
                       "place for",
-                      linear.path, linear.kind));
+                      slot.path, slot.layers.back().kind));
       continue;
     }
-    const auto out = found->shape[0], in = found->shape[1];
-    const std::string part = found->part;
-    found->name = linear.path + ".u";
-    found->shape = {out, linear.rank};
-    layout_.parameters.insert(found + 1, {{linear.path + ".s", {linear.rank}, part},
-                                          {linear.path + ".vh", {linear.rank, in}, part}});
+    if (slot.layers.front().kind != "dense") layout_.parameters.erase(found);
+    slots_.push_back(slot.path);
   }
 }
 
@@ -135,14 +137,26 @@ void LayoutFitter::fit(
     if (without_ones(entry.shape) != without_ones(shape)) {
       add_problem(fmt::format("'{}' is [{}], config.json wants [{}]", entry.name,
                               fmt::join(entry.shape, ", "), fmt::join(shape, ", ")));
-    } else if (!is_float(entry.type) && !is_quantized(entry.type)) {
-      add_problem(fmt::format("'{}' is of type {}, which is no weight type", entry.name,
-                              element_type_name(entry.type)));
+    } else {
+      check_type(entry);
     }
     source_.tensors.push_back({.entry = &entry,
                                .name = name,
                                .shape = shape,
                                .transform = transform_of ? transform_of(name) : TensorTransform()});
+  }
+  for (const auto& path : slots_) {
+    bool has_parameters = false;
+    for (auto it = stored_.lower_bound(path + "."); it != stored_.end();) {
+      if (!it->first.starts_with(path + ".")) break;
+      const TensorEntry& entry = *it->second;
+      check_type(entry);
+      source_.tensors.push_back(
+          {.entry = &entry, .name = it->first, .shape = entry.shape, .transform = {}});
+      it = stored_.erase(it);
+      has_parameters = true;
+    }
+    if (!has_parameters) add_problem(fmt::format("the parameters of layer '{}' are missing", path));
   }
   for (const auto& [name, entry] : stored_) {
     add_problem(fmt::format("'{}' [{}] has no place in the model", entry->name,
@@ -211,7 +225,7 @@ void open_hugging_face(const std::string& folder, ConvertSource& source) {
     return e.name.starts_with("bert.");
   });
   LayoutFitter fitter(source, model_layout(*source.config, config_path, bert_prefix));
-  fitter.replace_factored(source.meta.linears);
+  fitter.replace_layers(source.meta.linears);
   fitter.fit(current_name);
   source.files = read_side_files(folder);
 }

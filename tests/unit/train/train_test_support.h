@@ -54,11 +54,11 @@ inline std::shared_ptr<LanguageModel> tiny_model(std::uint64_t seed = 3) {
 inline std::shared_ptr<LanguageModel> factored_tiny_model() {
   auto model = tiny_model();
   torch::manual_seed(0);
-  model->visit_linears([](const std::string&, LinearSlot& slot) {
+  for (auto& slot : model->slots()) {
     const auto in = slot.get().in_features(), out = slot.get().out_features();
     slot.replace(std::make_shared<SvdLinear>(0.3 * at::randn({out, 5}), at::randn({5}).abs() + 0.1,
                                              0.3 * at::randn({5, in}), torch::Tensor()));
-  });
+  }
   return model;
 }
 
