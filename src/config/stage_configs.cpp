@@ -3,9 +3,11 @@
 #include <cmath>
 #include <filesystem>
 #include <functional>
+#include <set>
 #include <utility>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
@@ -33,6 +35,31 @@ Fields TextDataConfig::fields() {
   return {Field("train", &train, "text to learn from, UTF-8").input(),
           Field("valid", &valid, "held-out text, UTF-8").input(),
           Field("context", &context, "length of an example").at_least(2).unit("tokens")};
+}
+
+Fields TableConfig::fields() {
+  return {Field("sentence", &sentence, "column of the sentence"),
+          Field("second_sentence", &second_sentence,
+                "column of the second sentence of a pair; empty: single sentences"),
+          Field("label", &label, "column of the class or the number"),
+          Field("classes", &classes,
+                "what the label column may say, class 0 first; empty: numbers (regression)")};
+}
+
+void TableConfig::validate() const {
+  for (const auto& [key, column] : {std::pair("sentence", &sentence), {"label", &label}}) {
+    if (column->empty())
+      throw ConfigError(fmt::format("table.{}: names a column; it is empty", key));
+  }
+  if (classes.size() == 1) {
+    throw ConfigError("table.classes: must be two or more, or none for numbers; got '" +
+                      classes[0] + "' alone");
+  }
+  if (const std::set<std::string> once(classes.begin(), classes.end());
+      once.size() != classes.size()) {
+    throw ConfigError(
+        fmt::format("table.classes: lists a class twice: {}", fmt::join(classes, ", ")));
+  }
 }
 
 Fields TrainConfig::fields() {
@@ -254,18 +281,24 @@ void EvaluateConfig::validate() const {
 
 CommandInfo FinetuneConfig::info() const {
   return {.name = "finetune",
-          .purpose = "Train a model on text.",
+          .purpose = "Train a model on text or on labelled sentences.",
           .example =
               "lowbank finetune configs/recipes/finetune_shakespeare.json "
               "--set train.learning_rate=2e-4",
           .positionals = {"checkpoint"}};
 }
 Fields FinetuneConfig::stage_fields() {
-  return {checkpoint_field(&checkpoint), Field("data", data.fields(), "training text"),
-          Field("train", train.fields(), "optimizer and schedule"), resume_field(&resume)};
+  return {checkpoint_field(&checkpoint),
+          Field("objective", &objective, "what is learned; empty: what the model's head is for")
+              .one_of({"", "next_token", "masked_lm", "classification"}),
+          Field("data", data.fields(), "training text; tables (TSV) for classification"),
+          Field("table", table.fields(), "classification: where a table keeps what"),
+          Field("train", train.fields(), "optimizer and schedule"),
+          resume_field(&resume)};
 }
 void FinetuneConfig::validate() const {
   if (data.train.empty()) throw ConfigError("data.train is missing: the text to learn from");
+  table.validate();
   train.validate();
 }
 

@@ -12,6 +12,16 @@ struct TextDataConfig {
   Fields fields();
 };
 
+/// Columns of a table of sentences, by the names in its first line, and its classes.
+struct TableConfig {
+  std::string sentence = "sentence";  ///< column of the sentence
+  std::string second_sentence;        ///< column of the second one of a pair; "" = no pairs
+  std::string label = "label";        ///< column of the class or number
+  std::vector<std::string> classes;   ///< what the label column may say; empty = numbers
+  Fields fields();
+  void validate() const;
+};
+
 /// Optimizer, schedule and bookkeeping of one training run.
 struct TrainConfig {
   std::int64_t steps = 100;             ///< optimizer steps; >= 0
@@ -127,7 +137,9 @@ struct EvaluateConfig : StageConfig {
 
 struct FinetuneConfig : StageConfig {
   std::string checkpoint;
-  TextDataConfig data;
+  std::string objective;  ///< next_token | masked_lm | classification; "" = by the model's head
+  TextDataConfig data;    ///< classification: tables instead of texts
+  TableConfig table;
   TrainConfig train;
   bool resume = false;
   CommandInfo info() const override;
