@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "config/run_stage.h"
-#include "config/stage_configs.h"
+#include "config/stages/bench_config.h"
 
 namespace lowbank {
 

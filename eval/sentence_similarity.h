@@ -7,7 +7,7 @@
 #include <torch/types.h>
 
 #include "config/run_stage.h"
-#include "config/stage_configs.h"
+#include "config/stages/evaluate_config.h"
 #include "tokenizers/tokenizer.h"
 
 namespace lowbank {

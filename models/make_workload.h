@@ -1,6 +1,6 @@
 #pragma once
 
-#include "config/stage_configs.h"
+#include "config/stages/workload_config.h"
 #include "pim/workload.h"
 
 namespace lowbank {

@@ -79,11 +79,10 @@ void compress_stage(const CompressConfig& config, RunDir* out, Metrics& metrics)
   }
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
 
-  CompressConfig own = config;  // a list of fields points into a config that may be written
   out->begin();
   save_model(out->path(), loaded,
              {.stage = "compress",
-              .settings_hash = stage_fingerprint(own, Metrics::object()).value("settings", ""),
+              .settings_hash = stage_fingerprint(config, Metrics::object()).value("settings", ""),
               .version = version()});
   print_linears(report);
   warn_of_growth(report);

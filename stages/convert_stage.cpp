@@ -136,10 +136,9 @@ void name_type(Json& config, const std::vector<TensorEntry>& tensors) {
 void write_folder(const ConvertConfig& config, const ConvertSource& source,
                   const std::vector<TensorEntry>& tensors, RunDir& out) {
   CheckpointMeta meta = source.meta;
-  ConvertConfig settings = config;  // its fields point into itself
   meta.history.push_back(
       {.stage = "convert",
-       .settings_hash = stage_fingerprint(settings, Json::object()).value("settings", ""),
+       .settings_hash = stage_fingerprint(config, Json::object()).value("settings", ""),
        .version = version()});
   Json model = *source.config;
   name_type(model, tensors);

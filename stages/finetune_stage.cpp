@@ -98,7 +98,6 @@ TrainingSet sentence_set(const FinetuneConfig& config, const LanguageModel& mode
 }  // namespace
 
 void finetune_stage(const FinetuneConfig& config, RunDir* out, Metrics& metrics) {
-  FinetuneConfig own = config;  // a list of fields points into a config that may be written
   const auto device = apply_runtime(config.common);
   const auto type = compute_type(config.common);
   const RandomKey seed(static_cast<std::uint64_t>(config.common.seed));
@@ -119,7 +118,7 @@ void finetune_stage(const FinetuneConfig& config, RunDir* out, Metrics& metrics)
     check_labels(loaded, config.table.classes);
     set = sentence_set(config, model, *tokenizer, key);
   }
-  const ResumePoint point(out->path(), own, config.resume);
+  const ResumePoint point(out->path(), config, config.resume);
   out->begin();
   const auto result = run_training(model, set, config.train, key, *out, point);
   save_model(out->path("checkpoint"), loaded,

@@ -102,7 +102,7 @@ RankOrders read_orders(const NoisyInferConfig& config, const LoadedModel& loaded
 /// Results so far by point and trial; kept in metrics.jsonl, so that an interrupted run goes on.
 class TrialTable {
  public:
-  TrialTable(NoisyInferConfig config, RunDir& out) : out_(out) {
+  TrialTable(const NoisyInferConfig& config, RunDir& out) : out_(out) {
     const Metrics fingerprint = stage_fingerprint(config, Metrics::object());
     Metrics lines = Metrics::array();
     if (config.resume) {
@@ -255,11 +255,10 @@ void noisy_infer_stage(const NoisyInferConfig& config, RunDir* out, Metrics& met
     num_ranks += factors.rank(layer);
     num_weights += factors.num_weights(layer);
   }
-  NoiseConfig noise = config.noise;
   metrics = {{"task", config.task},
              {"clean_perplexity", std::exp(clean_nll)},
              {"quantised_perplexity", std::exp(quantised_nll)},
-             {"noise", to_json(noise.fields())},
+             {"noise", to_json(config.noise.fields())},
              {"num_layers", factors.num_layers()},
              {"num_ranks", num_ranks},
              {"num_weights", num_weights},

@@ -72,7 +72,6 @@ void report_importance(const RankImportance& before, const RankImportance& after
 }  // namespace
 
 void redistribute_stage(const RedistributeConfig& config, RunDir* out, Metrics& metrics) {
-  RedistributeConfig own = config;  // a list of fields points into a config that may be written
   const auto device = apply_runtime(config.common);
   const auto loaded = load_causal_model(config.checkpoint, device, compute_type(config.common));
   auto& model = *loaded.model;
@@ -90,7 +89,7 @@ void redistribute_stage(const RedistributeConfig& config, RunDir* out, Metrics& 
                     "them",
                     loaded.folder));
   }
-  const ResumePoint point(out->path(), own, config.resume);
+  const ResumePoint point(out->path(), config, config.resume);
   out->begin();
   const auto collect = [&] {
     return collect_importance(model, texts.train, config.importance_max_examples,

@@ -5,9 +5,10 @@
 #include <string>
 #include <vector>
 
+#include "config/parts/text_config.h"
+#include "config/parts/train_config.h"
 #include "config/run_dir.h"
 #include "config/run_stage.h"
-#include "config/stage_configs.h"
 #include "core/philox.h"
 #include "data/text_dataset.h"
 #include "models/factory.h"

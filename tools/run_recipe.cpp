@@ -18,8 +18,11 @@
 
 #include "config/command_line.h"
 #include "config/fingerprint.h"
+#include "config/make_stage_config.h"
 #include "config/run_dir.h"
-#include "config/stage_configs.h"
+#include "config/stages/estimate_config.h"
+#include "config/stages/report_config.h"
+#include "config/words.h"
 #include "core/atomic_file.h"
 #include "core/error.h"
 #include "core/json.h"
@@ -57,23 +60,6 @@ std::string text_member(const Json& object, const char* key, const std::string& 
     throw ConfigError(fmt::format("{}: {} wants a string; got {}", where, key, object[key].dump()));
   }
   return object[key].get<std::string>();
-}
-
-// Calls `visit(key, path)` for every path the stage reads.
-template <class Visit>
-void for_each_input(Fields& fields, const std::string& prefix, const Visit& visit) {
-  for (auto& field : fields) {
-    const std::string key = prefix + field.name;
-    if (field.is_group()) {
-      for_each_input(field.children, key + ".", visit);
-    } else if (field.path == Field::Path::kInput) {
-      if (auto* const* one = std::get_if<std::string*>(&field.target)) {
-        if (!(*one)->empty()) visit(key, **one);
-      } else if (auto* const* many = std::get_if<std::vector<std::string>*>(&field.target)) {
-        for (auto& path : **many) visit(key, path);
-      }
-    }
-  }
 }
 
 // The recipe of a run: reads it stage by stage into a plan.
@@ -176,7 +162,8 @@ class Planner {
     }
   }
 
-  void apply_settings(Fields& fields, const std::string& id) {
+  void apply_settings(StageConfig& config, const std::string& id) {
+    const Fields fields = config.fields();
     for (const auto& [full_key, value] : options_.settings) {
       const auto dot = full_key.find('.');
       const std::string target = full_key.substr(0, dot);
@@ -184,7 +171,7 @@ class Planner {
       if (target == "*" ? find_field(fields, key) == nullptr : target != id) continue;
       used_[full_key] = true;
       try {
-        apply_text(fields, key, value);
+        apply_text(config, key, value);
       } catch (const ConfigError& e) {
         throw ConfigError(fmt::format("--set {}: {}", full_key, e.what()));
       }
@@ -194,19 +181,18 @@ class Planner {
   std::unique_ptr<StageConfig> read_stage(Json entry, std::size_t index) {
     auto config = make_stage_config(entry["stage"].get<std::string>());
     config->recipe_name = plan_.name;
-    Fields fields = config->fields();
     Json common = common_;
     for (const auto& key : kCommonKeys) {
       if (entry.contains(key)) common.erase(key);
     }
-    apply_json(fields, common, options_.recipe);
+    apply_json(*config, common, options_.recipe);
     for (const auto& [key, text] : options_.common) {
-      if (!entry.contains(key)) apply_text(fields, key, text);
+      if (!entry.contains(key)) apply_text(*config, key, text);
     }
     entry.erase("stage");
     entry.erase("as");
-    apply_json(fields, entry, where(index));
-    apply_settings(fields, ids_[index]);
+    apply_json(*config, entry, where(index));
+    apply_settings(*config, ids_[index]);
     config->common.quiet = options_.quiet;
     config->common.json = false;
 
@@ -217,8 +203,8 @@ class Planner {
       const auto* const estimate = dynamic_cast<EstimateConfig*>(config.get());
       if (estimate != nullptr && estimate->makes_table()) config->common.out += '/';
     }
-    for_each_input(fields, "", [&](const std::string& key, std::string& path) {
-      path = resolve_input(path, fmt::format("{}: {}", where(index), key), index);
+    replace_inputs(*config, [&](const std::string& key, const std::string& path) {
+      return resolve_input(path, fmt::format("{}: {}", where(index), key), index);
     });
     try {
       check_settings(*config);
@@ -375,8 +361,10 @@ std::string stage_executable(const std::string& folder, StageConfig& config) {
 
 // The run folder's recipe of one stage, all values spelled out.
 std::string write_stage_recipe(const RunPlan& plan, PlannedStage& stage, bool resume) {
-  Fields fields = stage.config->fields();
-  if (Field* const field = find_field(fields, "resume")) *std::get<bool*>(field->target) = resume;
+  const Fields fields = stage.config->fields();
+  if (find_field(fields, "resume") != nullptr) {
+    apply_text(*stage.config, "resume", resume ? "true" : "false");
+  }
   Json recipe = {{"stage", stage.config->info().name}, {"name", plan.name}};
   recipe.update(to_json(fields));
   make_folders(fmt::format("{}/{}", plan.folder, kStageFolder));
@@ -423,54 +411,66 @@ std::string shell_word(const std::string& word) {
   return quoted + "'";
 }
 
+std::string run_help(const Fields& fields) {
+  return R"(Run the stages of a recipe in order; skip what is done, go on with what was interrupted.
+
+usage: lowbank run RECIPE.json [options]
+
+options:
+  --set STAGE.KEY=VALUE  change a key of one stage; *.KEY=VALUE: of every stage that has it
+)" + option_lines(fields, /*width=*/22) +
+         R"(  --help, --version
+
+A stage is skipped when its settings and the content of its inputs are what they were. All of the
+recipe is checked before the first stage starts. docs/run.md says how a recipe is written.
+
+example:
+  lowbank run configs/recipes/demo.json --set finetune.train.steps=100)";
+}
+
 }  // namespace
 
-RunOptions parse_run_options(std::span<const std::string> arguments) {
-  const std::vector<std::string> flags = {"--set",   "--seed",   "--threads", "--device",
-                                          "--dtype", "--quiet",  "--json",    "--out",
-                                          "--help",  "--version"};
+Fields RunOptions::fields() const {
+  // Common keys are the stages' own, which check and keep them; `common` holds their text.
+  static std::string unset;
+  return {
+      Field("out", &out, "folder of all results [default runs/<recipe name>]").shown_as("DIR"),
+      Field("seed", &unset, "seed of every random draw [in place of the recipe's]").shown_as("N"),
+      Field("threads", &unset, "processor threads; 0 = all cores").shown_as("N"),
+      Field("device", &unset, "cpu, cuda or cuda:i").shown_as("NAME"),
+      Field("dtype", &unset, "f32, bf16 or f16").shown_as("NAME"),
+      Field("quiet", &quiet, "no progress"),
+      Field("json", &json,
+            "last line of standard output: {\"stages\": [{\"id\", \"skipped\", \"seconds\"}],\n"
+            "                         \"report\": path}")};
+}
+
+std::optional<RunOptions> parse_run_options(std::span<const std::string> arguments) {
   RunOptions options;
   options.command = "lowbank run";
   for (const auto& word : arguments) options.command += " " + shell_word(word);
-  for (std::size_t i = 0; i < arguments.size(); ++i) {
-    const std::string& word = arguments[i];
-    if (!word.starts_with('-')) {
-      if (!options.recipe.empty()) {
-        throw ConfigError(fmt::format("unexpected argument '{}': one recipe at a time", word));
-      }
-      options.recipe = word;
-      continue;
-    }
-    const auto equals = word.find('=');
-    const std::string flag = word.substr(0, equals);
-    const auto value = [&]() -> std::string {
-      if (equals != std::string::npos) return word.substr(equals + 1);
-      if (i + 1 >= arguments.size()) throw ConfigError(flag + " wants a value");
-      return arguments[++i];
-    };
-    if (flag == "--quiet" && equals == std::string::npos) {
-      options.quiet = true;
-    } else if (flag == "--json" && equals == std::string::npos) {
-      options.json = true;
-    } else if (flag == "--out") {
-      options.out = value();
-    } else if (flag == "--set") {
-      const std::string assignment = value();
-      const auto at = assignment.find('=');
-      if (at == std::string::npos) {
-        throw ConfigError("--set wants <stage>.<key>=value; got '" + assignment + "'");
-      }
-      options.settings.emplace_back(assignment.substr(0, at), assignment.substr(at + 1));
-    } else if (flag.size() > 2 && std::find(kCommonKeys.begin(), kCommonKeys.end(),
-                                            flag.substr(2)) != kCommonKeys.end()) {
-      options.common.emplace_back(flag.substr(2), value());
-    } else {
-      throw ConfigError(fmt::format("unknown option '{}'{} (see lowbank run --help)", word,
-                                    did_you_mean(flag, flags)));
-    }
-  }
-  if (options.recipe.empty()) {
+  const Fields fields = options.fields();
+  const auto said = parse_words(arguments, {.command = "run",
+                                            .fields = fields,
+                                            .assignment = "<stage>.<key>=value",
+                                            .help = [&] { return run_help(fields); }});
+  if (!said) return std::nullopt;
+  if (said->words.empty()) {
     throw ConfigError("recipe is missing: lowbank run RECIPE.json (see lowbank run --help)");
+  }
+  if (said->words.size() > 1) {
+    throw ConfigError(
+        fmt::format("unexpected argument '{}': one recipe at a time", said->words[1]));
+  }
+  options.recipe = said->words.front();
+  for (const auto& [key, text, is_set] : said->settings) {
+    if (is_set) {
+      options.settings.emplace_back(key, text);
+    } else if (std::find(kCommonKeys.begin(), kCommonKeys.end(), key) != kCommonKeys.end()) {
+      options.common.emplace_back(key, text);
+    } else {
+      apply_text(options, key, text);
+    }
   }
   while (options.out.size() > 1 && options.out.back() == '/') options.out.pop_back();
   return options;
@@ -493,7 +493,7 @@ StageState stage_state(PlannedStage& stage) {
         return StageState::kDone;
       }
     } else if (fs::exists(folder + "/started.json")) {
-      Fields fields = config.fields();
+      const Fields fields = config.fields();
       const Json known = read_json(folder + "/started.json").value("fingerprint", Json::object());
       if (find_field(fields, "resume") != nullptr &&
           same_fingerprint(stage_fingerprint(config, known), known)) {
@@ -576,32 +576,6 @@ int run_recipe(const RunOptions& options, const std::string& command_folder) {
     print_line(out.dump());
   }
   return kExitOk;
-}
-
-std::string run_help() {
-  return
-      R"(Run the stages of a recipe in order; skip what is done, go on with what was interrupted.
-
-usage: lowbank run RECIPE.json [options]
-
-options:
-  --set STAGE.KEY=VALUE  change a key of one stage; *.KEY=VALUE: of every stage that has it
-  --out DIR              folder of all results [default runs/<recipe name>]
-  --seed N               seed of every random draw [in place of the recipe's]
-  --threads N            processor threads; 0 = all cores
-  --device NAME          cpu, cuda or cuda:i
-  --dtype NAME           f32, bf16 or f16
-  --quiet                no progress
-  --json                 last line of standard output: {"stages": [{"id", "skipped", "seconds"}],
-                         "report": path}
-  --help, --version
-
-A stage is skipped when its settings and the content of its inputs are what they were. All of the
-recipe is checked before the first stage starts. docs/run.md says how a recipe is written.
-
-example:
-  lowbank run configs/recipes/demo.json --set finetune.train.steps=100
-)";
 }
 
 }  // namespace lowbank

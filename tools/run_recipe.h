@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -11,15 +12,16 @@
 namespace lowbank {
 
 /// The words of `lowbank run`.
-struct RunOptions {
-  using Settings = std::vector<std::pair<std::string, std::string>>;
+struct RunOptions : Settings {
+  using Pairs = std::vector<std::pair<std::string, std::string>>;
   std::string recipe;
-  Settings common;    ///< seed, threads, device, dtype: in place of the recipe's own
-  Settings settings;  ///< --set: "<stage id>.<key>" or "*.<key>", and the value
-  std::string out;    ///< folder of all stages; "" = runs/<recipe name>
+  Pairs common;     ///< seed, threads, device, dtype: in place of the recipe's own
+  Pairs settings;   ///< --set: "<stage id>.<key>" or "*.<key>", and the value
+  std::string out;  ///< folder of all stages; "" = runs/<recipe name>
   bool quiet = false;
   bool json = false;
   std::string command;  ///< as it was typed, for "go on with ..."
+  Fields fields() const override;
 };
 
 struct PlannedStage {
@@ -41,8 +43,9 @@ enum class StageState {
   kFresh
 };
 
-/// The words after `lowbank run`. Errors: ConfigError.
-RunOptions parse_run_options(std::span<const std::string> arguments);
+/// The words after `lowbank run`; nothing when they asked for the help or the version, which is
+/// then printed. Errors: ConfigError.
+std::optional<RunOptions> parse_run_options(std::span<const std::string> arguments);
 
 /// Reads and checks a whole recipe; writes nothing.
 /// Errors: ConfigError, IoError, naming the stage and the key.
@@ -54,7 +57,5 @@ StageState stage_state(PlannedStage& stage);
 /// and gives back the exit code of the run.
 /// Errors: IoError for a missing executable; Interrupted.
 int run_recipe(const RunOptions& options, const std::string& command_folder);
-
-std::string run_help();
 
 }  // namespace lowbank

@@ -62,7 +62,7 @@ std::string first_difference(const Json& saved, const Fields& fields, const Json
 
 }  // namespace
 
-ResumePoint::ResumePoint(const std::string& run_folder, StageConfig& config, bool resume)
+ResumePoint::ResumePoint(const std::string& run_folder, const StageConfig& config, bool resume)
     : folder_(run_folder + "/state"), path_(folder_ + "/point.safetensors") {
   const Fields fields = config.fields();
   const Json settings = to_json(fields);

@@ -16,7 +16,7 @@ class ResumePoint {
   /// With `resume` looks for a saved point, and says so in a note when there is none.
   /// Errors: IoError for a corrupt one; ConfigError if it was made with other settings, inputs or
   /// version, naming the first difference.
-  ResumePoint(const std::string& run_folder, StageConfig& config, bool resume);
+  ResumePoint(const std::string& run_folder, const StageConfig& config, bool resume);
 
   /// There is a point to go on from.
   bool can_resume() const { return can_resume_; }

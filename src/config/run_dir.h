@@ -18,7 +18,7 @@ class RunDir {
  public:
   /// Checks that the folder can be written and is new, empty, or an earlier run's; creates nothing.
   /// Errors: IoError if it cannot be created or written; ConfigError if it holds foreign files.
-  RunDir(std::string folder, StageConfig& config);
+  RunDir(std::string folder, const StageConfig& config);
   /// When begin() made the folder and the stage failed before anything worth keeping: removes it,
   /// and the parents it made.
   ~RunDir();
@@ -50,7 +50,7 @@ class RunDir {
 
  private:
   std::string path_;
-  StageConfig& config_;
+  const StageConfig& config_;
   std::string fingerprint_;    // as JSON text: what the stage depended on when it began
   std::string first_created_;  // topmost folder that begin() made; "" if none
   bool begun_ = false;

@@ -2,7 +2,7 @@
 
 #include <torch/types.h>
 
-#include "config/stage_configs.h"
+#include "config/parts/noise_config.h"
 #include "core/philox.h"
 #include "noise/cell_coding.h"
 

@@ -7,7 +7,7 @@
 
 #include <torch/types.h>
 
-#include "config/stage_configs.h"
+#include "config/parts/noise_config.h"
 #include "core/philox.h"
 #include "nn/linear.h"
 #include "nn/svd_linear.h"

@@ -8,7 +8,7 @@
 
 #include <nlohmann/json_fwd.hpp>
 
-#include "config/stage_configs.h"
+#include "config/stages/convert_config.h"
 #include "io/checkpoint_meta.h"
 #include "io/tensor_archive.h"
 #include "tools/convert/tensor_stream.h"

@@ -11,8 +11,9 @@
 
 #include <nlohmann/json.hpp>
 
+#include "config/make_stage_config.h"
 #include "config/run_stage.h"
-#include "config/stage_configs.h"
+#include "config/stages/report_config.h"
 #include "core/error.h"
 #include "core/interrupt.h"
 #include "core/json.h"
@@ -30,9 +31,9 @@ int main(int argc, char** argv) {
   if (who != stage) behaviour.clear();
   return lowbank::run_stage_erased(
       argc, argv, *config, [&](lowbank::RunDir* out, lowbank::Metrics& metrics) {
-        lowbank::Fields fields = config->fields();
+        const lowbank::Fields fields = config->fields();
         const lowbank::Field* const resume = lowbank::find_field(fields, "resume");
-        const bool resumed = resume != nullptr && *std::get<bool*>(resume->target);
+        const bool resumed = resume != nullptr && *std::get<const bool*>(resume->target);
         std::ofstream(link.parent_path() / "starts", std::ios::app)
             << fs::path(out->path()).filename().string() << (resumed ? " resumed" : "") << "\n";
         if (behaviour == "fail") throw lowbank::IoError("fake: fails");

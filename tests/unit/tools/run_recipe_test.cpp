@@ -8,7 +8,12 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
-#include "config/stage_configs.h"
+#include "config/make_stage_config.h"
+#include "config/stages/convert_config.h"
+#include "config/stages/evaluate_config.h"
+#include "config/stages/finetune_config.h"
+#include "config/stages/generate_config.h"
+#include "config/stages/report_config.h"
 #include "core/error.h"
 #include "core/json.h"
 #include "core/log.h"
@@ -218,10 +223,10 @@ TEST_F(PlanTest, CommonKeysComeFromTheCommandLineThenTheRecipeButAStagesOwnStays
 TEST(RunOptionsTest, WordsBecomeOptions) {
   const std::vector<std::string> words = {"r.json", "--set", "a.b=c=d", "--seed=3", "--threads",
                                           "2",      "--out", "dir/",    "--quiet",  "--json"};
-  const RunOptions options = parse_run_options(words);
+  const RunOptions options = *parse_run_options(words);
   EXPECT_EQ(options.recipe, "r.json");
   EXPECT_THAT(options.settings, ElementsAre(std::pair<std::string, std::string>("a.b", "c=d")));
-  EXPECT_EQ(options.common, (RunOptions::Settings{{"seed", "3"}, {"threads", "2"}}));
+  EXPECT_EQ(options.common, (RunOptions::Pairs{{"seed", "3"}, {"threads", "2"}}));
   EXPECT_EQ(options.out, "dir");
   EXPECT_TRUE(options.quiet);
   EXPECT_TRUE(options.json);
@@ -229,7 +234,7 @@ TEST(RunOptionsTest, WordsBecomeOptions) {
 
 TEST(RunOptionsTest, TheCommandIsRepeatedAsAShellReadsIt) {
   const std::vector<std::string> words = {"my recipe.json", "--set", "*.a=it's"};
-  EXPECT_EQ(parse_run_options(words).command,
+  EXPECT_EQ(parse_run_options(words)->command,
             R"(lowbank run 'my recipe.json' --set '*.a=it'\''s')");
 }
 
@@ -241,7 +246,7 @@ TEST(RunOptionsTest, WrongWordsAreNamed) {
   EXPECT_THAT(words_error({"a", "b"}), HasSubstr("unexpected argument 'b'"));
   EXPECT_THAT(words_error({"a", "--sed", "3"}), HasSubstr("did you mean"));
   EXPECT_THAT(words_error({"a", "--seed"}), HasSubstr("--seed wants a value"));
-  EXPECT_THAT(words_error({"a", "--set", "b"}), HasSubstr("--set wants"));
+  EXPECT_THAT(words_error({"a", "--set", "b"}), HasSubstr("--set wants <stage>.<key>=value"));
 }
 
 class RunRecipeTest : public RecipeTest {

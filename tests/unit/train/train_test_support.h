@@ -11,7 +11,7 @@
 #include <nlohmann/json.hpp>
 
 #include "config/run_dir.h"
-#include "config/stage_configs.h"
+#include "config/stages/finetune_config.h"
 #include "data/text_dataset.h"
 #include "models/factory.h"
 #include "models/language_model.h"

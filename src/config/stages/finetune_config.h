@@ -1,0 +1,24 @@
+#pragma once
+
+#include <string>
+
+#include "config/parts/table_config.h"
+#include "config/parts/text_config.h"
+#include "config/parts/train_config.h"
+#include "config/stage_config.h"
+
+namespace lowbank {
+
+struct FinetuneConfig : StageConfig {
+  std::string checkpoint;
+  std::string objective;  ///< next_token | masked_lm | classification; "" = by the model's head
+  TextDataConfig data;    ///< classification: tables instead of texts
+  TableConfig table;
+  TrainConfig train;
+  bool resume = false;
+  CommandInfo info() const override;
+  Fields stage_fields() const override;
+  void validate() const override;
+};
+
+}  // namespace lowbank

@@ -1,0 +1,21 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "config/stage_config.h"
+
+namespace lowbank {
+
+struct ReportConfig : StageConfig {
+  std::vector<std::string> runs;
+  std::string title;
+  CommandInfo info() const override;
+  Fields stage_fields() const override;
+  /// The folder of tables and figures beside the page: `report.html` -> `report`.
+  std::string run_folder() const override;
+  /// The HTML page itself.
+  std::string page() const;
+};
+
+}  // namespace lowbank
