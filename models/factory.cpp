@@ -14,9 +14,9 @@
 #include "core/atomic_file.h"
 #include "core/error.h"
 #include "core/json.h"
+#include "core/json_reader.h"
 #include "core/memory.h"
 #include "io/checkpoint_folder.h"
-#include "io/config_reader.h"
 #include "io/model_layout.h"
 #include "io/state_spaces.h"
 #include "models/bert.h"
@@ -34,7 +34,7 @@ using Json = nlohmann::ordered_json;
 
 std::shared_ptr<LanguageModel> build_model(const Json& config, const std::string& source,
                                            Weights& weights) {
-  const ConfigReader reader(config, source);
+  const JsonReader reader(config, source);
   const std::string type = reader.text("model_type", "");
   if (type == "llama") {
     return std::make_shared<LlamaModel>(read_llama_config(config, source), config, weights);
@@ -105,7 +105,7 @@ LoadedModel load_described(const Description& description, c10::Device device,
 }
 
 double initializer_range(const Json& config, const std::string& source) {
-  return ConfigReader(config, source).positive("initializer_range", 0.02);
+  return JsonReader(config, source).positive("initializer_range", 0.02);
 }
 
 // Names as they are below a head: files of BertModel have none in front.
@@ -135,7 +135,7 @@ LoadedModel load_classifier(const std::string& path, const std::vector<std::stri
                             const RandomKey& key, c10::Device device, c10::ScalarType type) {
   auto description = read_description(path);
   auto& config = description.config;
-  const ConfigReader reader(config, description.config_path);
+  const JsonReader reader(config, description.config_path);
   if (const auto kind = reader.text("model_type", ""); kind != "bert") {
     throw ConfigError(fmt::format(
         "{}: objective classification needs an encoder (BERT); this is a {} model", path, kind));
@@ -198,7 +198,7 @@ void check_labels(const LoadedModel& loaded, const std::vector<std::string>& lab
 c10::ScalarType stored_type(const std::string& path) {
   const std::string config_path = (fs::path(resolve_checkpoint(path)) / "config.json").string();
   const Json config = read_json(config_path);
-  const ConfigReader reader(config, config_path);
+  const JsonReader reader(config, config_path);
   const std::string stored = reader.text(type_key(config), "float32");
   for (const auto& [type, name] : kTypeNames) {
     if (name == stored) return type;
