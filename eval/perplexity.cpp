@@ -17,8 +17,8 @@
 #include "core/interrupt.h"
 #include "core/progress.h"
 #include "core/text.h"
-#include "kernels/cross_entropy.h"
 #include "models/language_model.h"
+#include "models/token_loss.h"
 
 namespace lowbank {
 namespace {
@@ -66,29 +66,14 @@ void count_covered(std::string_view text, const std::vector<std::int64_t>& ends,
   }
 }
 
-// Negative log-likelihoods [M] of the targets. A head that is one matrix never makes the whole
-// logits; for another the work is done inside the logits' own memory: at a large vocabulary they
-// are most of what the process holds.
-torch::Tensor nll_of(LanguageModel& model, const torch::Tensor& hidden_MD,
-                     const torch::Tensor& targets_M) {
-  if (const auto weight_VD = model.head_weight(); weight_VD.defined()) {
-    return linear_nll(hidden_MD, weight_VD, targets_M);
-  }
-  auto scores_MV = model.head(hidden_MD.unsqueeze(0)).squeeze(0).to(at::kFloat);
-  const auto max_M1 = scores_MV.amax(-1, /*keepdim=*/true);
-  const auto target_M1 = scores_MV.gather(-1, targets_M.unsqueeze(-1)) - max_M1;
-  scores_MV.sub_(max_M1).exp_();
-  return (scores_MV.sum(-1, /*keepdim=*/true).log_() - target_M1).squeeze(-1);
-}
-
-// Sum in double of those of the last `num_scored` tokens of each row.
-torch::Tensor sum_nll(LanguageModel& model, const torch::Tensor& ids_BT,
-                      const std::vector<std::int64_t>& num_scored) {
+// Negative log-likelihoods of the last `num_scored` tokens of each row, summed in double.
+torch::Tensor sum_of_scored(LanguageModel& model, const torch::Tensor& ids_BT,
+                            const std::vector<std::int64_t>& num_scored) {
   const std::int64_t batch = ids_BT.size(0), length = ids_BT.size(1);
   const std::int64_t widest = *std::max_element(num_scored.begin(), num_scored.end());
   const auto hidden_BSD = model.hidden_states(ids_BT).narrow(1, length - 1 - widest, widest);
-  const auto nll_BS = nll_of(model, hidden_BSD.reshape({batch * widest, -1}),
-                             ids_BT.narrow(1, length - widest, widest).flatten())
+  const auto nll_BS = token_nll(model, hidden_BSD.reshape({batch * widest, -1}),
+                                ids_BT.narrow(1, length - widest, widest).flatten())
                           .view({batch, widest})
                           .to(at::kDouble);
   auto total = at::zeros({}, nll_BS.options());
@@ -154,7 +139,7 @@ PerplexityResult score_text(LanguageModel& model, const PerplexityText& text,
       result.num_predicted += window.num_scored;
     }
     const auto ids_BT = at::stack(rows).to(device);
-    total += sum_nll(model, ids_BT, num_scored);
+    total += sum_of_scored(model, ids_BT, num_scored);
     if (bar) bar->update(first);
   }
   result.nll_sum = total.item<double>();

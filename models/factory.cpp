@@ -1,11 +1,14 @@
 #include "models/factory.h"
 
+#include <algorithm>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <utility>
 #include <vector>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
 #include "core/atomic_file.h"
@@ -70,23 +73,102 @@ Json config_to_write(const LanguageModel& model) {
   return config;
 }
 
-}  // namespace
+// What a checkpoint folder says of itself.
+struct Description {
+  std::string folder;
+  std::string config_path;
+  Json config;
+  CheckpointMeta meta;
+  std::function<std::string(const std::string&)> rename;  // of parameters, to today's names
+};
 
-LoadedModel load_model(const std::string& path, c10::Device device, c10::ScalarType type) {
-  LoadedModel loaded;
-  loaded.folder = resolve_checkpoint(path);
-  const std::string config_path = (fs::path(loaded.folder) / "config.json").string();
-  Json config = read_json(config_path);
-  const bool is_original_mamba = is_state_spaces_config(config);
-  if (is_original_mamba) config = state_spaces_to_hugging_face(config, config_path);
-  loaded.meta = read_checkpoint_meta(loaded.folder);
-  FileWeights weights(loaded.folder, loaded.meta, device, type,
-                      is_original_mamba ? state_spaces_name : current_name);
-  if (device.is_cpu()) require_memory(weights.loaded_bytes(), "loading " + loaded.folder);
-  loaded.model = build_model(config, config_path, weights);
+Description read_description(const std::string& path) {
+  Description out;
+  out.folder = resolve_checkpoint(path);
+  out.config_path = (fs::path(out.folder) / "config.json").string();
+  out.config = read_json(out.config_path);
+  const bool is_original_mamba = is_state_spaces_config(out.config);
+  if (is_original_mamba) out.config = state_spaces_to_hugging_face(out.config, out.config_path);
+  out.meta = read_checkpoint_meta(out.folder);
+  out.rename = is_original_mamba ? state_spaces_name : current_name;
+  return out;
+}
+
+LoadedModel build_described(const Description& description, FileWeights& weights,
+                            c10::Device device) {
+  if (device.is_cpu()) require_memory(weights.loaded_bytes(), "loading " + description.folder);
+  LoadedModel loaded{.model = build_model(description.config, description.config_path, weights),
+                     .folder = description.folder,
+                     .meta = description.meta};
   weights.finish();
   loaded.model->eval();
   return loaded;
+}
+
+LoadedModel load_described(const Description& description, c10::Device device,
+                           c10::ScalarType type) {
+  FileWeights weights(description.folder, description.meta, device, type, description.rename);
+  return build_described(description, weights, device);
+}
+
+double initializer_range(const Json& config, const std::string& source) {
+  return JsonReader(config, source).positive("initializer_range", 0.02);
+}
+
+// Names as they are below a head: files of BertModel have none in front.
+std::string with_bert_prefix(const std::string& name) {
+  const bool has_prefix = name.starts_with("bert.") || name.starts_with("cls.");
+  return has_prefix ? name : "bert." + name;
+}
+
+// The labels of a config.json by number, where it names them.
+std::vector<std::string> label_names(const Json& config) {
+  std::vector<std::string> names;
+  const Json labels = config.value("id2label", Json::object());
+  for (std::size_t i = 0; i < labels.size(); ++i) {
+    const auto found = labels.find(std::to_string(i));
+    names.push_back(found != labels.end() && found->is_string() ? found->get<std::string>() : "");
+  }
+  return names;
+}
+
+}  // namespace
+
+LoadedModel load_model(const std::string& path, c10::Device device, c10::ScalarType type) {
+  return load_described(read_description(path), device, type);
+}
+
+LoadedModel load_classifier(const std::string& path, const std::vector<std::string>& labels,
+                            const RandomKey& key, c10::Device device, c10::ScalarType type) {
+  auto description = read_description(path);
+  auto& config = description.config;
+  const JsonReader reader(config, description.config_path);
+  if (const auto kind = reader.text("model_type", ""); kind != "bert") {
+    throw ConfigError(fmt::format(
+        "{}: objective classification needs an encoder (BERT); this is a {} model", path, kind));
+  }
+  const auto bert = read_bert_config(config, description.config_path);
+  if (bert.head == BertHead::kSequenceClassifier) {
+    return load_described(description, device, type);
+  }
+  config["architectures"] = {"BertForSequenceClassification"};
+  config.erase("num_labels");
+  config["id2label"] = config["label2id"] = Json::object();
+  const auto names = labels.empty() ? std::vector<std::string>{"LABEL_0"} : labels;
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    config["id2label"][std::to_string(i)] = names[i];
+    config["label2id"][names[i]] = i;
+  }
+  config["problem_type"] = labels.empty() ? "regression" : "single_label_classification";
+
+  for (auto& linear : description.meta.linears) linear.path = with_bert_prefix(linear.path);
+  FileWeights weights(description.folder, description.meta, device, type,
+                      [](const std::string& name) { return with_bert_prefix(current_name(name)); });
+  RandomWeights fresh(key, initializer_range(config, description.config_path), device, type);
+  weights.leave_out("cls");
+  weights.fill_in("classifier", fresh);
+  weights.fill_in("bert.pooler", fresh);
+  return build_described(description, weights, device);
 }
 
 LoadedModel load_causal_model(const std::string& path, c10::Device device, c10::ScalarType type) {
@@ -99,6 +181,25 @@ LoadedModel load_causal_model(const std::string& path, c10::Device device, c10::
         path, kind));
   }
   return loaded;
+}
+
+void check_labels(const LoadedModel& loaded, const std::vector<std::string>& labels) {
+  const auto& config = loaded.model->config();
+  const auto num_labels = read_bert_config(config, loaded.folder).num_labels;
+  if (num_labels != std::max<std::int64_t>(1, static_cast<std::int64_t>(labels.size()))) {
+    throw ConfigError(fmt::format(
+        "{}: its classifier has {} outputs, but the table has {}; table.classes lists the class of "
+        "each output, and a checkpoint without a classifier gets one that fits",
+        loaded.folder, num_labels,
+        labels.empty() ? std::string("numbers as labels")
+                       : fmt::format("{} classes", labels.size())));
+  }
+  const auto names = label_names(config);
+  if (names != labels &&
+      std::is_permutation(names.begin(), names.end(), labels.begin(), labels.end())) {
+    throw ConfigError(fmt::format("table.classes: {} has them in the order {}; got {}",
+                                  loaded.folder, fmt::join(names, ", "), fmt::join(labels, ", ")));
+  }
 }
 
 c10::ScalarType stored_type(const std::string& path) {
@@ -114,8 +215,7 @@ c10::ScalarType stored_type(const std::string& path) {
 
 std::shared_ptr<LanguageModel> make_random_model(const Json& config, const RandomKey& key,
                                                  c10::Device device, c10::ScalarType type) {
-  const double deviation = JsonReader(config, "config").positive("initializer_range", 0.02);
-  RandomWeights weights(key, deviation, device, type);
+  RandomWeights weights(key, initializer_range(config, "config"), device, type);
   return build_model(config, "config", weights);
 }
 

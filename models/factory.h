@@ -2,6 +2,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include <c10/core/Device.h>
 #include <c10/core/ScalarType.h>
@@ -33,6 +34,19 @@ LoadedModel load_model(const std::string& path, c10::Device device = c10::kCPU,
 /// does not (an encoder).
 LoadedModel load_causal_model(const std::string& path, c10::Device device = c10::kCPU,
                               c10::ScalarType type = c10::kFloat);
+
+/// load_model for a model that judges whole sequences, into one of `labels` (none: with a number).
+///
+/// An encoder without such a head gets one: a classifier drawn from `key`, and a pooler if it has
+/// none; another head is left out. config.json then names the labels as transformers does.
+/// Errors: also ConfigError for a model that is no encoder.
+LoadedModel load_classifier(const std::string& path, const std::vector<std::string>& labels,
+                            const RandomKey& key, c10::Device device = c10::kCPU,
+                            c10::ScalarType type = c10::kFloat);
+
+/// Errors: ConfigError when the model's classifier has another number of labels (one for numbers),
+/// or names the same labels in another order.
+void check_labels(const LoadedModel& loaded, const std::vector<std::string>& labels);
 
 /// The type of the values as the checkpoint stores them: config.json's `torch_dtype` or `dtype`,
 /// float32 where it has neither. Errors: IoError; ConfigError for a type that is none of float32,

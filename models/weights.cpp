@@ -41,6 +41,10 @@ bool all_finite(const torch::Tensor& values) {
   }
 }
 
+bool is_below(const std::string& name, const std::string& path) {
+  return name.starts_with(path + ".");
+}
+
 }  // namespace
 
 LinearSlot Weights::slot(torch::nn::Module& parent, const std::string& path, LinearRole role,
@@ -88,6 +92,9 @@ torch::Tensor FileWeights::take(const std::string& name, const std::vector<std::
   };
   const auto found = sources_.find(name);
   if (found == sources_.end()) {
+    for (const auto& [path, other] : fillers_) {
+      if (is_below(name, path)) return other->take(name, shape);
+    }
     add_problem(fmt::format("'{}' [{}] is missing", name, fmt::join(shape, ", ")));
     return placeholder();
   }
@@ -130,6 +137,15 @@ void FileWeights::tie(const std::string& name, const std::string& original) {
     add_problem(
         fmt::format("'{}' differs from '{}', although config.json ties them", name, original));
   }
+}
+
+void FileWeights::fill_in(std::string path, Weights& other) {
+  fillers_.emplace(std::move(path), &other);
+}
+
+void FileWeights::leave_out(const std::string& path) {
+  std::erase_if(sources_, [&](const auto& item) { return is_below(item.first, path); });
+  std::erase_if(ranks_, [&](const auto& item) { return is_below(item.first, path); });
 }
 
 void FileWeights::finish() {

@@ -61,6 +61,10 @@ class FileWeights : public Weights {
 
   /// A stored copy is dropped; one that differs is a problem.
   void tie(const std::string& name, const std::string& original) override;
+  /// What no file holds below the module path `path` comes from `other`, which must live as long.
+  void fill_in(std::string path, Weights& other);
+  /// Drops what the files hold below the module path `path`.
+  void leave_out(const std::string& path);
   /// Every tensor not yet asked for is a problem, except buffers of old files that models compute
   /// themselves; so is a factored layer of lowbank.json that the model has no place for.
   /// Errors: IoError with at most 20 problems.
@@ -86,6 +90,7 @@ class FileWeights : public Weights {
   std::map<std::string, Source> sources_;
   std::map<std::string, std::vector<LayerRecord>> layers_;  // of slots still to be asked for
   std::vector<std::string> problems_;
+  std::map<std::string, Weights*> fillers_;  // by module path
 };
 
 /// Parameters drawn from a key, for tests, benchmarks and training from scratch: matrices normal

@@ -6,7 +6,6 @@
 #include <map>
 #include <memory>
 
-#include <ATen/ops/cross_entropy_loss.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/matmul.h>
 #include <ATen/ops/normal.h>
@@ -35,7 +34,8 @@
 #include "nn/dense_linear.h"
 #include "nn/svd_linear.h"
 #include "train/adamw.h"
-#include "train/trainer.h"
+#include "train/objective.h"
+#include "train/text_examples.h"
 
 namespace lowbank {
 namespace {
@@ -158,11 +158,24 @@ Case decode_case(const std::string& name, const ModelPtr& model) {
           .roof_amount = kNew * decode_bytes(*model, kPrompt + kNew / 2)};
 }
 
+// What the trainer reads: next tokens, or every sequence in class 0.
+Batch training_batch(LanguageModel& model, const torch::Tensor& ids_BT) {
+  if (model.is_causal()) return next_token_batch(ids_BT);
+  return {.input = ModelInput(ids_BT),
+          .targets = at::zeros({ids_BT.size(0)}, at::kLong),
+          .weight = static_cast<double>(ids_BT.size(0))};
+}
+
 // Loss, gradients of every parameter and one AdamW update; with the model's dropout.
 Case train_case(const std::string& name, const ModelPtr& model, std::int64_t batch,
                 std::int64_t tokens) {
   const auto ids_BT = random_ids(*model, batch, tokens);
-  const auto labels_B = at::zeros({batch}, at::kLong);
+  std::shared_ptr<Objective> objective;
+  if (model->is_causal()) {
+    objective = std::make_shared<TokenObjective>();
+  } else {
+    objective = std::make_shared<SequenceObjective>();
+  }
   for (auto& parameter : model->parameters()) parameter.set_requires_grad(true);
   const auto optimizer = std::make_shared<AdamW>(trainable_parameters(*model), AdamWOptions{});
   const bool counts_tokens = model->is_causal();
@@ -171,15 +184,12 @@ Case train_case(const std::string& name, const ModelPtr& model, std::int64_t bat
           .unit = counts_tokens ? "tok/s" : "seq/s",
           .amount = static_cast<double>(counts_tokens ? batch * tokens : batch),
           .work =
-              [model, ids_BT, labels_B, optimizer, step] {
+              [model, ids_BT, objective, optimizer, step] {
                 const c10::InferenceMode normal_tensors(false);
                 optimizer->zero_grad();
-                ModelInput input(ids_BT);
-                input.dropout_key = RandomKey(0).derive((*step)++);
-                const auto loss = model->is_causal()
-                                      ? sum_nll(*model, ids_BT) /
-                                            static_cast<double>(ids_BT.numel() - ids_BT.size(0))
-                                      : at::cross_entropy_loss(model->forward(input), labels_B);
+                auto inputs = training_batch(*model, ids_BT);
+                inputs.input.dropout_key = RandomKey(0).derive((*step)++);
+                const auto loss = objective->loss_sum(*model, inputs) / inputs.weight;
                 loss.backward();
                 optimizer->step(1e-5);
               },

@@ -13,7 +13,8 @@
 #include "core/interrupt.h"
 #include "core/progress.h"
 #include "kernels/linear.h"
-#include "train/trainer.h"
+#include "train/objective.h"
+#include "train/text_examples.h"
 
 namespace lowbank {
 namespace {
@@ -130,7 +131,9 @@ RankImportance collect_importance(LanguageModel& model, const TextDataset& datas
     std::iota(indices.begin(), indices.end(), begin);
     const auto ids_BT = dataset.batch(indices).to(device);
     // The sum of the examples' losses: each one's gradient is that of its own loss.
-    (sum_nll(model, ids_BT) / static_cast<double>(ids_BT.size(1) - 1)).backward();
+    (TokenObjective().loss_sum(model, next_token_batch(ids_BT)) /
+     static_cast<double>(ids_BT.size(1) - 1))
+        .backward();
     bar.update(begin + ids_BT.size(0));
   }
 

@@ -35,4 +35,7 @@ torch::Tensor linear_nll(const torch::Tensor& hidden_MD, const torch::Tensor& we
 torch::Tensor softmax_cross_entropy_(const torch::Tensor& logits_MV,
                                      const torch::Tensor& targets_M);
 
+/// The terms of that sum [M] without a gradient. The logits' memory is overwritten all the same.
+torch::Tensor softmax_nll_(const torch::Tensor& logits_MV, const torch::Tensor& targets_M);
+
 }  // namespace lowbank

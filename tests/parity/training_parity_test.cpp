@@ -1,37 +1,77 @@
 #include <algorithm>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
+#include <optional>
+#include <span>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
-#include "core/text.h"
-#include "data/text_dataset.h"
 #include "io/safetensors.h"
 #include "kernels/cross_entropy.h"
 #include "models/factory.h"
 #include "models/language_model.h"
 #include "nn/tensor_file.h"
-#include "temp_folder.h"
 #include "torch_support.h"
-#include "train/adamw.h"
-#include "train/schedule.h"
+#include "train/text_examples.h"
 #include "train/trainer.h"
-#include "unit/train/train_test_support.h"
 
 namespace lowbank {
 namespace {
 
 constexpr const char* kFixtureVersion = "1";
 
-/// Negative log-likelihoods of the tokens that the targets name, summed.
-torch::Tensor sum_masked_nll(LanguageModel& model, const ModelInput& input,
-                             const torch::Tensor& targets_BT) {
-  const auto logits_BTV = model.head(model.hidden_states(input));
-  return softmax_cross_entropy_(logits_BTV.flatten(0, 1), targets_BT.flatten());
-}
+/// The rows of a fixture.
+class FixtureRows : public Examples {
+ public:
+  explicit FixtureRows(std::map<std::string, torch::Tensor> tensors)
+      : tensors_(std::move(tensors)) {}
+  std::int64_t size() const override { return tensors_.at("input_ids").size(0); }
+  Batch batch(std::span<const Visit> visits) const override {
+    std::vector<std::int64_t> indices;
+    for (const auto& visit : visits) indices.push_back(visit.example);
+    const auto rows = [&](const char* name) {
+      return tensors_.at(name).index_select(0, torch::tensor(indices));
+    };
+    const auto ids_BT = rows("input_ids");
+    if (!tensors_.contains("labels")) return next_token_batch(ids_BT);
+    const auto labels_BT = rows("labels");
+    return {
+        .input = ModelInput(ids_BT, rows("attention_mask").to(c10::kBool), rows("token_type_ids")),
+        .targets = labels_BT,
+        .weight = (labels_BT != kIgnoreIndex).sum().item<double>()};
+  }
+
+ private:
+  std::map<std::string, torch::Tensor> tensors_;
+};
+
+/// Keeps the lines of metrics.
+class MetricLines : public TrainSink {
+ public:
+  std::optional<Snapshot> last_snapshot() override { return std::nullopt; }
+  void keep_metrics(std::int64_t) override {}
+  void add_metrics(const nlohmann::ordered_json& line) override { lines.push_back(line); }
+  void save(const Snapshot&) override {}
+
+  std::vector<nlohmann::ordered_json> lines;
+};
+
+/// Calls back when the gradients of a step are complete.
+class GradientWatch : public TrainHook {
+ public:
+  explicit GradientWatch(std::function<void(std::int64_t step)> on_gradients)
+      : on_gradients_(std::move(on_gradients)) {}
+  void after_backward(std::int64_t step) override { on_gradients_(step); }
+
+ private:
+  std::function<void(std::int64_t)> on_gradients_;
+};
 
 /// Ten optimizer steps of tiny random models by transformers, computed in float64:
 /// tests/parity/make_training_fixture.py says what each file holds.
@@ -43,53 +83,6 @@ class TrainingParity : public ::testing::TestWithParam<const char*> {
         << "stale fixture: run .venv-dev/bin/python tests/parity/make_training_fixture.py";
     expected_ = read_tensors(path);
     model_ = load_model(folder_).model;
-    config_.steps = expected_.at("losses").numel();
-    config_.micro_batch_size = 3;
-    config_.grad_accum_steps = 2;
-    config_.learning_rate = 0.01;
-    config_.min_learning_rate_frac = 0.1;
-    config_.schedule = "linear";
-    config_.warmup_steps = 3;
-    config_.weight_decay = 0.1;
-    config_.beta1 = 0.9;
-    config_.beta2 = 0.95;
-    config_.eps = 1e-8;
-    config_.max_grad_norm = expected_.at("max_grad_norm").item<double>();
-    config_.eval_every = 0;
-    config_.save_every = 0;
-  }
-
-  /// The rows of `name` that belong to one micro-batch.
-  torch::Tensor rows(const char* name, std::int64_t micro_batch) const {
-    const std::int64_t size = config_.micro_batch_size;
-    return expected_.at(name).narrow(0, micro_batch * size, size);
-  }
-
-  torch::Tensor sum_loss(std::int64_t micro_batch) {
-    const auto ids_BT = rows("input_ids", micro_batch);
-    if (model_->is_causal()) return sum_nll(*model_, ids_BT);
-    const ModelInput input(ids_BT, rows("attention_mask", micro_batch).to(c10::kBool),
-                           rows("token_type_ids", micro_batch));
-    return sum_masked_nll(*model_, input, rows("labels", micro_batch));
-  }
-
-  std::int64_t num_targets() const {
-    if (!model_->is_causal()) {
-      return (expected_.at("labels") != kIgnoreIndex).sum().item<std::int64_t>();
-    }
-    const auto& ids = expected_.at("input_ids");
-    return ids.size(0) * (ids.size(1) - 1);
-  }
-
-  /// Adds the gradient of a step's mean loss to the parameters and returns that loss.
-  double accumulate_gradients() {
-    double total = 0;
-    for (std::int64_t i = 0; i < config_.grad_accum_steps; ++i) {
-      const auto loss = sum_loss(i) / static_cast<double>(num_targets());
-      loss.backward();
-      total += loss.item<double>();
-    }
-    return total;
   }
 
   void expect_step(std::int64_t step, double loss, double grad_norm, double learning_rate) const {
@@ -135,63 +128,47 @@ class TrainingParity : public ::testing::TestWithParam<const char*> {
   std::string folder_ = std::string(LOWBANK_SOURCE_DIR "/tests/parity/fixtures/") + GetParam();
   std::map<std::string, torch::Tensor> expected_;
   std::shared_ptr<LanguageModel> model_;
-  TrainConfig config_;
 };
 
-class CausalTrainingParity : public TrainingParity {};
-
-TEST_P(TrainingParity, GradientsOfTheFirstStepAreThoseOfTransformers) {
-  model_->train();
-  accumulate_gradients();
-  expect_gradients(trainable_parameters(*model_), "first_gradient.", kFirstTolerance);
-}
-
-TEST_P(TrainingParity, TenLossesAndTheLastGradientsAreThoseOfTransformers) {
-  AdamW optimizer(trainable_parameters(*model_), {.beta1 = config_.beta1,
-                                                  .beta2 = config_.beta2,
-                                                  .eps = config_.eps,
-                                                  .weight_decay = config_.weight_decay});
-  model_->train();
-  for (std::int64_t step = 0; step < config_.steps; ++step) {
-    const double loss = accumulate_gradients();
-    if (step + 1 == config_.steps) {
+// A step sees all rows, so that its loss does not depend on the order in which they are drawn. The
+// rows of its two micro-batches have different numbers of targets.
+TEST_P(TrainingParity, TenStepsOfTheTrainerHaveTransformersLossesAndGradients) {
+  const std::int64_t num_steps = expected_.at("losses").numel();
+  AdamW optimizer(trainable_parameters(*model_),
+                  {.beta1 = 0.9, .beta2 = 0.95, .eps = 1e-8, .weight_decay = 0.1});
+  ShuffledSource source(std::make_shared<FixtureRows>(expected_),
+                        {.micro_batch_size = 3, .num_micros = 2}, RandomKey(1));
+  GradientWatch watch([&](std::int64_t step) {
+    if (step == 0) expect_gradients(optimizer.parameters(), "first_gradient.", kFirstTolerance);
+    if (step + 1 == num_steps) {
       expect_gradients(optimizer.parameters(), "last_gradient.", kLastTolerance);
     }
-    const double grad_norm = clip_grad_norm_(optimizer.parameters(), config_.max_grad_norm);
-    const double learning_rate = learning_rate_at(config_, step);
-    expect_step(step, loss, grad_norm, learning_rate);
-    optimizer.step(learning_rate);
-    optimizer.zero_grad();
-  }
-}
-
-// A step sees all rows, so that its loss does not depend on the order in which they are drawn.
-TEST_P(CausalTrainingParity, TheTrainerWritesTransformersLosses) {
-  const auto ids_NT = expected_.at("input_ids");
-  std::string text;
-  for (std::int64_t i = 0; i < ids_NT.numel(); ++i) {
-    text += static_cast<char>(64 + ids_NT.flatten()[i].item<std::int64_t>());
-  }
-  const testing::TempFolder folder;
-  const TextDataset dataset(folder.file("rows.txt", text), testing::ByteTokenizer(),
-                            ids_NT.size(1));
-  ASSERT_EQ(dataset.size(), ids_NT.size(0));
-  testing::fit_in(folder.path("run"), *model_, dataset, config_);
-  const std::string metrics = read_text(folder.path("run/metrics.jsonl"));
-  const auto lines = split_lines(metrics);
-  ASSERT_EQ(lines.size(), static_cast<std::size_t>(config_.steps));
-  for (std::int64_t step = 0; step < config_.steps; ++step) {
-    const auto line = nlohmann::json::parse(lines[static_cast<std::size_t>(step)]);
+  });
+  MetricLines sink;
+  fit({.model = *model_,
+       .objective = TokenObjective(),
+       .source = source,
+       .optimizer = optimizer,
+       .learning_rate =
+           {.peak = 0.01, .min_frac = 0.1, .schedule = Schedule::kLinear, .warmup_steps = 3},
+       .options = {.steps = num_steps,
+                   .max_grad_norm = expected_.at("max_grad_norm").item<double>(),
+                   .eval_every = 0,
+                   .save_every = 0},
+       .dropout_key = RandomKey(2),
+       .hooks = {&watch},
+       .sink = sink});
+  ASSERT_EQ(sink.lines.size(), static_cast<std::size_t>(num_steps));
+  for (std::int64_t step = 0; step < num_steps; ++step) {
+    const auto& line = sink.lines[static_cast<std::size_t>(step)];
     expect_step(step, line["loss"], line["grad_norm"], line["learning_rate"]);
   }
 }
 
-constexpr const char* kCausalCases[] = {"train_llama_tied", "train_llama_untied",
-                                        "train_mamba_tied", "train_mamba_untied"};
-INSTANTIATE_TEST_SUITE_P(Causal, TrainingParity, ::testing::ValuesIn(kCausalCases));
-INSTANTIATE_TEST_SUITE_P(Causal, CausalTrainingParity, ::testing::ValuesIn(kCausalCases));
-INSTANTIATE_TEST_SUITE_P(Bert, TrainingParity,
-                         ::testing::Values("train_bert_tied", "train_bert_untied"));
+INSTANTIATE_TEST_SUITE_P(All, TrainingParity,
+                         ::testing::Values("train_llama_tied", "train_llama_untied",
+                                           "train_mamba_tied", "train_mamba_untied",
+                                           "train_bert_tied", "train_bert_untied"));
 
 }  // namespace
 }  // namespace lowbank

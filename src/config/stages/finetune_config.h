@@ -2,6 +2,7 @@
 
 #include <string>
 
+#include "config/parts/table_config.h"
 #include "config/parts/text_config.h"
 #include "config/parts/train_config.h"
 #include "config/stage_config.h"
@@ -10,7 +11,9 @@ namespace lowbank {
 
 struct FinetuneConfig : StageConfig {
   std::string checkpoint;
-  TextDataConfig data;
+  std::string objective;  ///< next_token | masked_lm | classification; "" = by the model's head
+  TextDataConfig data;    ///< classification: tables instead of texts
+  TableConfig table;
   TrainConfig train;
   bool resume = false;
   CommandInfo info() const override;

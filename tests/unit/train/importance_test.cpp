@@ -4,7 +4,6 @@
 
 #include "core/error.h"
 #include "error_text.h"
-#include "train/trainer.h"
 #include "train_test_support.h"
 #include "unit/nn/test_layers.h"
 
@@ -20,7 +19,7 @@ TEST_F(ImportanceTest, OfOneExampleIsTheSizeOfAutogradsGradientOfTheScales) {
   const auto data = testing::toy_dataset(folder_);
   const auto model = testing::factored_tiny_model();
   const auto importance = collect_importance(*model, data, /*max_examples=*/1, /*batch_size=*/4);
-  (sum_nll(*model, data.batch(std::vector<std::int64_t>{0})) / 15.0).backward();
+  (testing::next_token_loss(*model, data.batch(std::vector<std::int64_t>{0})) / 15.0).backward();
   const auto linears = factored_linears(*model);
   ASSERT_EQ(linears.size(), 14u);
   for (const auto& [path, linear] : linears) {
@@ -55,7 +54,8 @@ TEST_F(ImportanceTest, IsTheMeanOverTheExamples) {
   const auto both = collect_importance(*model, data, 2, 2);
   std::map<std::string, torch::Tensor> abs_sum, signed_sum;
   for (const std::int64_t example : {0, 1}) {
-    (sum_nll(*model, data.batch(std::vector<std::int64_t>{example})) / 15.0).backward();
+    (testing::next_token_loss(*model, data.batch(std::vector<std::int64_t>{example})) / 15.0)
+        .backward();
     for (const auto& [path, linear] : factored_linears(*model)) {
       const auto grad_R = linear->s.grad().clone();
       abs_sum[path] = example == 0 ? grad_R.abs() : abs_sum[path] + grad_R.abs();
