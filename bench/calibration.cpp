@@ -27,6 +27,7 @@
 #include "core/atomic_file.h"
 #include "core/log.h"
 #include "core/progress.h"
+#include "core/stats.h"
 #include "kernels/causal_conv.h"
 #include "kernels/linear.h"
 #include "kernels/normal_fill.h"
@@ -66,12 +67,6 @@ double seconds_after_pause(const BenchWork& work) {
   const auto start = std::chrono::steady_clock::now();
   work();
   return seconds_since(start);
-}
-
-double median_of(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  const std::size_t middle = values.size() / 2;
-  return values.size() % 2 == 1 ? values[middle] : 0.5 * (values[middle - 1] + values[middle]);
 }
 
 // Of the last level, the system's own figure first: what a virtual processor itself says may be
@@ -481,7 +476,7 @@ void calibrate(const BenchConfig& config, const CalibrationGrid& grid, Metrics& 
 
   std::vector<pim::CpuSample> samples;
   for (auto& kernel : kernels) {
-    kernel.sample.time_ns = 1e9 * median_of(kernel.seconds);
+    kernel.sample.time_ns = 1e9 * median(kernel.seconds);
     samples.push_back(kernel.sample);
   }
   const std::string machine = fmt::format("{}, {} threads, {:%Y-%m-%d}", cpu_name(),
@@ -517,7 +512,7 @@ void calibrate(const BenchConfig& config, const CalibrationGrid& grid, Metrics& 
   metrics["comparison"] = Metrics::array();
   std::vector<double> errors_frac;
   for (const auto& model : models) {
-    const double measured_s = median_of(model.seconds);
+    const double measured_s = median(model.seconds);
     const pim::PhaseCost cost = system->price(model.workload, model.phase);
     const double modelled_s = 1e-9 * cost.latency_ns;
     const double error_frac = modelled_s / measured_s - 1;

@@ -16,10 +16,10 @@
 #include "core/interrupt.h"
 #include "core/log.h"
 #include "core/progress.h"
+#include "core/stats.h"
 #include "core/text.h"
 #include "data/glue.h"
 #include "data/length_batches.h"
-#include "eval/correlation.h"
 #include "models/language_model.h"
 
 namespace lowbank {

@@ -13,7 +13,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
-#include "io/config_reader.h"
+#include "core/json_reader.h"
 #include "kernels/dropout.h"
 #include "kernels/linear.h"
 #include "models/operator_list.h"
@@ -172,7 +172,7 @@ class BertTokenHead : public torch::nn::Module {
 
 namespace {
 
-BertHead read_bert_head(const nlohmann::ordered_json& json, const ConfigReader& config) {
+BertHead read_bert_head(const nlohmann::ordered_json& json, const JsonReader& config) {
   const auto found = json.find("architectures");
   if (found == json.end() || found->is_null()) return BertHead::kNone;
   const std::pair<const char*, BertHead> names[] = {
@@ -188,7 +188,7 @@ BertHead read_bert_head(const nlohmann::ordered_json& json, const ConfigReader& 
                 "BertForSequenceClassification");
 }
 
-double read_dropout(const ConfigReader& config, const nlohmann::ordered_json& json,
+double read_dropout(const JsonReader& config, const nlohmann::ordered_json& json,
                     const std::string& key, double otherwise) {
   if (!config.has(key)) return otherwise;
   const auto& value = json[key];
@@ -201,7 +201,7 @@ double read_dropout(const ConfigReader& config, const nlohmann::ordered_json& js
 
 BertConfig read_bert_config(const nlohmann::ordered_json& json, const std::string& source) {
   constexpr std::int64_t kMaxSize = std::int64_t{1} << 24;
-  const ConfigReader config(json, source);
+  const JsonReader config(json, source);
   if (config.text("model_type", "bert") != "bert") config.refuse("model_type", "bert");
   BertConfig c;
   c.head = read_bert_head(json, config);

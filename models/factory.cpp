@@ -11,9 +11,9 @@
 #include "core/atomic_file.h"
 #include "core/error.h"
 #include "core/json.h"
+#include "core/json_reader.h"
 #include "core/memory.h"
 #include "io/checkpoint_folder.h"
-#include "io/config_reader.h"
 #include "io/model_layout.h"
 #include "io/state_spaces.h"
 #include "models/bert.h"
@@ -31,7 +31,7 @@ using Json = nlohmann::ordered_json;
 
 std::shared_ptr<LanguageModel> build_model(const Json& config, const std::string& source,
                                            Weights& weights) {
-  const ConfigReader reader(config, source);
+  const JsonReader reader(config, source);
   const std::string type = reader.text("model_type", "");
   if (type == "llama") {
     return std::make_shared<LlamaModel>(read_llama_config(config, source), config, weights);
@@ -97,7 +97,7 @@ LoadedModel load_causal_model(const std::string& path, c10::Device device, c10::
 c10::ScalarType stored_type(const std::string& path) {
   const std::string config_path = (fs::path(resolve_checkpoint(path)) / "config.json").string();
   const Json config = read_json(config_path);
-  const ConfigReader reader(config, config_path);
+  const JsonReader reader(config, config_path);
   const std::string stored = reader.text(type_key(config), "float32");
   for (const auto& [type, name] : kTypeNames) {
     if (name == stored) return type;
@@ -107,7 +107,7 @@ c10::ScalarType stored_type(const std::string& path) {
 
 std::shared_ptr<LanguageModel> make_random_model(const Json& config, const RandomKey& key,
                                                  c10::Device device, c10::ScalarType type) {
-  const double deviation = ConfigReader(config, "config").positive("initializer_range", 0.02);
+  const double deviation = JsonReader(config, "config").positive("initializer_range", 0.02);
   RandomWeights weights(key, deviation, device, type);
   return build_model(config, "config", weights);
 }

@@ -56,7 +56,7 @@ torch::Tensor LayerNorm::forward(const torch::Tensor& x_D) const {
   return at::layer_norm(x_D, weight.sizes(), weight, bias, eps_);
 }
 
-Activation read_activation(const ConfigReader& config, const std::string& key,
+Activation read_activation(const JsonReader& config, const std::string& key,
                            const std::string& otherwise) {
   const std::string name = config.text(key, otherwise);
   if (name == "gelu" || name == "gelu_python") {
@@ -109,14 +109,14 @@ void TokenHead::add_operators(OperatorList& list) const {
   }
 }
 
-RotaryOptions read_rotary_options(const ConfigReader& config, std::int64_t max_positions) {
+RotaryOptions read_rotary_options(const JsonReader& config, std::int64_t max_positions) {
   constexpr std::int64_t kMaxPositions = std::int64_t{1} << 31;
   RotaryOptions options;
   options.theta = config.positive("rope_theta", options.theta);
   const std::string key = config.has("rope_parameters") ? "rope_parameters" : "rope_scaling";
-  const ConfigReader rope = config.group(key);
+  const JsonReader rope = config.group(key);
   options.theta = rope.positive("rope_theta", options.theta);
-  for (const ConfigReader& place : {config, rope}) {
+  for (const JsonReader& place : {config, rope}) {
     if (place.positive("partial_rotary_factor", 1.0) != 1.0) {
       place.refuse("partial_rotary_factor", "1");
     }

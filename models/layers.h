@@ -7,7 +7,7 @@
 #include <torch/nn/module.h>
 #include <torch/types.h>
 
-#include "io/config_reader.h"
+#include "core/json_reader.h"
 #include "models/weights.h"
 #include "nn/linear.h"
 
@@ -49,7 +49,7 @@ class LayerNorm : public torch::nn::Module {
 using Activation = torch::Tensor (*)(const torch::Tensor& x);
 
 /// Reads the name of an activation. Errors: ConfigError for one that is not known, naming the key.
-Activation read_activation(const ConfigReader& config, const std::string& key,
+Activation read_activation(const JsonReader& config, const std::string& key,
                            const std::string& otherwise);
 
 class OperatorList;
@@ -95,7 +95,7 @@ struct RotaryOptions {
 
 /// Reads rope_theta and rope_scaling (transformers 4) or rope_parameters (5) of a model trained on
 /// `max_positions`. Errors: ConfigError for another kind than RotaryKind has, naming the key.
-RotaryOptions read_rotary_options(const ConfigReader& config, std::int64_t max_positions);
+RotaryOptions read_rotary_options(const JsonReader& config, std::int64_t max_positions);
 
 /// The tables of a rotary position embedding (kernels/rotary.h) in the layout where the first half
 /// of a head turns with the second.

@@ -164,7 +164,7 @@ class LlamaLayer : public torch::nn::Module {
 
 LlamaConfig read_llama_config(const nlohmann::ordered_json& json, const std::string& source) {
   constexpr std::int64_t kMaxSize = std::int64_t{1} << 24;
-  const ConfigReader config(json, source);
+  const JsonReader config(json, source);
   if (config.text("model_type", "llama") != "llama") config.refuse("model_type", "llama");
   if (const auto found = json.find("architectures");
       found != json.end() && !found->is_null() &&

@@ -10,7 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
-#include "io/config_reader.h"
+#include "core/json_reader.h"
 #include "kernels/causal_conv.h"
 #include "kernels/selective_scan.h"
 #include "models/operator_list.h"
@@ -184,7 +184,7 @@ std::string mamba_layer_path(std::int64_t layer) {
 
 MambaConfig read_mamba_config(const nlohmann::ordered_json& json, const std::string& source) {
   constexpr std::int64_t kMaxSize = std::int64_t{1} << 24;
-  const ConfigReader config(json, source);
+  const JsonReader config(json, source);
   if (config.text("model_type", "mamba") != "mamba") config.refuse("model_type", "mamba");
   if (const auto found = json.find("architectures");
       found != json.end() && !found->is_null() &&

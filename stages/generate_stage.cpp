@@ -8,6 +8,7 @@
 
 #include "core/error.h"
 #include "core/json.h"
+#include "core/json_reader.h"
 #include "core/log.h"
 #include "core/text.h"
 #include "eval/generate.h"
@@ -21,15 +22,9 @@ namespace lowbank {
 namespace {
 
 std::vector<std::int64_t> read_ids(const std::string& path) {
-  const auto file = read_json(path);
-  if (!file.is_array()) throw IoError(path + ": wants one array of token ids");
   std::vector<std::int64_t> ids;
-  for (const auto& id : file) {
-    if (!id.is_number_integer()) {
-      throw IoError(
-          fmt::format("{}: entry {} is no whole number: {}", path, ids.size(), id.dump()));
-    }
-    ids.push_back(id.get<std::int64_t>());
+  for (const JsonReader& id : JsonReader(read_json(path), path, kProgramFile).items()) {
+    ids.push_back(id.integer());
   }
   return ids;
 }

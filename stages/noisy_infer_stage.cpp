@@ -15,6 +15,7 @@
 #include "config/fingerprint.h"
 #include "core/error.h"
 #include "core/interrupt.h"
+#include "core/json_reader.h"
 #include "core/log.h"
 #include "core/progress.h"
 #include "core/stats.h"
@@ -119,11 +120,10 @@ class TrialTable {
       out.append_metrics({{"fingerprint", fingerprint}});
     }
     for (std::size_t i = 1; i < lines.size(); ++i) {
-      const Metrics& line = lines[i];
-      const Point point{line.at("importance").get<std::string>(),
-                        line.at("slc_frac").get<double>()};
-      nll_[{point, line.at("trial").get<std::int64_t>()}] =
-          line.at("nll").is_null() ? std::nan("") : line.at("nll").get<double>();
+      const JsonReader line(lines[i], fmt::format("{}:{}", out.path("metrics.jsonl"), i + 1),
+                            kProgramFile);
+      const Point point{line.text("importance"), line.number("slc_frac")};
+      nll_[{point, line.at("trial").integer()}] = line.number("nll", std::nan(""));
     }
   }
 

@@ -1,6 +1,6 @@
 #include "compress/compress_model.h"
 
-#include <regex>
+#include <algorithm>
 
 #include <ATen/ops/linalg_vector_norm.h>
 #include <fmt/format.h>
@@ -8,6 +8,7 @@
 #include "compress/rank_policy.h"
 #include "compress/truncate_svd.h"
 #include "core/error.h"
+#include "core/regex.h"
 #include "nn/dense_linear.h"
 #include "nn/svd_linear.h"
 
@@ -86,20 +87,17 @@ LinearChoice::LinearChoice(const std::vector<std::string>& patterns) {
     };
     return;
   }
-  std::vector<std::regex> expressions;
+  std::vector<Regex> expressions;
   for (const auto& pattern : patterns) {
     try {
       expressions.emplace_back(pattern);
-    } catch (const std::regex_error& e) {
-      throw ConfigError(
-          fmt::format("modules: '{}' is no regular expression: {}", pattern, e.what()));
+    } catch (const RegexError& e) {
+      throw ConfigError(fmt::format("modules: {}", e.what()));
     }
   }
   matches_ = [expressions](const std::string& path, LinearRole) {
-    for (const auto& expression : expressions) {
-      if (std::regex_search(path, expression)) return true;
-    }
-    return false;
+    return std::any_of(expressions.begin(), expressions.end(),
+                       [&](const Regex& expression) { return expression.is_in(path); });
   };
 }
 

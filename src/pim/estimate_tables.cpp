@@ -15,6 +15,7 @@
 #include "core/atomic_file.h"
 #include "core/error.h"
 #include "core/json.h"
+#include "core/json_reader.h"
 #include "core/log.h"
 #include "core/suggest.h"
 #include "core/text.h"
@@ -55,25 +56,6 @@ auto at_line(const std::string& where, Work&& work) {
   }
 }
 
-std::int64_t whole_number(const Json& object, const char* key) {
-  const Json& value = object.at(key);
-  if (!value.is_number_integer()) {
-    throw ConfigError(fmt::format("{}: must be a whole number; got {}", key, value.dump()));
-  }
-  if (value.is_number_unsigned() && value.get<std::uint64_t>() > kMaxDimension) {
-    throw ConfigError(fmt::format("{}: must be at most 2^40; got {}", key, value.dump()));
-  }
-  return value.get<std::int64_t>();
-}
-
-std::string word(const Json& object, const char* key) {
-  const Json& value = object.at(key);
-  if (!value.is_string()) {
-    throw ConfigError(fmt::format("{}: must be a text; got {}", key, value.dump()));
-  }
-  return value.get<std::string>();
-}
-
 std::string percent(const GpuTimeError& error) {
   return fmt::format("{:.1f} and {:.1f} %", 100 * error.median_frac, 100 * error.p90_frac);
 }
@@ -87,28 +69,19 @@ Json to_json(const GpuTimeError& error) {
 const std::vector<std::string> kResultKeys = {"time_s", "memory_energy_pj", "compute_energy_pj",
                                               "mode", "gpu_time_error"};
 
-Experiment experiment_from_json(const Json& object) {
-  const std::vector<std::string> known = {"model",    "batch_size",   "system",       "gpu",
-                                          "num_gpus", "input_tokens", "output_tokens"};
-  if (!object.is_object()) throw ConfigError("must be a JSON object");
-  for (const auto& [key, value] : object.items()) {
-    const auto has = [&key = key](const std::vector<std::string>& keys) {
-      return std::find(keys.begin(), keys.end(), key) != keys.end();
-    };
-    if (!has(known) && !has(kResultKeys)) {
-      throw ConfigError(fmt::format("unknown key '{}'{}", key, did_you_mean(key, known)));
-    }
-  }
-  for (const auto& key : known) {
-    if (!object.contains(key)) throw ConfigError(fmt::format("key '{}' is missing", key));
-  }
-  return {.model = word(object, "model"),
-          .batch_size = whole_number(object, "batch_size"),
-          .system = word(object, "system"),
-          .gpu = word(object, "gpu"),
-          .num_gpus = whole_number(object, "num_gpus"),
-          .input_tokens = whole_number(object, "input_tokens"),
-          .output_tokens = whole_number(object, "output_tokens")};
+Experiment read_experiment(const JsonReader& reader) {
+  std::vector<std::string> known = {"model",    "batch_size",   "system",       "gpu",
+                                    "num_gpus", "input_tokens", "output_tokens"};
+  known.insert(known.end(), kResultKeys.begin(), kResultKeys.end());
+  reader.check_keys(known);
+  const auto count = [&](const char* key) { return reader.integer(key, 1, kMaxDimension); };
+  return {.model = reader.text("model"),
+          .batch_size = count("batch_size"),
+          .system = reader.text("system"),
+          .gpu = reader.text("gpu"),
+          .num_gpus = count("num_gpus"),
+          .input_tokens = count("input_tokens"),
+          .output_tokens = count("output_tokens")};
 }
 
 // The line as it came, with the figures added.
@@ -288,9 +261,9 @@ void estimate_experiments(const EstimateConfig& config, RunDir* out, Metrics& me
   for (const std::string_view line : split_lines(input)) {
     const std::string where = fmt::format("{}: line {}", config.experiments, ++line_number);
     if (line.find_first_not_of(" \t") == std::string_view::npos) continue;
-    const Json object = parse_json(line, where);
+    const JsonReader reader(parse_json(line, where), where);
+    const Experiment experiment = read_experiment(reader);
     text += at_line(where, [&] {
-      const Experiment experiment = experiment_from_json(object);
       const auto key = std::pair(experiment.system, experiment.gpu);
       auto system = systems.find(key);
       if (system == systems.end()) {
@@ -302,7 +275,7 @@ void estimate_experiments(const EstimateConfig& config, RunDir* out, Metrics& me
       }
       priced.push_back({experiment, result.time_s(), result.energy_pj()});
       const GpuTimeError error = system->second.gpu_time_error();
-      return result_line(object, result, config.mode, error).dump() + "\n";
+      return result_line(reader.value(), result, config.mode, error).dump() + "\n";
     });
   }
   write_table(config, out, "experiments.jsonl", text);

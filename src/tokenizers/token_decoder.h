@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "tokenizers/json_node.h"
+#include "core/json_reader.h"
 
 namespace lowbank::tokenizers {
 
@@ -26,6 +26,6 @@ class TokenDecoder {
 /// Source:  huggingface/tokenizers 0.22 decoders (behaviour, checked by tests/parity).
 /// Differs: CTC is refused.
 /// Errors:  IoError naming the key path.
-std::unique_ptr<TokenDecoder> make_token_decoder(const JsonNode& spec);
+std::unique_ptr<TokenDecoder> make_token_decoder(const JsonReader& spec);
 
 }  // namespace lowbank::tokenizers

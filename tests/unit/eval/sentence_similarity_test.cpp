@@ -7,8 +7,8 @@
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
+#include "core/stats.h"
 #include "error_text.h"
-#include "eval/correlation.h"
 #include "models/factory.h"
 #include "models/language_model.h"
 #include "temp_folder.h"

@@ -55,16 +55,16 @@ TEST(CheckpointMetaTest, ACorruptRecordIsNamedWithThePlace) {
   };
   EXPECT_EQ(read_error(R"({"revision": 1, "base_model": "m"})"), "no error");
   EXPECT_THAT(read_error("{"), HasSubstr("lowbank.json: parse error"));
-  EXPECT_THAT(read_error("[]"), HasSubstr("wants an object"));
-  EXPECT_THAT(read_error(R"({"base_model": "m"})"), HasSubstr("'revision' wants a whole number"));
-  EXPECT_THAT(read_error(R"({"revision": 1})"), HasSubstr("'base_model' wants a string"));
+  EXPECT_THAT(read_error("[]"), HasSubstr("lowbank.json: must be a JSON object"));
+  EXPECT_THAT(read_error(R"({"base_model": "m"})"), HasSubstr("key 'revision' is missing"));
+  EXPECT_THAT(read_error(R"({"revision": 1})"), HasSubstr("key 'base_model' is missing"));
   EXPECT_THAT(read_error(R"({"revision": 1, "base_model": "m", "linears": 3})"),
-              HasSubstr("'linears' wants a list"));
+              HasSubstr("linears: must be a list; got 3"));
   EXPECT_THAT(read_error(R"({"revision": 1, "base_model": "m",
                      "linears": [{"path": "p", "kind": "svd", "rank": -1}]})"),
-              HasSubstr("linears[0]: key 'rank' wants a whole number"));
+              HasSubstr("linears[0].rank: must be a whole number >= 0; got -1"));
   EXPECT_THAT(read_error(R"({"revision": 1, "base_model": "m", "history": [3]})"),
-              HasSubstr("history[0]: wants an object"));
+              HasSubstr("history[0]: must be a JSON object; got 3"));
 }
 
 TEST(CheckpointMetaTest, ANewerRevisionIsRefused) {
