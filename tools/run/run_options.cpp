@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "config/command_line.h"
 #include "config/words.h"
 #include "core/error.h"
 
