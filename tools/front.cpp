@@ -15,7 +15,8 @@
 #include "core/log.h"
 #include "core/resources.h"
 #include "core/suggest.h"
-#include "tools/run_recipe.h"
+#include "tools/run/execute.h"
+#include "tools/run/run_options.h"
 
 namespace lowbank {
 namespace {

@@ -145,6 +145,10 @@ std::string StageConfig::run_folder() const {
   return common.out;
 }
 
+std::string StageConfig::place_in_run(const std::string& folder, const std::string& id) const {
+  return folder + "/" + id;
+}
+
 std::string help_text(const StageConfig& config) {
   const CommandInfo info = config.info();
   const Fields fields = config.fields();

@@ -66,6 +66,12 @@ class Field {
     path = Path::kOutput;
     return std::move(*this);
   }
+  /// Hardware presets: names of configs/pim, or files of that form. `run` reads them before the first
+  /// stage starts.
+  Field&& presets() && {
+    is_preset = true;
+    return std::move(*this);
+  }
   /// On the command line the flag takes every word up to the next flag: --system A B C.
   Field&& many() && {
     takes_many = true;
@@ -104,6 +110,7 @@ class Field {
   bool min_is_open = false;
   bool max_is_open = false;
   Path path = Path::kNone;
+  bool is_preset = false;
   bool takes_many = false;
   bool is_required = false;
   bool affects_result = true;

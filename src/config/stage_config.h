@@ -44,6 +44,13 @@ struct StageConfig : Settings {
   /// Own fields, then the common ones.
   Fields fields() const final;
 
+  /// `out` of a stage that a recipe of several stages does not place: `id` is the stage's name in the
+  /// recipe, `folder` that of the whole run.
+  virtual std::string place_in_run(const std::string& folder, const std::string& id) const;
+
+  /// The page for people that the stage writes; "" for most stages.
+  virtual std::string page() const { return {}; }
+
   /// Where the stage's run folder lies; "" when it writes none (`out` names a single file).
   virtual std::string run_folder() const;
 

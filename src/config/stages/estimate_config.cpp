@@ -24,7 +24,7 @@ Fields EstimateConfig::stage_fields() const {
       Field("workload", &workload, "workload files, each to be priced on every system")
           .input()
           .many(),
-      Field("system", &system, "systems of configs/pim, or files of that form").many(),
+      Field("system", &system, "systems of configs/pim, or files of that form").presets().many(),
       Field("experiments", &experiments, "instead: experiments of the reference, JSONL").input(),
       Field("pim_calls", &pim_calls, "instead: calls of a memory with processing units, CSV")
           .input(),
@@ -113,6 +113,10 @@ void EstimateConfig::validate() const {
 std::string EstimateConfig::run_folder() const {
   if (!makes_table() || common.out.empty()) return StageConfig::run_folder();
   return common.out.ends_with('/') ? common.out.substr(0, common.out.size() - 1) : "";
+}
+
+std::string EstimateConfig::place_in_run(const std::string& folder, const std::string& id) const {
+  return StageConfig::place_in_run(folder, id) + (makes_table() ? "/" : "");
 }
 
 }  // namespace lowbank

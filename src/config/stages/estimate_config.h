@@ -35,6 +35,8 @@ struct EstimateConfig : StageConfig {
   void validate() const override;
   /// Tables are a file of their own: `out` is that file, unless it ends in '/'.
   std::string run_folder() const override;
+  /// Later stages read a table's folder, not the one file that it is by default.
+  std::string place_in_run(const std::string& folder, const std::string& id) const override;
   bool makes_table() const;
 };
 

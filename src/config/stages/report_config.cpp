@@ -28,4 +28,8 @@ std::string ReportConfig::run_folder() const {
   return path.substr(0, path.size() - std::string(".html").size());
 }
 
+std::string ReportConfig::place_in_run(const std::string& folder, const std::string& /*id*/) const {
+  return folder + "/report.html";
+}
+
 }  // namespace lowbank

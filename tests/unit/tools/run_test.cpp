@@ -1,5 +1,3 @@
-#include "tools/run_recipe.h"
-
 #include <chrono>
 #include <cstdlib>
 #include <filesystem>
@@ -21,6 +19,9 @@
 #include "core/text.h"
 #include "error_text.h"
 #include "temp_folder.h"
+#include "tools/run/plan.h"
+#include "tools/run/run_options.h"
+#include "tools/run/state.h"
 
 namespace lowbank {
 namespace {
