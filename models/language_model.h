@@ -15,9 +15,13 @@
 #include "nn/linear.h"
 #include "nn/named_tensors.h"
 #include "nn/pass.h"
-#include "pim/workload.h"
 
 namespace lowbank {
+
+namespace pim {
+struct Operator;
+enum class Phase;
+}  // namespace pim
 
 /// What a model keeps between decode steps (keys and values, or recurrent states).
 class DecodeState {

@@ -13,8 +13,8 @@
 #include "core/log.h"
 #include "data/length_batches.h"
 #include "data/sentence_table.h"
-#include "kernels/runtime.h"
 #include "models/language_model.h"
+#include "stages/runtime_options.h"
 #include "stages/training.h"
 #include "train/sentence_examples.h"
 #include "train/text_examples.h"
@@ -98,14 +98,14 @@ TrainingSet sentence_set(const FinetuneConfig& config, const LanguageModel& mode
 }  // namespace
 
 void finetune_stage(const FinetuneConfig& config, RunDir* out, Metrics& metrics) {
-  const auto device = apply_runtime(config.common);
-  const auto type = compute_type(config.common);
+  const RuntimeOptions runtime = runtime_options(config.common);
+  const auto device = apply_runtime(runtime);
   const RandomKey seed(static_cast<std::uint64_t>(config.common.seed));
   const auto key = seed.derive("train");
   const auto loaded = config.objective == "classification"
                           ? load_classifier(config.checkpoint, config.table.classes,
-                                            seed.derive("new_head"), device, type)
-                          : load_model(config.checkpoint, device, type);
+                                            seed.derive("new_head"), device, runtime.type)
+                          : load_model(config.checkpoint, device, runtime.type);
   auto& model = *loaded.model;
   const ModelOutput head = find_objective(config.objective, loaded).head;
   const auto tokenizer = open_train_tokenizer(loaded, config.data.context);

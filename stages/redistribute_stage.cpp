@@ -11,7 +11,7 @@
 #include "config/fingerprint.h"
 #include "core/error.h"
 #include "core/log.h"
-#include "kernels/runtime.h"
+#include "stages/runtime_options.h"
 #include "stages/training.h"
 #include "train/importance.h"
 
@@ -72,8 +72,9 @@ void report_importance(const RankImportance& before, const RankImportance& after
 }  // namespace
 
 void redistribute_stage(const RedistributeConfig& config, RunDir* out, Metrics& metrics) {
-  const auto device = apply_runtime(config.common);
-  const auto loaded = load_causal_model(config.checkpoint, device, compute_type(config.common));
+  const RuntimeOptions runtime = runtime_options(config.common);
+  const auto device = apply_runtime(runtime);
+  const auto loaded = load_causal_model(config.checkpoint, device, runtime.type);
   auto& model = *loaded.model;
   const auto tokenizer = open_train_tokenizer(loaded, config.data.context);
   const auto texts = open_train_texts(config.data, *tokenizer);

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "compress/rank_policy.h"
 #include "nn/linear.h"
 
 namespace lowbank {
@@ -49,7 +50,7 @@ class LinearChoice {
 /// Errors:  ConfigError when the choice matches nothing, a rank does not fit a layer, or a chosen
 ///          layer is of a kind that no matrix stands for.
 CompressReport factor_linears(std::span<LinearSlot> slots, const LinearChoice& choice,
-                              const std::string& rank_policy,
+                              const RankPolicy& policy,
                               const std::function<void(std::int64_t)>& on_linear);
 
 /// Multiplies the factors of the chosen layers out. Errors: ConfigError when none is factored, or a

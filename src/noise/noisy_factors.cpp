@@ -12,10 +12,8 @@
 
 namespace lowbank {
 
-NoisyFactors::NoisyFactors(std::span<LinearSlot> slots, const NoiseConfig& noise)
-    : noise_(noise),
-      coding_(noise.encoding, static_cast<int>(noise.weight_bits),
-              static_cast<int>(noise.cell_bits)) {
+NoisyFactors::NoisyFactors(std::span<LinearSlot> slots, const NoiseOptions& noise)
+    : noise_(noise), coding_(noise.encoding, noise.weight_bits, noise.cell_bits) {
   const at::NoGradGuard guard;
   for (auto& slot : slots) {
     auto* const svd = find_factors(slot, "noise");
@@ -61,7 +59,7 @@ double NoisyFactors::signal_to_noise_db() const {
 }
 
 NoisyFactors::Factor NoisyFactors::make_factor(const torch::Tensor& weight) const {
-  auto [codes, scale] = quantise_factor(weight, static_cast<int>(noise_.weight_bits));
+  auto [codes, scale] = quantise_factor(weight, noise_.weight_bits);
   const auto clean = (codes.to(at::kFloat) * scale).to(weight.options());
   return {.codes = codes, .scale = scale, .clean = clean, .noisy = clean};
 }

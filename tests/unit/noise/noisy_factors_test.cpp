@@ -17,7 +17,7 @@ class NoisyFactorsTest : public testing::SeededTest {
  protected:
   void SetUp() override {
     SeededTest::SetUp();
-    factor_linears(model->slots(), LinearChoice({}), "break_even", [](std::int64_t) {});
+    factor_linears(model->slots(), LinearChoice({}), RankPolicy("break_even"), [](std::int64_t) {});
   }
   torch::Tensor logits() {
     const torch::NoGradGuard guard;
@@ -33,7 +33,7 @@ class NoisyFactorsTest : public testing::SeededTest {
 
   std::shared_ptr<LanguageModel> model = testing::tiny_llama();
   torch::Tensor ids = testing::random_ids(2, 8);
-  NoiseConfig noise;
+  NoiseOptions noise;
 };
 
 TEST_F(NoisyFactorsTest, ZeroNoiseIsTheQuantisedModelBitForBit) {
