@@ -38,7 +38,7 @@ constexpr ObjectiveKind kObjectives[] = {
 const ObjectiveKind& find_objective(const std::string& name, const LoadedModel& loaded) {
   const ModelOutput head = loaded.model->output();
   for (const auto& kind : kObjectives) {
-    if (name.empty() ? kind.head != head : kind.name != name) continue;
+    if (name == "auto" ? kind.head != head : kind.name != name) continue;
     if (kind.head == head) return kind;
     throw ConfigError(fmt::format(
         "{}: objective {} needs {}; this is {}", loaded.folder, name, kind.needs,

@@ -170,11 +170,11 @@ TEST_F(FinetuneBertStage, ObjectivesAndHeadsThatDoNotFitAreRefused) {
   expect_refusal(2, "objective next_token needs a causal language model", "bert_masked_lm",
                  masking({"objective=next_token"}));
   expect_refusal(2, "has no head to train; set objective to classification", "bert_model",
-                 masking({"objective="}));
+                 masking({"objective=auto"}));
   expect_refusal(2, "its classifier has 3 outputs, but the table has 2 classes",
                  "bert_three_labels", classifying());
   expect_refusal(2, "classification needs an encoder (BERT)", "llama_default", classifying());
-  expect_refusal(2, "objective: must be one of", "bert_model",
+  expect_refusal(2, "objective: 'regression' is not one of auto, next_token", "bert_model",
                  classifying({"objective=regression"}));
 }
 

@@ -16,8 +16,8 @@ CommandInfo FinetuneConfig::info() const {
 
 Fields FinetuneConfig::stage_fields() const {
   return {checkpoint_field(&checkpoint),
-          Field("objective", &objective, "what is learned; empty: what the model's head is for")
-              .one_of({"", "next_token", "masked_lm", "classification"}),
+          Field("objective", &objective, "what is learned; auto: what the model's head is for")
+              .one_of({"auto", "next_token", "masked_lm", "classification"}),
           Field("data", data.fields(), "training text; tables (TSV) for classification"),
           Field("table", table.fields(), "classification: where a table keeps what"),
           Field("train", train.fields(), "optimizer and schedule"),

@@ -11,8 +11,9 @@ namespace lowbank {
 
 struct FinetuneConfig : StageConfig {
   std::string checkpoint;
-  std::string objective;  ///< next_token | masked_lm | classification; "" = by the model's head
-  TextDataConfig data;    ///< classification: tables instead of texts
+  /// auto (by the model's head) | next_token | masked_lm | classification
+  std::string objective = "auto";
+  TextDataConfig data;  ///< classification: tables instead of texts
   TableConfig table;
   TrainConfig train;
   bool resume = false;
