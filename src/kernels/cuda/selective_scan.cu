@@ -332,9 +332,10 @@ cudaError_t launch_backward(const LowbankCudaScan& scan, const float* tile_state
                             const LowbankCudaRows& grad_y, const LowbankCudaScanGrads& grads) {
   constexpr int kHistoryBytes = kTile * kOwn * kThreads * static_cast<int>(sizeof(float));
   // Together with the fixed arrays more than the 48 KiB that need no asking.
-  const cudaError_t error = cudaFuncSetAttribute(
-      scan_backward_kernel<kOwn>, cudaFuncAttributeMaxDynamicSharedMemorySize, kHistoryBytes);
-  if (error != cudaSuccess) return error;
+  if (cudaFuncSetAttribute(scan_backward_kernel<kOwn>, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                           kHistoryBytes) != cudaSuccess) {
+    return cudaGetLastError();
+  }
   return lowbank::launch(scan_backward_kernel<kOwn>, grid_of(scan), kThreads, kHistoryBytes, scan,
                          tile_states, grad_y, grads);
 }
