@@ -5,6 +5,7 @@
 #include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/empty.h>
+#include <c10/core/DeviceGuard.h>
 #include <c10/util/Exception.h>
 
 #include "kernels/cuda_library.h"
@@ -23,6 +24,7 @@ void normal_fill_(const at::Tensor& out, const RandomKey& key, std::uint64_t fir
   float* const values = out.data_ptr<float>();
   if (!out.is_cpu()) {
     if (const CudaLibrary* const library = cuda_library()) {
+      const c10::DeviceGuard device(out.device());
       const int error =
           library->normal_fill(values, out.numel(), key.key(), key.stream(), first_index);
       TORCH_CHECK(error == 0, "normal_fill_: ", library->error_text(error));

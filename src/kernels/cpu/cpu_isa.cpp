@@ -7,7 +7,7 @@ CpuIsa best_cpu_isa() { return usable_cpu_isas().back(); }
 std::vector<CpuIsa> usable_cpu_isas() {
   std::vector<CpuIsa> isas = {CpuIsa::kPortable};
 #if defined(__x86_64__)
-  // The same sets that CMakeLists.txt compiles the files of src/kernels/isa with.
+  // The same sets that CMakeLists.txt compiles the files of src/kernels/cpu with.
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
     isas.push_back(CpuIsa::kAvx2);
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&

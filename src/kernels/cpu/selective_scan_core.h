@@ -72,7 +72,7 @@ struct ScanBackward {
 ///
 /// Source:  Mamba (arXiv 2312.00752), section 3.3.2 and algorithm 2; the backward pass recomputes
 ///          the states of a chunk from its first one.
-/// Differs: exp, log1p and the sigmoid are own polynomials in float (kernels/isa/pack.h has their
+/// Differs: exp, log1p and the sigmoid are own polynomials in float (kernels/cpu/pack.h has their
 ///          bounds); double runs on libm, one channel at a time, for checks of gradients.
 void selective_scan_forward(const ScanForward<float>& scan, std::int64_t group, CpuIsa isa);
 void selective_scan_forward(const ScanForward<double>& scan, std::int64_t group, CpuIsa isa);
