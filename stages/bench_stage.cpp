@@ -127,7 +127,7 @@ torch::Tensor random_ids(LanguageModel& model, std::int64_t batch, std::int64_t 
 Case forward_case(const std::string& name, const ModelPtr& model, std::int64_t batch,
                   std::int64_t tokens) {
   const auto ids_BT = random_ids(*model, batch, tokens);
-  const bool counts_tokens = model->is_causal();
+  const bool counts_tokens = model->head_kind() == HeadKind::kNextToken;
   const auto step = std::make_shared<std::uint64_t>(0);
   return {.name = name,
           .unit = counts_tokens ? "tok/s" : "seq/s",
@@ -165,18 +165,18 @@ Case train_case(const std::string& name, const ModelPtr& model, std::int64_t bat
   const auto labels_B = at::zeros({batch}, at::kLong);
   for (auto& parameter : model->parameters()) parameter.set_requires_grad(true);
   const auto optimizer = std::make_shared<AdamW>(trainable_parameters(*model), AdamWOptions{});
-  const bool counts_tokens = model->is_causal();
+  const bool counts_tokens = model->head_kind() == HeadKind::kNextToken;
   const auto step = std::make_shared<std::uint64_t>(0);
   return {.name = name,
           .unit = counts_tokens ? "tok/s" : "seq/s",
           .amount = static_cast<double>(counts_tokens ? batch * tokens : batch),
           .work =
-              [model, ids_BT, labels_B, optimizer, step] {
+              [model, ids_BT, labels_B, optimizer, step, counts_tokens] {
                 const c10::InferenceMode normal_tensors(false);
                 optimizer->zero_grad();
                 ModelInput input(ids_BT);
                 input.dropout_key = RandomKey(0).derive((*step)++);
-                const auto loss = model->is_causal()
+                const auto loss = counts_tokens
                                       ? sum_nll(*model, ids_BT) /
                                             static_cast<double>(ids_BT.numel() - ids_BT.size(0))
                                       : at::cross_entropy_loss(model->forward(input), labels_B);
