@@ -90,9 +90,9 @@ class BertLayer : public torch::nn::Module {
     output_norm_ = norm(*output, ".output.LayerNorm");
   }
 
-  /// `visible` bool, broadcast to [B, heads, T, T]; undefined: everybody sees everybody.
-  torch::Tensor forward(const torch::Tensor& x_BTD, const torch::Tensor& visible,
-                        const Pass& pass) const {
+  /// `pass.mask` bool, broadcast to [B, heads, T, T]; undefined: everybody sees everybody.
+  torch::Tensor forward(const torch::Tensor& x_BTD, const BlockPass& pass) const {
+    const auto& visible = pass.mask;
     const std::int64_t batch = x_BTD.size(0), num_tokens = x_BTD.size(1);
     const auto heads = [&](const torch::Tensor& y) {
       return y.view({batch, num_tokens, num_heads_, -1}).transpose(1, 2);
@@ -295,22 +295,20 @@ BertModel::BertModel(const BertConfig& config, const nlohmann::ordered_json& jso
   }
 }
 
-ModelOutput BertModel::output() const {
+HeadKind BertModel::head_kind() const {
   switch (config_.head) {
     case BertHead::kNone:
-      return ModelOutput::kHidden;
+      return HeadKind::kNone;
     case BertHead::kMaskedToken:
     case BertHead::kPreTraining:
-      return ModelOutput::kMaskedToken;
+      return HeadKind::kMaskedToken;
     case BertHead::kSequenceClassifier:
-      return ModelOutput::kSequence;
+      return HeadKind::kSequence;
   }
-  return ModelOutput::kHidden;
+  return HeadKind::kNone;
 }
 
-torch::Tensor BertModel::hidden_states(const ModelInput& input, DecodeState* state) {
-  check_input(input, "BertModel");
-  TORCH_CHECK(state == nullptr, "BertModel: an encoder keeps no state");
+torch::Tensor BertModel::embed(const ModelInput& input, BlockPass& pass) {
   const auto& ids_BT = input.ids_BT;
   const std::int64_t num_tokens = ids_BT.size(1);
   TORCH_CHECK(num_tokens <= config_.max_positions, "BertModel: ", num_tokens,
@@ -320,18 +318,19 @@ torch::Tensor BertModel::hidden_states(const ModelInput& input, DecodeState* sta
                            : token_type_embeddings_->weight[0];
   auto x_BTD = word_embeddings_->forward(ids_BT) + types_D;
   x_BTD = embedding_norm_->forward(x_BTD + position_embeddings_->weight.narrow(0, 0, num_tokens));
-  torch::Tensor visible;
   if (input.mask_BT.defined()) {
-    visible = input.mask_BT.view({ids_BT.size(0), 1, 1, num_tokens});
+    pass.mask = input.mask_BT.view({ids_BT.size(0), 1, 1, num_tokens});
   }
-  const auto& key = input.dropout_key;
-  x_BTD = drop(x_BTD, config_.hidden_dropout, key, "embeddings");
-  Pass pass{.mask_BS = input.mask_BT};
-  for (std::size_t i = 0; i < layers_.size(); ++i) {
-    if (key.has_value()) pass.key = key->derive("layer").derive(i);
-    x_BTD = layers_[i]->forward(x_BTD, visible, pass);
-  }
-  return x_BTD;
+  return drop(x_BTD, config_.hidden_dropout, pass.key, "embeddings");
+}
+
+torch::Tensor BertModel::block(std::int64_t i, const torch::Tensor& x_BTD, const BlockPass& pass,
+                               DecodeState* /*state*/) {
+  const auto& layer = *layers_[static_cast<std::size_t>(i)];
+  if (!pass.key.has_value()) return layer.forward(x_BTD, pass);
+  BlockPass own = pass;
+  own.key = pass.key->derive("layer").derive(static_cast<std::uint64_t>(i));
+  return layer.forward(x_BTD, own);
 }
 
 torch::Tensor BertModel::pool(const torch::Tensor& hidden_BTD, const Pass& pass) const {
@@ -340,22 +339,64 @@ torch::Tensor BertModel::pool(const torch::Tensor& hidden_BTD, const Pass& pass)
 }
 
 torch::Tensor BertModel::head(const torch::Tensor& hidden_BTD, const Pass& pass) {
-  switch (output()) {
-    case ModelOutput::kMaskedToken:
+  switch (head_kind()) {
+    case HeadKind::kMaskedToken:
       return token_head_->forward(hidden_BTD, word_embeddings_->weight, pass);
-    case ModelOutput::kSequence:
+    case HeadKind::kSequence:
       return classifier_(
           drop(pool(hidden_BTD, pass), config_.classifier_dropout, pass.key, "classifier"), pass);
-    case ModelOutput::kHidden:
-    case ModelOutput::kNextToken:
+    case HeadKind::kNone:
+    case HeadKind::kNextToken:
       break;
   }
   return hidden_BTD;
 }
 
-std::unique_ptr<DecodeState> BertModel::make_state(std::int64_t /*batch*/,
-                                                   std::int64_t /*max_length*/) {
-  TORCH_CHECK(false, "BertModel: an encoder keeps no state");
+std::vector<Axis> BertModel::axes() const {
+  std::vector<Axis> axes(1);
+  Axis& hidden = axes.front();
+  hidden = {.name = "hidden", .size = config_.hidden_size};
+  const auto add_norm = [&](const std::string& path) {
+    hidden.add(path + ".weight", 0).add(path + ".bias", 0);
+  };
+  const std::string embeddings = prefix_ + "embeddings.";
+  for (const auto* table : {"word_embeddings", "position_embeddings", "token_type_embeddings"}) {
+    hidden.add(embeddings + table + ".weight", 1);
+  }
+  add_norm(embeddings + "LayerNorm");
+  const std::int64_t head_dim = config_.hidden_size / config_.num_heads;
+  std::vector<Axis> inner;
+  for (std::int64_t i = 0; i < config_.num_layers; ++i) {
+    const auto& layer = *layers_[static_cast<std::size_t>(i)];
+    const std::string path = encoder_layer_path(prefix_, i);
+    inner.push_back({.name = path + ".heads", .size = config_.num_heads});
+    for (const auto* slot : {&layer.query, &layer.key, &layer.value}) {
+      hidden.add(*slot, Side::kIn);
+      inner.back().add(*slot, Side::kOut, 0, head_dim);
+    }
+    inner.back().add(layer.attention_dense, Side::kIn, 0, head_dim);
+    hidden.add(layer.attention_dense, Side::kOut);
+    add_norm(path + ".attention.output.LayerNorm");
+    inner.push_back({.name = path + ".mlp", .size = config_.intermediate_size});
+    inner.back().add(layer.mlp_in, Side::kOut).add(layer.mlp_out, Side::kIn);
+    hidden.add(layer.mlp_in, Side::kIn).add(layer.mlp_out, Side::kOut);
+    add_norm(path + ".output.LayerNorm");
+  }
+  if (has_pooler_) {
+    hidden.add(pooler_, Side::kIn);
+    inner.push_back({.name = prefix_ + "pooler", .size = config_.hidden_size});
+    inner.back().add(pooler_, Side::kOut);
+    if (!next_sentence_.is_empty()) inner.back().add(next_sentence_, Side::kIn);
+    if (!classifier_.is_empty()) inner.back().add(classifier_, Side::kIn);
+  }
+  if (token_head_ != nullptr) {
+    // Its output meets the word embeddings, so that both of its sides are the hidden axis.
+    hidden.add(token_head_->transform, Side::kIn).add(token_head_->transform, Side::kOut);
+    add_norm("cls.predictions.transform.LayerNorm");
+    if (token_head_->decoder_weight.defined()) hidden.add("cls.predictions.decoder.weight", 1);
+  }
+  axes.insert(axes.end(), inner.begin(), inner.end());
+  return axes;
 }
 
 std::vector<pim::Operator> BertModel::operators(pim::Phase phase, std::int64_t batch,

@@ -173,7 +173,7 @@ LoadedModel load_classifier(const std::string& path, const std::vector<std::stri
 
 LoadedModel load_causal_model(const std::string& path, c10::Device device, c10::ScalarType type) {
   auto loaded = load_model(path, device, type);
-  if (!loaded.model->is_causal()) {
+  if (loaded.model->head_kind() != HeadKind::kNextToken) {
     const auto kind = loaded.model->config().value("model_type", std::string());
     throw ConfigError(fmt::format(
         "{}: a {} model does not predict the next token; this command wants a causal language "

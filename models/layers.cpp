@@ -103,6 +103,10 @@ void TokenHead::add_operators(OperatorList& list) const {
   }
 }
 
+void TokenHead::add_hidden(Axis& axis) const {
+  if (!is_tied_) axis.add(projection_, Side::kIn);
+}
+
 RotaryOptions read_rotary_options(const JsonReader& config, std::int64_t max_positions) {
   constexpr std::int64_t kMaxPositions = std::int64_t{1} << 31;
   RotaryOptions options;
@@ -179,8 +183,8 @@ torch::Tensor RotaryEmbedding::inverse_frequencies(std::int64_t sequence_length)
   return at::tensor(frequencies, at::TensorOptions(c10::kFloat));
 }
 
-RotaryEmbedding::Tables RotaryEmbedding::tables(std::int64_t begin, std::int64_t length,
-                                                const torch::TensorOptions& options) {
+RotaryTables RotaryEmbedding::tables(std::int64_t begin, std::int64_t length,
+                                     const torch::TensorOptions& options) {
   const std::int64_t needed = begin + length;
   const bool is_stretched = depends_on_length() && needed > options_.original_max_positions;
   const std::int64_t stretched = is_stretched ? needed : 0;

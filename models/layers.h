@@ -8,6 +8,7 @@
 #include <torch/types.h>
 
 #include "core/json_reader.h"
+#include "models/language_model.h"
 #include "models/weights.h"
 #include "nn/linear.h"
 
@@ -67,6 +68,8 @@ class TokenHead {
   /// The matrix [V, D], undefined where the projection is not one dense matrix alone.
   torch::Tensor weight() const;
   void add_operators(OperatorList& list) const;
+  /// Adds the parameters that read the hidden states.
+  void add_hidden(Axis& axis) const;
 
  private:
   std::shared_ptr<Embedding> embedding_;
@@ -104,12 +107,9 @@ RotaryOptions read_rotary_options(const JsonReader& config, std::int64_t max_pos
 /// Differs: the sine carries rotate_half's sign, so a turn is one swap and one multiply-add.
 class RotaryEmbedding {
  public:
-  struct Tables {
-    torch::Tensor cos_T1E, sin_T1E;
-  };
   RotaryEmbedding(const RotaryOptions& options, std::int64_t head_dim);
   /// Factors of positions begin .. begin + length - 1 in a sequence that ends there.
-  Tables tables(std::int64_t begin, std::int64_t length, const torch::TensorOptions& options);
+  RotaryTables tables(std::int64_t begin, std::int64_t length, const torch::TensorOptions& options);
   /// Whether a position's turn depends on how long the sequence is: keys are then to be kept
   /// unturned.
   bool depends_on_length() const { return options_.kind == RotaryKind::kDynamic; }
@@ -119,7 +119,7 @@ class RotaryEmbedding {
 
   RotaryOptions options_;
   std::int64_t head_dim_;
-  Tables cache_;                      // of positions 0 .. size - 1
+  RotaryTables cache_;                // of positions 0 .. size - 1
   std::int64_t cache_stretched_ = 0;  // sequence length that cache_ was stretched to, 0 = none
 };
 

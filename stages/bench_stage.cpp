@@ -128,7 +128,7 @@ torch::Tensor random_ids(LanguageModel& model, std::int64_t batch, std::int64_t 
 Case forward_case(const std::string& name, const ModelPtr& model, std::int64_t batch,
                   std::int64_t tokens) {
   const auto ids_BT = random_ids(*model, batch, tokens);
-  const bool counts_tokens = model->is_causal();
+  const bool counts_tokens = model->head_kind() == HeadKind::kNextToken;
   const auto step = std::make_shared<std::uint64_t>(0);
   return {.name = name,
           .unit = counts_tokens ? "tok/s" : "seq/s",
@@ -179,7 +179,7 @@ Case train_case(const std::string& name, const ModelPtr& model, std::int64_t bat
   }
   for (auto& parameter : model->parameters()) parameter.set_requires_grad(true);
   const auto optimizer = std::make_shared<AdamW>(trainable_parameters(*model), AdamWOptions{});
-  const bool counts_tokens = model->is_causal();
+  const bool counts_tokens = model->head_kind() == HeadKind::kNextToken;
   const auto step = std::make_shared<std::uint64_t>(0);
   return {.name = name,
           .unit = counts_tokens ? "tok/s" : "seq/s",

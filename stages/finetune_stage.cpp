@@ -25,18 +25,18 @@ namespace {
 /// A value of the key `objective`, the head that it trains, and where such a head comes from.
 struct ObjectiveKind {
   const char* name;
-  ModelOutput head;
+  HeadKind head;
   const char* needs;
 };
 
 constexpr ObjectiveKind kObjectives[] = {
-    {"next_token", ModelOutput::kNextToken, "a causal language model (Llama, Mamba)"},
-    {"masked_lm", ModelOutput::kMaskedToken,
+    {"next_token", HeadKind::kNextToken, "a causal language model (Llama, Mamba)"},
+    {"masked_lm", HeadKind::kMaskedToken,
      "a masked language model (BertForMaskedLM or BertForPreTraining)"},
-    {"classification", ModelOutput::kSequence, "an encoder (BERT)"}};
+    {"classification", HeadKind::kSequence, "an encoder (BERT)"}};
 
 const ObjectiveKind& find_objective(const std::string& name, const LoadedModel& loaded) {
-  const ModelOutput head = loaded.model->output();
+  const HeadKind head = loaded.model->head_kind();
   for (const auto& kind : kObjectives) {
     if (name == "auto" ? kind.head != head : kind.name != name) continue;
     if (kind.head == head) return kind;
@@ -107,12 +107,12 @@ void finetune_stage(const FinetuneConfig& config, RunDir* out, Metrics& metrics)
                                             seed.derive("new_head"), device, runtime.type)
                           : load_model(config.checkpoint, device, runtime.type);
   auto& model = *loaded.model;
-  const ModelOutput head = find_objective(config.objective, loaded).head;
+  const HeadKind head = find_objective(config.objective, loaded).head;
   const auto tokenizer = open_train_tokenizer(loaded, config.data.context);
   TrainingSet set;
-  if (head == ModelOutput::kNextToken) {
+  if (head == HeadKind::kNextToken) {
     set = next_token_set(open_train_texts(config.data, *tokenizer), config.train, key);
-  } else if (head == ModelOutput::kMaskedToken) {
+  } else if (head == HeadKind::kMaskedToken) {
     set = masked_token_set(config, *tokenizer, key);
   } else {
     check_labels(loaded, config.table.classes);

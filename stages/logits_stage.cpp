@@ -195,7 +195,7 @@ void logits_stage(const LogitsConfig& config, RunDir* /*out*/, Metrics& metrics)
   const auto loaded = load_model(config.checkpoint, device, runtime.type);
   auto& model = *loaded.model;
   const auto input = read_input(config.ids, model);
-  if (model.output() == ModelOutput::kNextToken || model.output() == ModelOutput::kMaskedToken) {
+  if (model.head_kind() == HeadKind::kNextToken || model.head_kind() == HeadKind::kMaskedToken) {
     require_memory(static_cast<std::uint64_t>(input.ids_BT.numel()) *
                        static_cast<std::uint64_t>(model.vocab_size()) * sizeof(float),
                    "the logits");
@@ -205,7 +205,7 @@ void logits_stage(const LogitsConfig& config, RunDir* /*out*/, Metrics& metrics)
   const auto logits =
       model.is_causal() ? run_causal(model, input, device) : run_encoder(model, input, device);
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
-  const char* const name = model.output() == ModelOutput::kHidden ? "last_hidden_state" : "logits";
+  const char* const name = model.head_kind() == HeadKind::kNone ? "last_hidden_state" : "logits";
   write_tensors(config.out, {{name, logits}});
 
   std::int64_t num_tokens = 0;

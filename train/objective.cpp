@@ -32,7 +32,7 @@ double mean_over(LanguageModel& model, const HeldOut& held_out,
 }
 
 torch::Tensor sequence_logits(LanguageModel& model, const Batch& batch) {
-  TORCH_CHECK(model.output() == ModelOutput::kSequence,
+  TORCH_CHECK(model.head_kind() == HeadKind::kSequence,
               "SequenceObjective: the model has no output per sequence");
   return model.forward(batch.input).to(at::kFloat);
 }

@@ -17,6 +17,7 @@
 #include "models/bert.h"
 #include "models/mamba.h"
 #include "nn/tensor_file.h"
+#include "sample_models.h"
 #include "stages/logits_stage.h"
 #include "temp_folder.h"
 #include "tiny_llama.h"
@@ -30,22 +31,9 @@ using ::testing::AnyOf;
 using ::testing::HasSubstr;
 using testing::kVocab;
 using testing::random_ids;
+using testing::small_bert;
+using testing::small_mamba;
 using ModelJson = nlohmann::ordered_json;
-
-ModelJson small_bert(const std::string& architecture) {
-  return {{"model_type", "bert"},     {"architectures", {architecture}}, {"vocab_size", kVocab},
-          {"hidden_size", 32},        {"num_hidden_layers", 2},          {"num_attention_heads", 4},
-          {"intermediate_size", 40},  {"max_position_embeddings", 16},   {"num_labels", 3},
-          {"initializer_range", 0.2}, {"torch_dtype", "float32"}};
-}
-
-ModelJson small_mamba() {
-  return {{"model_type", "mamba"},   {"architectures", {"MambaForCausalLM"}},
-          {"vocab_size", kVocab},    {"hidden_size", 32},
-          {"num_hidden_layers", 2},  {"state_size", 5},
-          {"use_bias", true},        {"initializer_range", 0.2},
-          {"torch_dtype", "float32"}};
-}
 
 class BertMambaTest : public testing::SeededTest {
  protected:

@@ -297,7 +297,7 @@ TEST_F(CheckpointTest, ShardsAreReadThroughTheirIndex) {
 
   index["weight_map"]["model.norm.weight"] = first;
   write_index();
-  EXPECT_THAT(error_of_load(), HasSubstr("'model.norm.weight': is not in " + first));
+  EXPECT_THAT(error_of_load(), HasSubstr("model.norm.weight: is not in " + first));
 }
 
 TEST_F(CheckpointTest, MissingAndTruncatedFilesAreIoErrors) {

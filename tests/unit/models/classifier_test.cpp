@@ -50,7 +50,7 @@ TEST_F(Classifier, AnEncoderOfEachFormGetsOneAndKeepsItsOwnWeights) {
        {"bert_model", "bert_no_pooler", "bert_masked_lm", "bert_pretraining", "bert_old_names"}) {
     const auto base = load_model(fixture(name));
     const auto loaded = load_classifier(fixture(name), kLabels, RandomKey(1));
-    ASSERT_EQ(loaded.model->output(), ModelOutput::kSequence) << name;
+    ASSERT_EQ(loaded.model->head_kind(), HeadKind::kSequence) << name;
     EXPECT_TRUE(
         loaded.model->hidden_states(some_ids()).equal(base.model->hidden_states(some_ids())))
         << name;
