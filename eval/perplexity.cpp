@@ -101,7 +101,7 @@ PerplexityText open_perplexity_text(const std::string& path, const PerplexityOpt
   PerplexityText out;
   const auto num_tokens = static_cast<std::int64_t>(encoding.ids.size());
   out.ids_T = at::tensor(encoding.ids, at::kLong);
-  out.windows = cut_windows(num_tokens, config);
+  out.windows = cut_windows(num_tokens, options);
   if (out.windows.empty()) {
     throw ConfigError(
         fmt::format("{}: {} tokens are less than one chunk of context {}; {}", path, num_tokens,
