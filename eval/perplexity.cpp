@@ -25,16 +25,16 @@ namespace {
 
 using Window = PerplexityText::Window;
 
-std::vector<Window> cut_windows(std::int64_t num_tokens, const PerplexityConfig& config) {
-  const std::int64_t stride = config.stride > 0 ? config.stride : config.context;
+std::vector<Window> cut_windows(std::int64_t num_tokens, const PerplexityOptions& options) {
+  const std::int64_t stride = options.stride > 0 ? options.stride : options.context;
   std::vector<Window> windows;
   std::int64_t scored_end = 0;  // tokens before it were predicted, or begin a chunk
   for (std::int64_t begin = 0; begin < num_tokens; begin += stride) {
     const bool enough =
-        config.max_chunks > 0 && static_cast<std::int64_t>(windows.size()) == config.max_chunks;
-    const std::int64_t end = std::min(begin + config.context, num_tokens);
-    const bool incomplete = end - begin < config.context;
-    if (enough || (incomplete && !config.keep_last)) break;
+        options.max_chunks > 0 && static_cast<std::int64_t>(windows.size()) == options.max_chunks;
+    const std::int64_t end = std::min(begin + options.context, num_tokens);
+    const bool incomplete = end - begin < options.context;
+    if (enough || (incomplete && !options.keep_last)) break;
     // The first token of a window has no context to be predicted from.
     const std::int64_t num_scored = end - std::max(scored_end, begin + 1);
     if (num_scored < 1) break;
@@ -101,26 +101,26 @@ torch::Tensor sum_nll(LanguageModel& model, const torch::Tensor& ids_BT,
 
 }  // namespace
 
-PerplexityText open_perplexity_text(const PerplexityConfig& config,
+PerplexityText open_perplexity_text(const std::string& path, const PerplexityOptions& options,
                                     const tokenizers::Tokenizer& tokenizer,
                                     std::int64_t max_context) {
-  if (max_context > 0 && config.context > max_context) {
+  if (max_context > 0 && options.context > max_context) {
     throw ConfigError(fmt::format("context: must be <= {} (the model's longest); got {}",
-                                  max_context, config.context));
+                                  max_context, options.context));
   }
-  const std::string file = read_text(config.data);
+  const std::string file = read_text(path);
   const std::string_view text =
-      config.max_chars > 0 ? truncate_code_points(file, config.max_chars) : file;
-  const tokenizers::Encoding encoding = tokenizer.encode_with_offsets(text, config.special);
+      options.max_chars > 0 ? truncate_code_points(file, options.max_chars) : file;
+  const tokenizers::Encoding encoding = tokenizer.encode_with_offsets(text, options.special);
 
   PerplexityText out;
   const auto num_tokens = static_cast<std::int64_t>(encoding.ids.size());
   out.ids_T = at::tensor(encoding.ids, at::kLong);
-  out.windows = cut_windows(num_tokens, config);
+  out.windows = cut_windows(num_tokens, options);
   if (out.windows.empty()) {
     throw ConfigError(
-        fmt::format("{}: {} tokens are less than one chunk of context {}; {}", config.data,
-                    num_tokens, config.context,
+        fmt::format("{}: {} tokens are less than one chunk of context {}; {}", path, num_tokens,
+                    options.context,
                     num_tokens >= 2 ? "shorten the context, or score what there is with --keep-last"
                                     : "two tokens are the least"));
   }
@@ -168,7 +168,7 @@ PerplexityResult score_text(LanguageModel& model, const PerplexityText& text,
 }
 
 void report_perplexity(const PerplexityResult& result, const PerplexityText& text,
-                       const PerplexityConfig& config, Metrics& metrics) {
+                       const PerplexityOptions& options, Metrics& metrics) {
   const auto num_words = static_cast<double>(text.num_words);
   const auto num_bytes = static_cast<double>(text.num_bytes);
   metrics["nll_sum"] = result.nll_sum;
@@ -178,12 +178,12 @@ void report_perplexity(const PerplexityResult& result, const PerplexityText& tex
   metrics["byte_perplexity"] = std::exp(result.nll_sum / num_bytes);
   metrics["bits_per_byte"] = result.nll_sum / num_bytes / std::numbers::ln2;
   metrics["tokens_per_second"] = static_cast<double>(result.num_predicted) / result.seconds;
-  metrics["context"] = config.context;
-  metrics["stride"] = config.stride > 0 ? config.stride : config.context;
-  metrics["keep_last"] = config.keep_last;
-  metrics["special"] = config.special;
-  metrics["max_chars"] = config.max_chars;
-  metrics["max_chunks"] = config.max_chunks;
+  metrics["context"] = options.context;
+  metrics["stride"] = options.stride > 0 ? options.stride : options.context;
+  metrics["keep_last"] = options.keep_last;
+  metrics["special"] = options.special;
+  metrics["max_chars"] = options.max_chars;
+  metrics["max_chunks"] = options.max_chunks;
   metrics["num_chunks"] = text.windows.size();
   metrics["num_tokens"] = text.ids_T.numel();
   metrics["num_words"] = text.num_words;

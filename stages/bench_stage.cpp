@@ -29,11 +29,12 @@
 #include "core/stats.h"
 #include "core/suggest.h"
 #include "kernels/normal_fill.h"
-#include "kernels/runtime.h"
 #include "models/factory.h"
 #include "models/language_model.h"
 #include "nn/dense_linear.h"
 #include "nn/svd_linear.h"
+#include "pim/workload.h"
+#include "stages/runtime_options.h"
 #include "train/adamw.h"
 #include "train/trainer.h"
 
@@ -238,7 +239,9 @@ Case make_case(const std::string& name, const BenchConfig& config, const ModelPt
                std::map<std::string, ModelPtr>& shape_models) {
   if (is_text_case(name)) return make_text_case(name, config.model);
   for (const auto& item : kShapeCases) {
-    if (name == item.name) return shape_case(item, compute_type(config.common), shape_models);
+    if (name == item.name) {
+      return shape_case(item, runtime_options(config.common).type, shape_models);
+    }
   }
   if (name == "svd_linear_512x1024_r256") return svd_linear_case();
   if (name == "normal_fill_4m") return normal_fill_case();
@@ -280,8 +283,15 @@ nlohmann::ordered_json shape_config(const std::string& shape) {
 }
 
 void bench_stage(const BenchConfig& config, RunDir*, Metrics& metrics) {
-  apply_runtime(config.common);
-  if (!config.calibrate.empty()) return calibrate(config, full_grid(), metrics);
+  const RuntimeOptions runtime = runtime_options(config.common);
+  apply_runtime(runtime);
+  if (!config.calibrate.empty()) {
+    return calibrate({.output = config.calibrate,
+                      .model = config.model,
+                      .runs = config.runs,
+                      .type = runtime.type},
+                     full_grid(), metrics);
+  }
   std::vector<std::string> names = config.cases;
   const auto known_names = all_case_names();
   for (const auto& name : names) {
@@ -300,7 +310,7 @@ void bench_stage(const BenchConfig& config, RunDir*, Metrics& metrics) {
   }
   std::shared_ptr<LanguageModel> model;
   if (std::any_of(names.begin(), names.end(), needs_model)) {
-    model = load_causal_model(config.model, at::kCPU, compute_type(config.common)).model;
+    model = load_causal_model(config.model, at::kCPU, runtime.type).model;
   }
 
   const c10::InferenceMode guard;

@@ -11,9 +11,9 @@
 #include "core/log.h"
 #include "core/progress.h"
 #include "core/text.h"
-#include "kernels/runtime.h"
 #include "models/factory.h"
 #include "models/language_model.h"
+#include "stages/runtime_options.h"
 
 namespace lowbank {
 namespace {
@@ -57,9 +57,10 @@ Metrics to_metrics(const LinearChange& linear) {
 }  // namespace
 
 void compress_stage(const CompressConfig& config, RunDir* out, Metrics& metrics) {
-  const auto device = apply_runtime(config.common);
+  const RuntimeOptions runtime = runtime_options(config.common);
+  const auto device = apply_runtime(runtime);
   const LinearChoice choice(config.modules);
-  auto loaded = load_model(config.checkpoint, device, compute_type(config.common));
+  auto loaded = load_model(config.checkpoint, device, runtime.type);
   LanguageModel& model = *loaded.model;
   const SlotWalk walk = [&](const SlotVisitor& visit) { model.visit_linears(visit); };
   const auto params_before = count_parameters(model);
@@ -74,8 +75,8 @@ void compress_stage(const CompressConfig& config, RunDir* out, Metrics& metrics)
       num_linears += choice(path, slot.role()) ? 1 : 0;
     });
     ProgressBar bar("compress", num_linears, "linear");
-    report =
-        factor_linears(walk, choice, config.rank, [&](std::int64_t done) { bar.update(done); });
+    report = factor_linears(walk, choice, RankPolicy(config.rank),
+                            [&](std::int64_t done) { bar.update(done); });
   }
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
 

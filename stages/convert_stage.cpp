@@ -279,7 +279,7 @@ void report(const std::string& place, const ConvertSource& source,
 }  // namespace
 
 void convert_stage(const ConvertConfig& config, RunDir* out, Metrics& metrics) {
-  ConvertSource source = open_convert_source(config);
+  ConvertSource source = open_convert_source(config.src, config.tokenizer);
   if (config.to_gguf()) {
     const std::string path = out == nullptr ? config.common.out : out->path("model.gguf");
     const auto tensors = write_gguf(config, source, path, out);

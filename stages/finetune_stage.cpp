@@ -4,13 +4,14 @@
 
 #include "config/fingerprint.h"
 #include "core/log.h"
+#include "stages/runtime_options.h"
 #include "train/train_inputs.h"
 #include "train/trainer.h"
 
 namespace lowbank {
 
 void finetune_stage(const FinetuneConfig& config, RunDir* out, Metrics& metrics) {
-  auto inputs = open_train_inputs(config.checkpoint, config.data, config.common);
+  auto inputs = open_train_inputs(config.checkpoint, config.data, runtime_options(config.common));
   const ResumePoint point(out->path(), config, config.resume);
   out->begin();
   const RandomKey key(static_cast<std::uint64_t>(config.common.seed));

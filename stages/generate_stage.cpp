@@ -11,9 +11,9 @@
 #include "core/log.h"
 #include "core/text.h"
 #include "eval/generate.h"
-#include "kernels/runtime.h"
 #include "models/factory.h"
 #include "models/language_model.h"
+#include "stages/runtime_options.h"
 #include "tokenizers/tokenizer.h"
 #include "tokenizers/utf8_stream.h"
 
@@ -61,8 +61,9 @@ class TokenPrinter {
 }  // namespace
 
 void generate_stage(const GenerateConfig& config, RunDir* out, Metrics& metrics) {
-  const auto device = apply_runtime(config.common);
-  const auto loaded = load_causal_model(config.checkpoint, device, compute_type(config.common));
+  const RuntimeOptions runtime = runtime_options(config.common);
+  const auto device = apply_runtime(runtime);
+  const auto loaded = load_causal_model(config.checkpoint, device, runtime.type);
   std::unique_ptr<tokenizers::Tokenizer> tokenizer;
   if (config.ids.empty() || tokenizers::has_tokenizer(loaded.folder)) {
     tokenizer = tokenizers::open_tokenizer(loaded.folder);

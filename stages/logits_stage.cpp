@@ -19,10 +19,10 @@
 #include "core/log.h"
 #include "core/memory.h"
 #include "core/progress.h"
-#include "kernels/runtime.h"
 #include "models/factory.h"
 #include "models/language_model.h"
 #include "nn/tensor_file.h"
+#include "stages/runtime_options.h"
 
 namespace lowbank {
 namespace {
@@ -186,12 +186,13 @@ torch::Tensor run_encoder(LanguageModel& model, const LogitsInput& input, c10::D
 }  // namespace
 
 void logits_stage(const LogitsConfig& config, RunDir* /*out*/, Metrics& metrics) {
-  const auto device = apply_runtime(config.common);
+  const RuntimeOptions runtime = runtime_options(config.common);
+  const auto device = apply_runtime(runtime);
   const auto folder = std::filesystem::absolute(config.out).parent_path();
   if (!std::filesystem::is_directory(folder)) {
     throw IoError(fmt::format("{}: the folder {} does not exist", config.out, folder.string()));
   }
-  const auto loaded = load_model(config.checkpoint, device, compute_type(config.common));
+  const auto loaded = load_model(config.checkpoint, device, runtime.type);
   auto& model = *loaded.model;
   const auto input = read_input(config.ids, model);
   if (model.output() == ModelOutput::kNextToken || model.output() == ModelOutput::kMaskedToken) {

@@ -12,6 +12,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "config/choose.h"
 #include "config/fingerprint.h"
 #include "core/error.h"
 #include "core/interrupt.h"
@@ -21,13 +22,14 @@
 #include "core/text.h"
 #include "eval/generate.h"
 #include "eval/perplexity.h"
-#include "kernels/runtime.h"
 #include "models/factory.h"
 #include "models/language_model.h"
 #include "nn/importance_file.h"
 #include "nn/svd_linear.h"
 #include "noise/noisy_factors.h"
 #include "noise/rank_selection.h"
+#include "stages/perplexity_options.h"
+#include "stages/runtime_options.h"
 
 namespace lowbank {
 namespace {
@@ -50,6 +52,20 @@ std::vector<Point> points_to_score(const NoisyInferConfig& config) {
     }
   }
   return {points.begin(), points.end()};
+}
+
+NoiseOptions noise_options(const NoiseConfig& config) {
+  return {
+      .model = choose<NoiseModel>(config.model, {{"multiplicative", NoiseModel::kMultiplicative},
+                                                 {"additive", NoiseModel::kAdditive}}),
+      .sigma = config.sigma,
+      .encoding =
+          choose<CellEncoding>(config.encoding, {{"twos_complement", CellEncoding::kTwosComplement},
+                                                 {"sign_magnitude", CellEncoding::kSignMagnitude},
+                                                 {"differential", CellEncoding::kDifferential},
+                                                 {"offset_binary", CellEncoding::kOffsetBinary}}),
+      .weight_bits = static_cast<int>(config.weight_bits),
+      .cell_bits = static_cast<int>(config.cell_bits)};
 }
 
 /// Ranks of each factored layer in the order of their importance, by measure ("random" is drawn
@@ -171,8 +187,8 @@ std::int64_t protected_ranks(const NoisyFactors& factors, double slc_frac) {
 }
 
 // Cells at this SLC share relative to none: a protected weight takes one-bit cells.
-double cells_frac(const NoisyFactors& factors, const NoiseConfig& noise, double slc_frac) {
-  const CellCoding slc(noise.encoding, static_cast<int>(noise.weight_bits), /*cell_bits=*/1);
+double cells_frac(const NoisyFactors& factors, const NoiseOptions& noise, double slc_frac) {
+  const CellCoding slc(noise.encoding, noise.weight_bits, /*cell_bits=*/1);
   const double growth = static_cast<double>(slc.cells_per_weight()) /
                         static_cast<double>(factors.coding().cells_per_weight());
   double cells = 0, weights = 0;
@@ -210,13 +226,17 @@ Metrics summarize_point(const std::vector<double>& nll) {
 }  // namespace
 
 void noisy_infer_stage(const NoisyInferConfig& config, RunDir* out, Metrics& metrics) {
-  const auto device = apply_runtime(config.common);
-  const auto loaded = load_causal_model(config.checkpoint, device, compute_type(config.common));
+  const RuntimeOptions runtime = runtime_options(config.common);
+  const auto device = apply_runtime(runtime);
+  const auto loaded = load_causal_model(config.checkpoint, device, runtime.type);
   LanguageModel& model = *loaded.model;
   const auto tokenizer = tokenizers::open_tokenizer(loaded.folder);
   check_vocabulary(*tokenizer, model, loaded.folder);
-  const auto text = open_perplexity_text(config.perplexity, *tokenizer, model.max_context());
+  const auto text =
+      open_perplexity_text(config.perplexity.data, perplexity_options(config.perplexity),
+                           *tokenizer, model.max_context());
   const auto orders = read_orders(config, loaded);
+  const NoiseOptions noise = noise_options(config.noise);
   const auto points = points_to_score(config);
   TrialTable table(config, *out);
 
@@ -227,7 +247,7 @@ void noisy_infer_stage(const NoisyInferConfig& config, RunDir* out, Metrics& met
         .mean_nll();
   };
   const double clean_nll = score(true);
-  NoisyFactors factors([&](const SlotVisitor& visit) { model.visit_linears(visit); }, config.noise);
+  NoisyFactors factors([&](const SlotVisitor& visit) { model.visit_linears(visit); }, noise);
   const double quantised_nll = score(true);
 
   const RandomKey key(static_cast<std::uint64_t>(config.common.seed));
@@ -283,7 +303,7 @@ void noisy_infer_stage(const NoisyInferConfig& config, RunDir* out, Metrics& met
       }
       Metrics row = {{"slc_frac", slc_frac},
                      {"num_protected_ranks", protected_ranks(factors, slc_frac)},
-                     {"cells_frac", cells_frac(factors, config.noise, slc_frac)}};
+                     {"cells_frac", cells_frac(factors, noise, slc_frac)}};
       row.update(summarize_point(nll));
       if (row["mean"].is_null()) {
         lowbank::print("{:<12} SLC {:>5.1f} %   every trial diverged", importance, 100 * slc_frac);

@@ -11,6 +11,7 @@
 #include "config/fingerprint.h"
 #include "core/error.h"
 #include "core/log.h"
+#include "stages/runtime_options.h"
 #include "train/importance.h"
 #include "train/train_inputs.h"
 #include "train/trainer.h"
@@ -72,7 +73,7 @@ void report_importance(const RankImportance& before, const RankImportance& after
 }  // namespace
 
 void redistribute_stage(const RedistributeConfig& config, RunDir* out, Metrics& metrics) {
-  auto inputs = open_train_inputs(config.checkpoint, config.data, config.common);
+  auto inputs = open_train_inputs(config.checkpoint, config.data, runtime_options(config.common));
   auto& model = *inputs.loaded.model;
   std::error_code error;
   if (std::filesystem::equivalent(inputs.loaded.folder, out->path(), error)) {

@@ -5,14 +5,13 @@
 #include <fmt/format.h>
 
 #include "core/error.h"
-#include "kernels/runtime.h"
 
 namespace lowbank {
 
 TrainInputs open_train_inputs(const std::string& checkpoint, const TextDataConfig& data,
-                              const CommonConfig& common) {
-  const auto device = apply_runtime(common);
-  auto loaded = load_causal_model(checkpoint, device, compute_type(common));
+                              const RuntimeOptions& runtime) {
+  const auto device = apply_runtime(runtime);
+  auto loaded = load_causal_model(checkpoint, device, runtime.type);
   const auto tokenizer = tokenizers::open_tokenizer(loaded.folder);
   const std::int64_t max_context = loaded.model->max_context();
   if (max_context > 0 && data.context > max_context) {

@@ -5,8 +5,8 @@
 #include <string>
 
 #include "config/parts/text_config.h"
-#include "config/stage_config.h"
 #include "data/text_dataset.h"
+#include "kernels/runtime.h"
 #include "models/factory.h"
 #include "models/language_model.h"
 #include "tokenizers/tokenizer.h"
@@ -24,6 +24,6 @@ struct TrainInputs {
 /// Errors: those of load_model, open_tokenizer and TextDataset; ConfigError when the context is
 /// longer than the model's, or the tokenizer has ids that the model does not know.
 TrainInputs open_train_inputs(const std::string& checkpoint, const TextDataConfig& data,
-                              const CommonConfig& common);
+                              const RuntimeOptions& runtime);
 
 }  // namespace lowbank

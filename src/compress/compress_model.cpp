@@ -108,9 +108,8 @@ bool LinearChoice::operator()(const std::string& path, LinearRole role) const {
 }
 
 CompressReport factor_linears(const SlotWalk& walk, const LinearChoice& choice,
-                              const std::string& rank_policy,
+                              const RankPolicy& policy,
                               const std::function<void(std::int64_t)>& on_linear) {
-  const RankPolicy policy(rank_policy);
   std::int64_t num_svds = 0;
   auto report = change_linears(
       walk, choice, [&](const std::string& path, LinearSlot& slot, LinearChange& entry) {

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "compress/rank_policy.h"
 #include "nn/linear.h"
 
 namespace lowbank {
@@ -47,7 +48,7 @@ class LinearChoice {
 /// Differs: rank per layer; up_proj like all others; the dense weight is not kept.
 /// Errors:  ConfigError when the choice matches nothing, or a rank does not fit a layer.
 CompressReport factor_linears(const SlotWalk& walk, const LinearChoice& choice,
-                              const std::string& rank_policy,
+                              const RankPolicy& policy,
                               const std::function<void(std::int64_t)>& on_linear);
 
 /// Multiplies the factors of the chosen layers out. Errors: ConfigError when none is factored.

@@ -12,10 +12,8 @@
 
 namespace lowbank {
 
-NoisyFactors::NoisyFactors(const SlotWalk& walk, const NoiseConfig& noise)
-    : noise_(noise),
-      coding_(noise.encoding, static_cast<int>(noise.weight_bits),
-              static_cast<int>(noise.cell_bits)) {
+NoisyFactors::NoisyFactors(const SlotWalk& walk, const NoiseOptions& noise)
+    : noise_(noise), coding_(noise.encoding, noise.weight_bits, noise.cell_bits) {
   const at::NoGradGuard guard;
   walk([&](const std::string& path, LinearSlot& slot) {
     const auto* const svd = dynamic_cast<const SvdLinear*>(&slot.get());
@@ -62,7 +60,7 @@ double NoisyFactors::signal_to_noise_db() const {
 }
 
 NoisyFactors::Factor NoisyFactors::make_factor(const torch::Tensor& weight) const {
-  auto [codes, scale] = quantise_factor(weight, static_cast<int>(noise_.weight_bits));
+  auto [codes, scale] = quantise_factor(weight, noise_.weight_bits);
   const auto clean = (codes.to(at::kFloat) * scale).to(weight.options());
   return {.codes = codes, .scale = scale, .clean = clean, .noisy = clean};
 }

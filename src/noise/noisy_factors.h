@@ -7,11 +7,11 @@
 
 #include <torch/types.h>
 
-#include "config/parts/noise_config.h"
 #include "core/philox.h"
 #include "nn/linear.h"
 #include "nn/svd_linear.h"
 #include "noise/cell_coding.h"
+#include "noise/noise_options.h"
 
 namespace lowbank {
 
@@ -26,7 +26,7 @@ namespace lowbank {
 class NoisyFactors {
  public:
   /// Quantises; until draw() and protect() the layers hold the codes without noise.
-  NoisyFactors(const SlotWalk& walk, const NoiseConfig& noise);
+  NoisyFactors(const SlotWalk& walk, const NoiseOptions& noise);
   ~NoisyFactors();
   NoisyFactors(const NoisyFactors&) = delete;
   NoisyFactors& operator=(const NoisyFactors&) = delete;
@@ -63,7 +63,7 @@ class NoisyFactors {
   Factor make_factor(const torch::Tensor& weight) const;
   void draw_factor(Factor& factor, const RandomKey& key) const;
 
-  NoiseConfig noise_;
+  NoiseOptions noise_;
   CellCoding coding_;
   std::vector<Layer> layers_;
 };

@@ -270,16 +270,17 @@ Json llama2c_config(const Llama2cConfig& c, std::int64_t bos_id, std::int64_t eo
           {"vocab_size", c.vocab_size}};
 }
 
-void open_llama2c(const ConvertConfig& config, ConvertSource& source) {
-  const auto file = Llama2cFile::open(config.src);
+void open_llama2c(const std::string& path, const std::string& tokenizer_path,
+                  ConvertSource& source) {
+  const auto file = Llama2cFile::open(path);
   const auto& shape = file->config();
   std::int64_t bos_id = 1, eos_id = 2;  // Llama's
-  if (!config.tokenizer.empty()) {
-    const auto tokenizer = tokenizers::open_tokenizer(config.tokenizer);
+  if (!tokenizer_path.empty()) {
+    const auto tokenizer = tokenizers::open_tokenizer(tokenizer_path);
     if (tokenizer->vocab_size() != shape.vocab_size) {
       throw ConfigError(fmt::format(
           "tokenizer: {} has {} pieces, the vocabulary of {} has {}; they do not belong together",
-          config.tokenizer, tokenizer->vocab_size(), config.src, shape.vocab_size));
+          tokenizer_path, tokenizer->vocab_size(), path, shape.vocab_size));
     }
     bos_id = tokenizer->bos_id().value_or(bos_id);
     eos_id = tokenizer->eos_id().value_or(eos_id);
@@ -291,12 +292,12 @@ void open_llama2c(const ConvertConfig& config, ConvertSource& source) {
   source.format = "llama2.c file";
   source.config = std::make_shared<const Json>(llama2c_config(shape, bos_id, eos_id));
   source.archive = file;
-  source.meta.base_model = fs::path(config.src).stem().string();
+  source.meta.base_model = fs::path(path).stem().string();
   // llama2.c trains on texts that are set apart by the start token alone, and its program stops at
   // one: both tokens end a text.
   source.files["generation_config.json"] =
       dump_json({{"bos_token_id", bos_id}, {"eos_token_id", {eos_id, bos_id}}});
-  LayoutFitter(source, model_layout(*source.config, config.src)).fit([](const std::string& name) {
+  LayoutFitter(source, model_layout(*source.config, path)).fit([](const std::string& name) {
     return name;
   });
 }
@@ -312,8 +313,8 @@ void open_state_spaces(const std::string& folder, const Json& config, ConvertSou
   });
 }
 
-void open_file(const ConvertConfig& config, ConvertSource& source) {
-  const auto file = MappedFile::open(config.src);
+void open_file(const std::string& path, const std::string& tokenizer_path, ConvertSource& source) {
+  const auto file = MappedFile::open(path);
   const auto bytes = file->bytes();
   const auto has_at = [&](std::size_t at, std::string_view magic) {
     return bytes.size() >= at + magic.size() &&
@@ -321,12 +322,12 @@ void open_file(const ConvertConfig& config, ConvertSource& source) {
   };
   const bool is_safetensors = has_at(8, "{");  // behind the header's length
   if (has_at(0, "GGUF")) {
-    open_gguf(config.src, source);
+    open_gguf(path, source);
   } else if (looks_like_torch_file(bytes) || is_safetensors) {
-    throw ConfigError(config.src +
+    throw ConfigError(path +
                       ": holds weights alone; convert the folder with its config.json instead");
   } else {
-    open_llama2c(config, source);
+    open_llama2c(path, tokenizer_path, source);
   }
 }
 
@@ -358,19 +359,19 @@ bool ConvertSource::has_tokenizer() const {
   });
 }
 
-ConvertSource open_convert_source(const ConvertConfig& config) {
+ConvertSource open_convert_source(const std::string& path, const std::string& tokenizer_path) {
   ConvertSource source;
-  if (fs::is_directory(config.src)) {
-    open_folder(config.src, source);
+  if (fs::is_directory(path)) {
+    open_folder(path, source);
   } else {
-    open_file(config, source);
+    open_file(path, tokenizer_path, source);
   }
-  if (!config.tokenizer.empty()) {
+  if (!tokenizer_path.empty()) {
     if (source.has_tokenizer()) {
-      throw ConfigError("tokenizer: " + config.src + " brings its own; leave --tokenizer out");
+      throw ConfigError("tokenizer: " + path + " brings its own; leave --tokenizer out");
     }
     const auto vocab_size = source.config->at("vocab_size").get<std::int64_t>();
-    source.files.merge(tokenizer_files(config.tokenizer, vocab_size, config.src));
+    source.files.merge(tokenizer_files(tokenizer_path, vocab_size, path));
   }
   return source;
 }

@@ -8,7 +8,6 @@
 
 #include <nlohmann/json_fwd.hpp>
 
-#include "config/stages/convert_config.h"
 #include "io/checkpoint_meta.h"
 #include "io/tensor_archive.h"
 #include "tools/convert/tensor_stream.h"
@@ -30,11 +29,12 @@ struct ConvertSource {
   bool has_tokenizer() const;  ///< one of `files` is a tokenizer's vocabulary
 };
 
-/// Opens the source, whatever its form, and fits its tensors to its configuration.
+/// Opens the source, whatever its form, and fits its tensors to its configuration. `tokenizer_path`
+/// is a tokenizer's file or folder for a source that brings none, else empty.
 ///
 /// Errors: IoError for missing or damaged files and for tensors that are missing, extra or of wrong
 /// shape (at most 20 named); ConfigError for settings that change the result and are not supported,
 /// and for a tokenizer that does not belong to the model.
-ConvertSource open_convert_source(const ConvertConfig& config);
+ConvertSource open_convert_source(const std::string& path, const std::string& tokenizer_path);
 
 }  // namespace lowbank

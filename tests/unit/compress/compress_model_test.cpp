@@ -15,7 +15,7 @@ using ::testing::HasSubstr;
 class CompressModelTest : public testing::SeededTest {
  protected:
   CompressReport factor(const std::string& rank, const std::vector<std::string>& modules = {}) {
-    return factor_linears(walk, LinearChoice(modules), rank, [](std::int64_t) {});
+    return factor_linears(walk, LinearChoice(modules), RankPolicy(rank), [](std::int64_t) {});
   }
   torch::Tensor logits() {
     const torch::NoGradGuard guard;

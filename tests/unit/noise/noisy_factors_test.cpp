@@ -14,7 +14,7 @@ class NoisyFactorsTest : public testing::SeededTest {
  protected:
   void SetUp() override {
     SeededTest::SetUp();
-    factor_linears(walk, LinearChoice({}), "break_even", [](std::int64_t) {});
+    factor_linears(walk, LinearChoice({}), RankPolicy("break_even"), [](std::int64_t) {});
   }
   torch::Tensor logits() {
     const torch::NoGradGuard guard;
@@ -31,7 +31,7 @@ class NoisyFactorsTest : public testing::SeededTest {
   std::shared_ptr<LanguageModel> model = testing::tiny_llama();
   torch::Tensor ids = testing::random_ids(2, 8);
   SlotWalk walk = [this](const SlotVisitor& visit) { model->visit_linears(visit); };
-  NoiseConfig noise;
+  NoiseOptions noise;
 };
 
 TEST_F(NoisyFactorsTest, ZeroNoiseIsTheQuantisedModelBitForBit) {
