@@ -12,9 +12,13 @@
 
 #include "core/philox.h"
 #include "nn/linear.h"
-#include "pim/workload.h"
 
 namespace lowbank {
+
+namespace pim {
+struct Operator;
+enum class Phase;
+}  // namespace pim
 
 /// What a model keeps between decode steps (keys and values, or recurrent states).
 class DecodeState {
