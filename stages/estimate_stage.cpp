@@ -167,7 +167,7 @@ void check_figures(const Row& row) {
   }
 }
 
-// Here and not beside the figures, so that a generation says once what its longest cache needs.
+// Here and not with the figures, so that a generation says once what its longest cache needs.
 void add_capacity_note(pim::PhaseCost& cost) {
   if (!cost.memory_capacity_bytes || cost.memory_bytes <= *cost.memory_capacity_bytes) return;
   const bool is_one = cost.num_chips == 1;

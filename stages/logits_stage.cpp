@@ -61,7 +61,7 @@ TokenRange token_range(const std::int64_t* mask_T, std::int64_t num_tokens, std:
   return {.begin = first - mask_T, .end = last - mask_T};
 }
 
-// A tensor beside input_ids, of its shape and whole numbers; undefined where absent.
+// A tensor next to input_ids, of its shape and whole numbers; undefined where absent.
 torch::Tensor companion(const std::map<std::string, torch::Tensor>& tensors,
                         const std::string& name, const torch::Tensor& ids_BT,
                         const std::string& path) {

@@ -51,7 +51,7 @@ class AdamW {
 
 /// 2-norm of all gradients together; scales them so that it is at most `max_norm` (0: leaves them).
 ///
-/// Source:  Pascanu et al. 2013; the same 1e-6 beside the norm as torch's clip_grad_norm_.
+/// Source:  Pascanu et al. 2013; the same 1e-6 added to the norm as torch's clip_grad_norm_.
 double clip_grad_norm_(const NamedTensors& parameters, double max_norm);
 
 }  // namespace lowbank

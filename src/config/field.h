@@ -14,8 +14,8 @@ namespace lowbank {
 /// One key of a recipe: where its value lives, what it means, what it may be.
 ///
 /// A config struct lists its fields once (`fields()`); the recipe reader, `resolved.json`, --help,
-/// the command line, the fingerprint and the unknown-key check all walk that list. A template visitor
-/// would do the same, but would be compiled once per visitor instead of once.
+/// the command line, the fingerprint and the unknown-key check all walk that list. A template
+/// visitor would do the same, but would be compiled once per visitor instead of once.
 class Field {
  public:
   /// Where the value lies. A list of fields is for reading; values are set through Settings.
@@ -26,7 +26,7 @@ class Field {
   Field(std::string key, Target value, std::string meaning)
       : name(std::move(key)), help(std::move(meaning)), target(value) {}
   /// A group: the recipe has an object under this name, --set reaches it as name.key. A string in
-  /// its place names a JSON file with the group's keys (beside `source` and `about`).
+  /// its place names a JSON file with the group's keys (and `source` and `about`).
   Field(std::string key, std::vector<Field> group, std::string meaning)
       : name(std::move(key)), help(std::move(meaning)), children(std::move(group)) {}
 

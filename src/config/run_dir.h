@@ -38,7 +38,7 @@ class RunDir {
   /// Adds a line to metrics.jsonl. From here on the folder is kept even if the stage fails.
   void append_metrics(const nlohmann::ordered_json& line);
   /// Drops the lines of metrics.jsonl for which `keep` is false (a resumed run goes back to its
-  /// last saved step) and gives back the others.
+  /// last saved step) and returns the others.
   nlohmann::ordered_json keep_metrics(
       const std::function<bool(const nlohmann::ordered_json&)>& keep);
   /// Writes metrics.json.

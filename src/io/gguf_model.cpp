@@ -421,7 +421,7 @@ void add_llama_keys(KeyBuilder& b) {
   if (type == "linear") {
     b.add("rope.scaling.type", std::string("linear"));
     b.add("rope.scaling.factor", static_cast<float>(rope.positive("factor", 1)));
-  } else if (type == "llama3") {  // beside rope_freqs.weight
+  } else if (type == "llama3") {  // next to rope_freqs.weight
     b.add("rope.scaling.original_context_length",
           u32(rope.integer("original_max_position_embeddings", 8192, 1, kMaxGgufSize)));
   } else if (type != "default") {

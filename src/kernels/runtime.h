@@ -7,7 +7,7 @@
 
 namespace lowbank {
 
-/// Sets LibTorch up as the common settings say and gives back the device to compute on: threads
+/// Sets LibTorch up as the common settings say and returns the device to compute on: threads
 /// (0 = all cores this process may use), deterministic algorithms where they exist, no TF32.
 /// A torch stage calls it first.
 ///

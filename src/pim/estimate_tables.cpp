@@ -64,8 +64,8 @@ Json to_json(const GpuTimeError& error) {
   return {{"median_frac", error.median_frac}, {"p90_frac", error.p90_frac}};
 }
 
-// Keys that a result line has beside those of its experiment; a line that has them is a result of
-// before, and gets new ones.
+// Keys that a result line has in addition to those of its experiment. An input line that has them is
+// an earlier result, and gets new values.
 const std::vector<std::string> kResultKeys = {"time_s", "memory_energy_pj", "compute_energy_pj",
                                               "mode", "gpu_time_error"};
 
@@ -170,7 +170,7 @@ PimKind pim_kind(const std::string& name) {
   throw ConfigError(fmt::format("op_type: must be one of SU, SCORE, ATTEND; got '{}'", name));
 }
 
-// The units of a call stand beside the banks of an A100's memory with as many channels as it says.
+// The units of a call are next to the banks of an A100's memory with as many channels as it says.
 HbmPimModel call_model(const std::string& hardware, std::int64_t channels,
                        const Corrections& corrections) {
   const std::vector<std::string> names = {"HBM-PIM", "Pimba", "Pipelined", "Time-multiplexed"};

@@ -355,7 +355,7 @@ class Translator {
   }
 
   // PCRE2 cannot take characters newer than its tables out of a class inside a set, so that the
-  // complements stand beside it.
+  // complements are next to it.
   void close_set() {
     in_set_ = false;
     ++at_;

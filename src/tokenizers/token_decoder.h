@@ -8,7 +8,7 @@
 
 namespace lowbank::tokenizers {
 
-/// What a decoder is told beside the tokens.
+/// What a decoder is told in addition to the tokens.
 struct DecodeState {
   bool at_start = true;     ///< the first token is the first of the text
   bool keep_bytes = false;  ///< bytes that are no UTF-8 stay, for a stream that goes on

@@ -10,6 +10,7 @@
 
 #include "core/error.h"
 #include "core/json.h"
+#include "core/json_reader.h"
 #include "core/text.h"
 #include "tokenizers/gguf_tokenizer.h"
 #include "tokenizers/sentencepiece_tokenizer.h"

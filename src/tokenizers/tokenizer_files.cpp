@@ -543,7 +543,7 @@ GgufKeys gguf_tokenizer_keys(const TokenizerFiles& files, const Json& config,
                              const std::string& source) {
   KeyMaker maker(files, config, source);
   const auto path = [&](const char* name) { return fmt::format("{}/{}", source, name); };
-  // A sentencepiece model says all; the tokenizer.json beside it is made from it.
+  // A sentencepiece model says all; the tokenizer.json next to it is made from it.
   if (const auto found = files.find("tokenizer.model");
       found != files.end() && !(is_tiktoken(found->second) && files.contains("tokenizer.json"))) {
     return sentencepiece_keys(maker, found->second, path("tokenizer.model"));

@@ -30,7 +30,7 @@ constexpr const char* kLlama3Pattern =
     R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}|)"
     R"( ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
 
-/// The JSON files that stand beside a vocabulary and say how to use it; absent ones are empty.
+/// The JSON files next to a vocabulary that say how to use it; absent ones are empty.
 class Companions {
  public:
   explicit Companions(const std::string& path)
@@ -112,7 +112,7 @@ class AddedTokenList {
     }
   }
 
-  /// Tokens that the files beside the vocabulary name with their ids.
+  /// Tokens that the files next to the vocabulary name with their ids.
   void add_all(const Companions& companions) {
     for (const auto& [id, entry] : companions.config().group("added_tokens_decoder").members()) {
       std::int64_t value = -1;

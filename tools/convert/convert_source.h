@@ -16,7 +16,7 @@
 namespace lowbank {
 
 /// What `lowbank convert` makes of its source before any value is read: the result's config.json,
-/// where each of its tensors comes from, and the files that go beside them.
+/// where each of its tensors comes from, and the files that go with them.
 struct ConvertSource {
   std::string format;                                    ///< "GGUF file", for people
   std::shared_ptr<const nlohmann::ordered_json> config;  ///< Hugging Face's config.json

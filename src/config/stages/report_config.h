@@ -12,7 +12,7 @@ struct ReportConfig : StageConfig {
   std::string title;
   CommandInfo info() const override;
   Fields stage_fields() const override;
-  /// The folder of tables and figures beside the page: `report.html` -> `report`.
+  /// The folder of tables and figures next to the page: `report.html` -> `report`.
   std::string run_folder() const override;
   /// The HTML page itself.
   std::string page() const;

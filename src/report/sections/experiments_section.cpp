@@ -68,7 +68,7 @@ Provenance provenance_on(const ExperimentsRun& run, std::string_view gpu) {
   return provenance;
 }
 
-// A part of the experiments, and the runs that are shown beside each other.
+// A part of the experiments, and the runs that are shown next to each other.
 struct Selection {
   std::vector<const ExperimentsRun*> runs;
   std::function<bool(const ExperimentRow&)> is_in;

@@ -1,6 +1,6 @@
-// Stands in for any stage: started through a link `lowbank-<stage>`, it reads that stage's recipe
-// with the real machinery, and does what the file `behaviour` beside the link says ("<stage> fail",
-// "<stage> interrupt", "<stage> terminate", "<stage> crash"; else it works).
+// Takes the place of any stage: started through a link `lowbank-<stage>`, it reads that stage's
+// recipe with the real machinery, and does what the file `behaviour` next to the link says
+// ("<stage> fail", "<stage> interrupt", "<stage> terminate", "<stage> crash"; else it works).
 #include <chrono>
 #include <csignal>
 #include <filesystem>
