@@ -14,6 +14,7 @@
 #include <fmt/format.h>
 
 #include "core/error.h"
+#include "kernels/cpu/cpu_isa.h"
 
 namespace lowbank {
 namespace {
@@ -69,6 +70,9 @@ c10::Device apply_runtime(const CommonConfig& config) {
     throw ConfigError(fmt::format("threads: {} is more than {}", config.threads, kMaxThreads));
   }
   compute_type(config);
+  // Read now, so that a mistake in the environment shows before any work.
+  cpu_isa();
+  uses_cpu_kernels();
   const c10::Device device = parse_device(config.device);
   at::set_num_threads(config.threads > 0 ? static_cast<int>(config.threads) : usable_cores());
   auto& context = at::globalContext();
