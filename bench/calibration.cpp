@@ -27,12 +27,12 @@
 #include "core/atomic_file.h"
 #include "core/log.h"
 #include "core/progress.h"
+#include "core/stats.h"
 #include "kernels/causal_conv.h"
 #include "kernels/linear.h"
 #include "kernels/normal_fill.h"
 #include "kernels/rms_norm.h"
 #include "kernels/rotary.h"
-#include "kernels/runtime.h"
 #include "kernels/selective_scan.h"
 #include "kernels/small_linear.h"
 #include "kernels/swiglu.h"
@@ -66,12 +66,6 @@ double seconds_after_pause(const BenchWork& work) {
   const auto start = std::chrono::steady_clock::now();
   work();
   return seconds_since(start);
-}
-
-double median_of(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  const std::size_t middle = values.size() / 2;
-  return values.size() % 2 == 1 ? values[middle] : 0.5 * (values[middle - 1] + values[middle]);
 }
 
 // Of the last level, the system's own figure first: what a virtual processor itself says may be
@@ -355,12 +349,9 @@ struct TimedModel {
 void add_models(std::vector<TimedModel>& all, const LoadedModel& loaded, std::int64_t batch,
                 std::int64_t tokens) {
   const auto model = loaded.model;
-  WorkloadConfig config;
-  config.batch = batch;
-  config.context = tokens;
-  config.phase = "prefill";
+  WorkloadOptions options = {.batch = batch, .context = tokens, .phases = WorkloadPhases::kPrefill};
   const auto ids_BT = at::randint(0, model->vocab_size(), {batch, tokens}, at::kLong);
-  pim::Workload prompt = make_workload(loaded, config);
+  pim::Workload prompt = make_workload(loaded, options);
   const std::string name = prompt.model;
   all.push_back({.name = fmt::format("{} forward {}x{}", name, batch, tokens),
                  .workload = std::move(prompt),
@@ -374,10 +365,10 @@ void add_models(std::vector<TimedModel>& all, const LoadedModel& loaded, std::in
   // The steps read about `tokens` keys on average.
   const std::int64_t num_prompt = std::max<std::int64_t>(1, tokens - kDecodeSteps / 2);
   const auto prompt_BT = ids_BT.narrow(1, 0, num_prompt);
-  config.phase = "decode";
-  config.context = num_prompt + kDecodeSteps / 2;
-  all.push_back({.name = fmt::format("{} decode after {}", name, config.context),
-                 .workload = make_workload(loaded, config),
+  options.phases = WorkloadPhases::kDecode;
+  options.context = num_prompt + kDecodeSteps / 2;
+  all.push_back({.name = fmt::format("{} decode after {}", name, options.context),
+                 .workload = make_workload(loaded, options),
                  .phase = pim::Phase::kDecode,
                  .time = [model, prompt_BT] {
                    const auto state = model->make_state(1, prompt_BT.size(1) + kDecodeSteps);
@@ -396,11 +387,11 @@ void add_models(std::vector<TimedModel>& all, const LoadedModel& loaded, std::in
                  }});
 }
 
-std::vector<TimedModel> make_models(const BenchConfig& config, const CalibrationGrid& grid) {
-  const auto type = compute_type(config.common);
+std::vector<TimedModel> make_models(const CalibrationOptions& options,
+                                    const CalibrationGrid& grid) {
   std::vector<TimedModel> models;
-  if (!config.model.empty()) {
-    const auto loaded = load_model(config.model, c10::kCPU, type);
+  if (!options.model.empty()) {
+    const auto loaded = load_model(options.model, c10::kCPU, options.type);
     loaded.model->eval();
     const std::int64_t longest = loaded.model->max_context();
     add_models(models, loaded, 1,
@@ -409,8 +400,8 @@ std::vector<TimedModel> make_models(const BenchConfig& config, const Calibration
   }
   for (const auto& shape : grid.models) {
     LoadedModel loaded;
-    loaded.model =
-        make_random_model(shape_config(shape), RandomKey(0).derive("bench"), c10::kCPU, type);
+    loaded.model = make_random_model(shape_config(shape), RandomKey(0).derive("bench"), c10::kCPU,
+                                     options.type);
     loaded.model->eval();
     loaded.folder = shape;
     loaded.meta.base_model = shape;
@@ -470,25 +461,25 @@ CalibrationGrid full_grid() {
   return grid;
 }
 
-void calibrate(const BenchConfig& config, const CalibrationGrid& grid, Metrics& metrics) {
-  AtomicFile file(config.calibrate);  // that it cannot be written is said before the work
+void calibrate(const CalibrationOptions& options, const CalibrationGrid& grid, Metrics& metrics) {
+  AtomicFile file(options.output);  // that it cannot be written is said before the work
   const c10::InferenceMode guard;
-  const auto type = compute_type(config.common);
   const double cache_bytes = cache_size();
-  auto kernels = KernelList(grid, cache_bytes, type).take();
-  auto models = make_models(config, grid);
-  measure(kernels, models, config.runs);
+  auto kernels = KernelList(grid, cache_bytes, options.type).take();
+  auto models = make_models(options, grid);
+  measure(kernels, models, options.runs);
 
   std::vector<pim::CpuSample> samples;
   for (auto& kernel : kernels) {
-    kernel.sample.time_ns = 1e9 * median_of(kernel.seconds);
+    kernel.sample.time_ns = 1e9 * median(kernel.seconds);
     samples.push_back(kernel.sample);
   }
   const std::string machine = fmt::format("{}, {} threads, {:%Y-%m-%d}", cpu_name(),
                                           at::get_num_threads(), fmt::gmtime(std::time(nullptr)));
   const std::string source = "measured by lowbank bench --calibrate on " + machine;
-  pim::CpuFit fit = pim::fit_cpu(samples, cache_bytes, static_cast<double>(c10::elementSize(type)),
-                                 "This toolkit's kernels on " + machine, source);
+  pim::CpuFit fit =
+      pim::fit_cpu(samples, cache_bytes, static_cast<double>(c10::elementSize(options.type)),
+                   "This toolkit's kernels on " + machine, source);
 
   metrics["device"] = cpu_name();
   metrics["kernels"] = Metrics::array();
@@ -517,7 +508,7 @@ void calibrate(const BenchConfig& config, const CalibrationGrid& grid, Metrics& 
   metrics["comparison"] = Metrics::array();
   std::vector<double> errors_frac;
   for (const auto& model : models) {
-    const double measured_s = median_of(model.seconds);
+    const double measured_s = median(model.seconds);
     const pim::PhaseCost cost = system->price(model.workload, model.phase);
     const double modelled_s = 1e-9 * cost.latency_ns;
     const double error_frac = modelled_s / measured_s - 1;
@@ -538,13 +529,13 @@ void calibrate(const BenchConfig& config, const CalibrationGrid& grid, Metrics& 
   }
   pim::set_model_errors(fit.preset, errors_frac, source);
   const std::string text = pim::preset_to_json(fit.preset);
-  pim::preset_from_json(text, fit.preset.name, config.calibrate);  // what is written can be read
+  pim::preset_from_json(text, fit.preset.name, options.output);  // what is written can be read
   file.write(text);
   file.commit();
-  metrics["preset"] = config.calibrate;
+  metrics["preset"] = options.output;
   metrics["model_error_median_frac"] = fit.preset.value("model_error_median_frac");
   metrics["model_error_max_frac"] = fit.preset.value("model_error_max_frac");
-  print_line(config.calibrate);
+  print_line(options.output);
 }
 
 }  // namespace lowbank

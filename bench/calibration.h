@@ -4,8 +4,9 @@
 #include <string>
 #include <vector>
 
+#include <c10/core/ScalarType.h>
+
 #include "config/run_stage.h"
-#include "config/stage_configs.h"
 
 namespace lowbank {
 
@@ -34,9 +35,16 @@ struct CalibrationGrid {
 /// Shapes of real models; some seconds a round.
 CalibrationGrid full_grid();
 
+struct CalibrationOptions {
+  std::string output;  ///< the preset to write, .json
+  std::string model;   ///< checkpoint to compare with; empty: the grid's published shapes
+  std::int64_t runs = 5;
+  c10::ScalarType type = c10::kFloat;  ///< of the computation
+};
+
 /// `lowbank bench --calibrate FILE` (docs/bench.md): times single kernels and whole models in the
 /// same rounds, fits a CPU preset to the kernels, writes it and compares it with the models.
 /// Errors: IoError for the file.
-void calibrate(const BenchConfig& config, const CalibrationGrid& grid, Metrics& metrics);
+void calibrate(const CalibrationOptions& options, const CalibrationGrid& grid, Metrics& metrics);
 
 }  // namespace lowbank

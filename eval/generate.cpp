@@ -13,6 +13,7 @@
 #include "core/error.h"
 #include "core/interrupt.h"
 #include "core/json.h"
+#include "core/json_reader.h"
 #include "models/language_model.h"
 
 namespace lowbank {
@@ -159,16 +160,11 @@ std::vector<std::int64_t> read_stop_ids(const std::string& folder) {
   for (const auto* name : {"generation_config.json", "config.json"}) {
     const std::string path = (std::filesystem::path(folder) / name).string();
     if (!std::filesystem::exists(path)) continue;
-    const auto config = read_json(path);
-    const auto found = config.find("eos_token_id");
-    if (found == config.end() || found->is_null()) continue;
+    const auto found = JsonReader(read_json(path), path, kProgramFile).find("eos_token_id");
+    if (!found) continue;
+    if (!found->is_list()) return {found->integer()};
     std::vector<std::int64_t> ids;
-    for (const auto& id : found->is_array() ? *found : nlohmann::ordered_json::array({*found})) {
-      if (!id.is_number_integer()) {
-        throw IoError(path + ": key 'eos_token_id' wants a whole number or a list of them");
-      }
-      ids.push_back(id.get<std::int64_t>());
-    }
+    for (const JsonReader& id : found->items()) ids.push_back(id.integer());
     return ids;
   }
   return {};

@@ -17,24 +17,24 @@
 #include "core/interrupt.h"
 #include "core/progress.h"
 #include "core/text.h"
-#include "kernels/cross_entropy.h"
 #include "models/language_model.h"
+#include "models/token_loss.h"
 
 namespace lowbank {
 namespace {
 
 using Window = PerplexityText::Window;
 
-std::vector<Window> cut_windows(std::int64_t num_tokens, const PerplexityConfig& config) {
-  const std::int64_t stride = config.stride > 0 ? config.stride : config.context;
+std::vector<Window> cut_windows(std::int64_t num_tokens, const PerplexityOptions& options) {
+  const std::int64_t stride = options.stride > 0 ? options.stride : options.context;
   std::vector<Window> windows;
   std::int64_t scored_end = 0;  // tokens before it were predicted, or begin a chunk
   for (std::int64_t begin = 0; begin < num_tokens; begin += stride) {
     const bool enough =
-        config.max_chunks > 0 && static_cast<std::int64_t>(windows.size()) == config.max_chunks;
-    const std::int64_t end = std::min(begin + config.context, num_tokens);
-    const bool incomplete = end - begin < config.context;
-    if (enough || (incomplete && !config.keep_last)) break;
+        options.max_chunks > 0 && static_cast<std::int64_t>(windows.size()) == options.max_chunks;
+    const std::int64_t end = std::min(begin + options.context, num_tokens);
+    const bool incomplete = end - begin < options.context;
+    if (enough || (incomplete && !options.keep_last)) break;
     // The first token of a window has no context to be predicted from.
     const std::int64_t num_scored = end - std::max(scored_end, begin + 1);
     if (num_scored < 1) break;
@@ -66,29 +66,14 @@ void count_covered(std::string_view text, const std::vector<std::int64_t>& ends,
   }
 }
 
-// Negative log-likelihoods [M] of the targets. A head that is one matrix never makes the whole
-// logits; for another the work is done inside the logits' own memory: at a large vocabulary they
-// are most of what the process holds.
-torch::Tensor nll_of(LanguageModel& model, const torch::Tensor& hidden_MD,
-                     const torch::Tensor& targets_M) {
-  if (const auto weight_VD = model.head_weight(); weight_VD.defined()) {
-    return linear_nll(hidden_MD, weight_VD, targets_M);
-  }
-  auto scores_MV = model.head(hidden_MD.unsqueeze(0)).squeeze(0).to(at::kFloat);
-  const auto max_M1 = scores_MV.amax(-1, /*keepdim=*/true);
-  const auto target_M1 = scores_MV.gather(-1, targets_M.unsqueeze(-1)) - max_M1;
-  scores_MV.sub_(max_M1).exp_();
-  return (scores_MV.sum(-1, /*keepdim=*/true).log_() - target_M1).squeeze(-1);
-}
-
-// Sum in double of those of the last `num_scored` tokens of each row.
-torch::Tensor sum_nll(LanguageModel& model, const torch::Tensor& ids_BT,
-                      const std::vector<std::int64_t>& num_scored) {
+// Negative log-likelihoods of the last `num_scored` tokens of each row, summed in double.
+torch::Tensor sum_of_scored(LanguageModel& model, const torch::Tensor& ids_BT,
+                            const std::vector<std::int64_t>& num_scored) {
   const std::int64_t batch = ids_BT.size(0), length = ids_BT.size(1);
   const std::int64_t widest = *std::max_element(num_scored.begin(), num_scored.end());
   const auto hidden_BSD = model.hidden_states(ids_BT).narrow(1, length - 1 - widest, widest);
-  const auto nll_BS = nll_of(model, hidden_BSD.reshape({batch * widest, -1}),
-                             ids_BT.narrow(1, length - widest, widest).flatten())
+  const auto nll_BS = token_nll(model, hidden_BSD.reshape({batch * widest, -1}),
+                                ids_BT.narrow(1, length - widest, widest).flatten())
                           .view({batch, widest})
                           .to(at::kDouble);
   auto total = at::zeros({}, nll_BS.options());
@@ -101,26 +86,26 @@ torch::Tensor sum_nll(LanguageModel& model, const torch::Tensor& ids_BT,
 
 }  // namespace
 
-PerplexityText open_perplexity_text(const PerplexityConfig& config,
+PerplexityText open_perplexity_text(const std::string& path, const PerplexityOptions& options,
                                     const tokenizers::Tokenizer& tokenizer,
                                     std::int64_t max_context) {
-  if (max_context > 0 && config.context > max_context) {
+  if (max_context > 0 && options.context > max_context) {
     throw ConfigError(fmt::format("context: must be <= {} (the model's longest); got {}",
-                                  max_context, config.context));
+                                  max_context, options.context));
   }
-  const std::string file = read_text(config.data);
+  const std::string file = read_text(path);
   const std::string_view text =
-      config.max_chars > 0 ? truncate_code_points(file, config.max_chars) : file;
-  const tokenizers::Encoding encoding = tokenizer.encode_with_offsets(text, config.special);
+      options.max_chars > 0 ? truncate_code_points(file, options.max_chars) : file;
+  const tokenizers::Encoding encoding = tokenizer.encode_with_offsets(text, options.special);
 
   PerplexityText out;
   const auto num_tokens = static_cast<std::int64_t>(encoding.ids.size());
   out.ids_T = at::tensor(encoding.ids, at::kLong);
-  out.windows = cut_windows(num_tokens, config);
+  out.windows = cut_windows(num_tokens, options);
   if (out.windows.empty()) {
     throw ConfigError(
-        fmt::format("{}: {} tokens are less than one chunk of context {}; {}", config.data,
-                    num_tokens, config.context,
+        fmt::format("{}: {} tokens are less than one chunk of context {}; {}", path, num_tokens,
+                    options.context,
                     num_tokens >= 2 ? "shorten the context, or score what there is with --keep-last"
                                     : "two tokens are the least"));
   }
@@ -154,7 +139,7 @@ PerplexityResult score_text(LanguageModel& model, const PerplexityText& text,
       result.num_predicted += window.num_scored;
     }
     const auto ids_BT = at::stack(rows).to(device);
-    total += sum_nll(model, ids_BT, num_scored);
+    total += sum_of_scored(model, ids_BT, num_scored);
     if (bar) bar->update(first);
   }
   result.nll_sum = total.item<double>();
@@ -168,7 +153,7 @@ PerplexityResult score_text(LanguageModel& model, const PerplexityText& text,
 }
 
 void report_perplexity(const PerplexityResult& result, const PerplexityText& text,
-                       const PerplexityConfig& config, Metrics& metrics) {
+                       const PerplexityOptions& options, Metrics& metrics) {
   const auto num_words = static_cast<double>(text.num_words);
   const auto num_bytes = static_cast<double>(text.num_bytes);
   metrics["nll_sum"] = result.nll_sum;
@@ -178,12 +163,12 @@ void report_perplexity(const PerplexityResult& result, const PerplexityText& tex
   metrics["byte_perplexity"] = std::exp(result.nll_sum / num_bytes);
   metrics["bits_per_byte"] = result.nll_sum / num_bytes / std::numbers::ln2;
   metrics["tokens_per_second"] = static_cast<double>(result.num_predicted) / result.seconds;
-  metrics["context"] = config.context;
-  metrics["stride"] = config.stride > 0 ? config.stride : config.context;
-  metrics["keep_last"] = config.keep_last;
-  metrics["special"] = config.special;
-  metrics["max_chars"] = config.max_chars;
-  metrics["max_chunks"] = config.max_chunks;
+  metrics["context"] = options.context;
+  metrics["stride"] = options.stride > 0 ? options.stride : options.context;
+  metrics["keep_last"] = options.keep_last;
+  metrics["special"] = options.special;
+  metrics["max_chars"] = options.max_chars;
+  metrics["max_chunks"] = options.max_chunks;
   metrics["num_chunks"] = text.windows.size();
   metrics["num_tokens"] = text.ids_T.numel();
   metrics["num_words"] = text.num_words;

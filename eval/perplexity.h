@@ -7,12 +7,22 @@
 #include <torch/types.h>
 
 #include "config/run_stage.h"
-#include "config/stage_configs.h"
 #include "tokenizers/tokenizer.h"
 
 namespace lowbank {
 
 class LanguageModel;
+
+/// What is scored of a text (rules: docs/evaluate.md): non-overlapping chunks unless stride <
+/// context.
+struct PerplexityOptions {
+  std::int64_t context = 512;   ///< tokens per chunk; >= 2
+  std::int64_t stride = 0;      ///< tokens between windows, <= context; 0 = context
+  std::int64_t max_chars = 0;   ///< code points of the text to use; 0 = all
+  std::int64_t max_chunks = 0;  ///< 0 = all
+  bool keep_last = false;       ///< score an incomplete last chunk as well
+  bool special = false;         ///< add the tokenizer's special tokens
+};
 
 /// Token windows of a text, ready to be scored again and again (noise trials use the same ones).
 struct PerplexityText {
@@ -34,10 +44,10 @@ struct PerplexityResult {
   double mean_nll() const { return nll_sum / static_cast<double>(num_predicted); }
 };
 
-/// Reads and cuts the text as `config` says (rules: docs/evaluate.md).
+/// Reads the text file `path`, UTF-8, and cuts it.
 /// Errors: IoError; ConfigError when the text is shorter than a window, or the context is longer
 /// than `max_context` (0 = no limit).
-PerplexityText open_perplexity_text(const PerplexityConfig& config,
+PerplexityText open_perplexity_text(const std::string& path, const PerplexityOptions& options,
                                     const tokenizers::Tokenizer& tokenizer,
                                     std::int64_t max_context);
 
@@ -49,6 +59,6 @@ PerplexityResult score_text(LanguageModel& model, const PerplexityText& text,
 
 /// perplexity, word_perplexity, byte_perplexity, bits_per_byte and what they were computed from.
 void report_perplexity(const PerplexityResult& result, const PerplexityText& text,
-                       const PerplexityConfig& config, Metrics& metrics);
+                       const PerplexityOptions& options, Metrics& metrics);
 
 }  // namespace lowbank

@@ -16,10 +16,10 @@
 #include "core/interrupt.h"
 #include "core/log.h"
 #include "core/progress.h"
+#include "core/stats.h"
 #include "core/text.h"
 #include "data/glue.h"
 #include "data/length_batches.h"
-#include "eval/correlation.h"
 #include "models/language_model.h"
 
 namespace lowbank {
@@ -59,21 +59,20 @@ void report_correlation(const char* name, Correlation correlation,
 
 }  // namespace
 
-SentencePairs open_sentence_pairs(const EvaluateConfig& config,
+SentencePairs open_sentence_pairs(const std::string& path, std::int64_t limit,
                                   const tokenizers::Tokenizer& tokenizer,
                                   std::int64_t max_context) {
-  const auto examples =
-      read_glue(glue_task("sts-b"), config.perplexity.data, GlueSplit::kDev, config.limit);
+  const auto examples = read_glue(glue_task("sts-b"), path, GlueSplit::kDev, limit);
   const std::int64_t max_tokens =
       max_context > 0 ? std::min(max_context, kMaxSentenceTokens) : kMaxSentenceTokens;
   SentencePairs out;
+  out.path = path;
   out.pad_id = tokenizer.special_ids().pad.value_or(0);
   for (const auto& example : examples) {
     for (const auto* sentence : {&example.first, &example.second}) {
       out.sentences.push_back(tokenizer.encode_pair(*sentence, std::nullopt, max_tokens));
       if (out.sentences.back().ids.empty()) {
-        throw ConfigError(fmt::format("{}: the tokenizer makes no token of '{}'",
-                                      config.perplexity.data, *sentence));
+        throw ConfigError(fmt::format("{}: the tokenizer makes no token of '{}'", path, *sentence));
       }
       out.num_tokens += static_cast<std::int64_t>(out.sentences.back().ids.size());
     }
@@ -128,26 +127,23 @@ torch::Tensor mean_pooled_vectors(LanguageModel& model,
 }
 
 void evaluate_sentence_pairs(LanguageModel& model, const SentencePairs& pairs,
-                             const EvaluateConfig& config, Metrics& metrics) {
+                             std::int64_t batch_size, const RandomKey& key, Metrics& metrics) {
   const auto [lowest, highest] = std::minmax_element(pairs.scores.begin(), pairs.scores.end());
   if (*lowest == *highest) {
     throw ConfigError(
         fmt::format("{}: the scores of its {} pairs are all {}: there is no correlation with them",
-                    config.perplexity.data, pairs.scores.size(), *lowest));
+                    pairs.path, pairs.scores.size(), *lowest));
   }
   const auto start = std::chrono::steady_clock::now();
-  const auto cosines = pair_cosines(mean_pooled_vectors(
-      model, pairs.sentences, pairs.pad_id, config.sentence_batch_size, /*show_progress=*/true));
+  const auto cosines = pair_cosines(mean_pooled_vectors(model, pairs.sentences, pairs.pad_id,
+                                                        batch_size, /*show_progress=*/true));
   const double seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  const auto key = RandomKey(static_cast<std::uint64_t>(config.common.seed)).derive("bootstrap");
   report_correlation("pearson", pearson_correlation, cosines, pairs.scores, key, metrics);
   report_correlation("spearman", spearman_correlation, cosines, pairs.scores, key, metrics);
   metrics["num_pairs"] = pairs.scores.size();
   metrics["num_tokens"] = pairs.num_tokens;
   metrics["tokens_per_second"] = static_cast<double>(pairs.num_tokens) / seconds;
-  metrics["pooling"] = config.pooling;
-  metrics["limit"] = config.limit;
   lowbank::print(
       "Pearson {:.4f} +- {:.4f}, Spearman {:.4f} +- {:.4f} over {} pairs; {:.0f} tokens/s",
       metrics["pearson"].get<double>(), metrics["pearson_stderr"].get<double>(),

@@ -7,7 +7,7 @@
 #include <torch/types.h>
 
 #include "config/run_stage.h"
-#include "config/stage_configs.h"
+#include "core/philox.h"
 #include "tokenizers/tokenizer.h"
 
 namespace lowbank {
@@ -16,16 +16,17 @@ class LanguageModel;
 
 /// Pairs of sentences as ids, and how alike people say they are.
 struct SentencePairs {
+  std::string path;                                 ///< where they were read
   std::vector<tokenizers::PairEncoding> sentences;  ///< each alone; pair i is 2 i and 2 i + 1
   std::vector<double> scores;
   std::int64_t pad_id = 0;
   std::int64_t num_tokens = 0;  ///< of all sentences, special tokens included
 };
 
-/// Reads `config.data` (rules: docs/evaluate.md); sentences longer than the rule's 128 tokens or
-/// the model's `max_context` are cut.
+/// Reads the folder `path` with STS-B's dev.tsv (rules: docs/evaluate.md), its first `limit` pairs
+/// (0 = all); sentences longer than the rule's 128 tokens or the model's `max_context` are cut.
 /// Errors: as read_glue and Tokenizer::encode_pair; ConfigError for a sentence without a token.
-SentencePairs open_sentence_pairs(const EvaluateConfig& config,
+SentencePairs open_sentence_pairs(const std::string& path, std::int64_t limit,
                                   const tokenizers::Tokenizer& tokenizer, std::int64_t max_context);
 
 /// One vector a sentence, [S, D] float32 on the CPU, in the order of `sentences`: the mean of the
@@ -36,9 +37,9 @@ torch::Tensor mean_pooled_vectors(LanguageModel& model,
                                   const std::vector<tokenizers::PairEncoding>& sentences,
                                   std::int64_t pad_id, std::int64_t batch_size, bool show_progress);
 
-/// Correlation of the pairs' cosine similarities with their scores.
-/// Errors: as mean_pooled_vectors; ConfigError where all scores are one.
+/// Correlation of the pairs' cosine similarities with their scores, and its bootstrapped error,
+/// whose samples `key` draws. Errors: as mean_pooled_vectors; ConfigError where all scores are one.
 void evaluate_sentence_pairs(LanguageModel& model, const SentencePairs& pairs,
-                             const EvaluateConfig& config, Metrics& metrics);
+                             std::int64_t batch_size, const RandomKey& key, Metrics& metrics);
 
 }  // namespace lowbank

@@ -1,7 +1,7 @@
 // Recipes and the settings of every stage.
 #include <nlohmann/json.hpp>
 
-#include "config/stage_configs.h"
+#include "config/make_stage_config.h"
 #include "core/error.h"
 #include "core/json.h"
 
@@ -12,10 +12,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     for (const auto& stage : stage_names()) {
       try {
         const auto config = make_stage_config(stage);
-        Fields fields = config->fields();
-        apply_json(fields, recipe, "fuzz");
+        apply_json(*config, recipe, "fuzz");
         config->validate();
-        to_json(fields).dump(-1, ' ', true);
+        to_json(config->fields()).dump(-1, ' ', true);
       } catch (const Error&) {
       }
     }

@@ -13,7 +13,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
-#include "io/config_reader.h"
+#include "core/json_reader.h"
 #include "kernels/dropout.h"
 #include "kernels/linear.h"
 #include "models/operator_list.h"
@@ -63,9 +63,9 @@ class BertLayer : public torch::nn::Module {
         hidden_dropout_(config.hidden_dropout),
         attention_dropout_(config.attention_dropout),
         activation_(config.hidden_act) {
-    const auto slot = [&](torch::nn::Module& parent, const char* name, const std::string& full,
-                          LinearRole role, std::int64_t in, std::int64_t out) {
-      return LinearSlot(parent, name, role, make_linear(weights, path + full, in, out, true));
+    const auto slot = [&](torch::nn::Module& parent, const char* name, LinearRole role,
+                          std::int64_t in, std::int64_t out) {
+      return weights.slot(parent, path + name, role, in, out, /*has_bias=*/true);
     };
     const auto norm = [&](torch::nn::Module& parent, const std::string& full) {
       return parent.register_module(
@@ -75,52 +75,44 @@ class BertLayer : public torch::nn::Module {
     const std::int64_t hidden = config.hidden_size;
     const auto attention = add_folder(*this, "attention");
     const auto self = add_folder(*attention, "self");
-    query = slot(*self, "query", ".attention.self.query", LinearRole::kAttention, hidden, hidden);
-    key = slot(*self, "key", ".attention.self.key", LinearRole::kAttention, hidden, hidden);
-    value = slot(*self, "value", ".attention.self.value", LinearRole::kAttention, hidden, hidden);
+    query = slot(*self, ".attention.self.query", LinearRole::kAttention, hidden, hidden);
+    key = slot(*self, ".attention.self.key", LinearRole::kAttention, hidden, hidden);
+    value = slot(*self, ".attention.self.value", LinearRole::kAttention, hidden, hidden);
     const auto attention_output = add_folder(*attention, "output");
-    attention_dense = slot(*attention_output, "dense", ".attention.output.dense",
-                           LinearRole::kAttention, hidden, hidden);
+    attention_dense =
+        slot(*attention_output, ".attention.output.dense", LinearRole::kAttention, hidden, hidden);
     attention_norm_ = norm(*attention_output, ".attention.output.LayerNorm");
     const auto intermediate = add_folder(*this, "intermediate");
-    mlp_in = slot(*intermediate, "dense", ".intermediate.dense", LinearRole::kMlp, hidden,
+    mlp_in = slot(*intermediate, ".intermediate.dense", LinearRole::kMlp, hidden,
                   config.intermediate_size);
     const auto output = add_folder(*this, "output");
-    mlp_out =
-        slot(*output, "dense", ".output.dense", LinearRole::kMlp, config.intermediate_size, hidden);
+    mlp_out = slot(*output, ".output.dense", LinearRole::kMlp, config.intermediate_size, hidden);
     output_norm_ = norm(*output, ".output.LayerNorm");
   }
 
-  /// `visible` bool, broadcast to [B, heads, T, T]; undefined: everybody sees everybody.
-  torch::Tensor forward(const torch::Tensor& x_BTD, const torch::Tensor& visible,
-                        const std::optional<RandomKey>& dropout_key) const {
+  /// `pass.mask` bool, broadcast to [B, heads, T, T]; undefined: everybody sees everybody.
+  torch::Tensor forward(const torch::Tensor& x_BTD, const BlockPass& pass) const {
+    const auto& visible = pass.mask;
     const std::int64_t batch = x_BTD.size(0), num_tokens = x_BTD.size(1);
     const auto heads = [&](const torch::Tensor& y) {
       return y.view({batch, num_tokens, num_heads_, -1}).transpose(1, 2);
     };
-    const auto qkv = forward_group(x_BTD, {&query, &key, &value});
+    const auto qkv = forward_group(x_BTD, pass, {&query, &key, &value});
     const auto q = heads(qkv[0]), k = heads(qkv[1]), v = heads(qkv[2]);
     const auto mixed_BHTE =
-        dropout_key.has_value() && attention_dropout_ > 0
+        pass.key.has_value() && attention_dropout_ > 0
             ? attention_with_dropout(q, k, v, visible, attention_dropout_,
-                                     dropout_key->derive("attention"))
+                                     pass.key->derive("attention"))
             : at::scaled_dot_product_attention(
                   q, k, v,
                   visible.defined() ? std::optional<torch::Tensor>(visible) : std::nullopt);
     const auto mixed_BTD = mixed_BHTE.transpose(1, 2).reshape({batch, num_tokens, -1});
     const auto h_BTD = attention_norm_->forward(
-        drop(attention_dense(mixed_BTD), hidden_dropout_, dropout_key, "attention.output") + x_BTD);
+        drop(attention_dense(mixed_BTD, pass), hidden_dropout_, pass.key, "attention.output") +
+        x_BTD);
     return output_norm_->forward(
-        drop(mlp_out(activation_(mlp_in(h_BTD))), hidden_dropout_, dropout_key, "output") + h_BTD);
-  }
-
-  void visit_linears(const std::string& path, const SlotVisitor& visit) {
-    visit(path + ".attention.self.query", query);
-    visit(path + ".attention.self.key", key);
-    visit(path + ".attention.self.value", value);
-    visit(path + ".attention.output.dense", attention_dense);
-    visit(path + ".intermediate.dense", mlp_in);
-    visit(path + ".output.dense", mlp_out);
+        drop(mlp_out(activation_(mlp_in(h_BTD, pass)), pass), hidden_dropout_, pass.key, "output") +
+        h_BTD);
   }
 
   LinearSlot query, key, value, attention_dense, mlp_in, mlp_out;
@@ -138,9 +130,8 @@ class BertTokenHead : public torch::nn::Module {
   BertTokenHead(const BertConfig& config, const std::string& word_embeddings, Weights& weights)
       : activation_(config.hidden_act) {
     const auto folder = add_folder(*this, "transform");
-    transform = LinearSlot(*folder, "dense", LinearRole::kHead,
-                           make_linear(weights, "cls.predictions.transform.dense",
-                                       config.hidden_size, config.hidden_size, true));
+    transform = weights.slot(*folder, "cls.predictions.transform.dense", LinearRole::kHead,
+                             config.hidden_size, config.hidden_size, /*has_bias=*/true);
     norm_ = folder->register_module(
         "LayerNorm", std::make_shared<LayerNorm>(weights, "cls.predictions.transform.LayerNorm",
                                                  config.hidden_size, config.layer_norm_eps));
@@ -156,8 +147,9 @@ class BertTokenHead : public torch::nn::Module {
     }
   }
 
-  torch::Tensor forward(const torch::Tensor& hidden_BTD, const torch::Tensor& word_table) const {
-    return apply_linear(norm_->forward(activation_(transform(hidden_BTD))),
+  torch::Tensor forward(const torch::Tensor& hidden_BTD, const torch::Tensor& word_table,
+                        const Pass& pass) const {
+    return apply_linear(norm_->forward(activation_(transform(hidden_BTD, pass))),
                         decoder_weight.defined() ? decoder_weight : word_table, bias);
   }
 
@@ -172,7 +164,7 @@ class BertTokenHead : public torch::nn::Module {
 
 namespace {
 
-BertHead read_bert_head(const nlohmann::ordered_json& json, const ConfigReader& config) {
+BertHead read_bert_head(const nlohmann::ordered_json& json, const JsonReader& config) {
   const auto found = json.find("architectures");
   if (found == json.end() || found->is_null()) return BertHead::kNone;
   const std::pair<const char*, BertHead> names[] = {
@@ -188,7 +180,7 @@ BertHead read_bert_head(const nlohmann::ordered_json& json, const ConfigReader& 
                 "BertForSequenceClassification");
 }
 
-double read_dropout(const ConfigReader& config, const nlohmann::ordered_json& json,
+double read_dropout(const JsonReader& config, const nlohmann::ordered_json& json,
                     const std::string& key, double otherwise) {
   if (!config.has(key)) return otherwise;
   const auto& value = json[key];
@@ -201,7 +193,7 @@ double read_dropout(const ConfigReader& config, const nlohmann::ordered_json& js
 
 BertConfig read_bert_config(const nlohmann::ordered_json& json, const std::string& source) {
   constexpr std::int64_t kMaxSize = std::int64_t{1} << 24;
-  const ConfigReader config(json, source);
+  const JsonReader config(json, source);
   if (config.text("model_type", "bert") != "bert") config.refuse("model_type", "bert");
   BertConfig c;
   c.head = read_bert_head(json, config);
@@ -282,9 +274,8 @@ BertModel::BertModel(const BertConfig& config, const nlohmann::ordered_json& jso
   has_pooler_ = uses_pooler || weights.has(pooler + ".weight");
   if (has_pooler_) {
     const auto folder = add_folder(*encoder_parent, "pooler");
-    pooler_ =
-        LinearSlot(*folder, "dense", LinearRole::kPooler,
-                   make_linear(weights, pooler, config.hidden_size, config.hidden_size, true));
+    pooler_ = weights.slot(*folder, pooler, LinearRole::kPooler, config.hidden_size,
+                           config.hidden_size, /*has_bias=*/true);
   }
   if (config.head == BertHead::kMaskedToken || config.head == BertHead::kPreTraining) {
     const auto cls = add_folder(*this, "cls");
@@ -294,34 +285,30 @@ BertModel::BertModel(const BertConfig& config, const nlohmann::ordered_json& jso
     has_next_sentence_ =
         config.head == BertHead::kPreTraining || weights.has("cls.seq_relationship.weight");
     if (has_next_sentence_) {
-      next_sentence_ =
-          LinearSlot(*cls, "seq_relationship", LinearRole::kClassifier,
-                     make_linear(weights, "cls.seq_relationship", config.hidden_size, 2, true));
+      next_sentence_ = weights.slot(*cls, "cls.seq_relationship", LinearRole::kClassifier,
+                                    config.hidden_size, 2, /*has_bias=*/true);
     }
   }
   if (config.head == BertHead::kSequenceClassifier) {
-    classifier_ =
-        LinearSlot(*this, "classifier", LinearRole::kClassifier,
-                   make_linear(weights, "classifier", config.hidden_size, config.num_labels, true));
+    classifier_ = weights.slot(*this, "classifier", LinearRole::kClassifier, config.hidden_size,
+                               config.num_labels, /*has_bias=*/true);
   }
 }
 
-ModelOutput BertModel::output() const {
+HeadKind BertModel::head_kind() const {
   switch (config_.head) {
     case BertHead::kNone:
-      return ModelOutput::kHidden;
+      return HeadKind::kNone;
     case BertHead::kMaskedToken:
     case BertHead::kPreTraining:
-      return ModelOutput::kMaskedToken;
+      return HeadKind::kMaskedToken;
     case BertHead::kSequenceClassifier:
-      return ModelOutput::kSequence;
+      return HeadKind::kSequence;
   }
-  return ModelOutput::kHidden;
+  return HeadKind::kNone;
 }
 
-torch::Tensor BertModel::hidden_states(const ModelInput& input, DecodeState* state) {
-  check_input(input, "BertModel");
-  TORCH_CHECK(state == nullptr, "BertModel: an encoder keeps no state");
+torch::Tensor BertModel::embed(const ModelInput& input, BlockPass& pass) {
   const auto& ids_BT = input.ids_BT;
   const std::int64_t num_tokens = ids_BT.size(1);
   TORCH_CHECK(num_tokens <= config_.max_positions, "BertModel: ", num_tokens,
@@ -331,53 +318,85 @@ torch::Tensor BertModel::hidden_states(const ModelInput& input, DecodeState* sta
                            : token_type_embeddings_->weight[0];
   auto x_BTD = word_embeddings_->forward(ids_BT) + types_D;
   x_BTD = embedding_norm_->forward(x_BTD + position_embeddings_->weight.narrow(0, 0, num_tokens));
-  torch::Tensor visible;
   if (input.mask_BT.defined()) {
-    visible = input.mask_BT.view({ids_BT.size(0), 1, 1, num_tokens});
+    pass.mask = input.mask_BT.view({ids_BT.size(0), 1, 1, num_tokens});
   }
-  const auto& key = input.dropout_key;
-  x_BTD = drop(x_BTD, config_.hidden_dropout, key, "embeddings");
-  for (std::size_t i = 0; i < layers_.size(); ++i) {
-    const auto layer_key =
-        key.has_value() ? std::optional<RandomKey>(key->derive("layer").derive(i)) : std::nullopt;
-    x_BTD = layers_[i]->forward(x_BTD, visible, layer_key);
-  }
-  return x_BTD;
+  return drop(x_BTD, config_.hidden_dropout, pass.key, "embeddings");
 }
 
-torch::Tensor BertModel::pool(const torch::Tensor& hidden_BTD) const {
+torch::Tensor BertModel::block(std::int64_t i, const torch::Tensor& x_BTD, const BlockPass& pass,
+                               DecodeState* /*state*/) {
+  const auto& layer = *layers_[static_cast<std::size_t>(i)];
+  if (!pass.key.has_value()) return layer.forward(x_BTD, pass);
+  BlockPass own = pass;
+  own.key = pass.key->derive("layer").derive(static_cast<std::uint64_t>(i));
+  return layer.forward(x_BTD, own);
+}
+
+torch::Tensor BertModel::pool(const torch::Tensor& hidden_BTD, const Pass& pass) const {
   TORCH_CHECK(has_pooler_, "BertModel: this checkpoint has no pooler");
-  return at::tanh(pooler_(hidden_BTD.select(1, 0)));
+  return at::tanh(pooler_(hidden_BTD.select(1, 0), pass));
 }
 
-torch::Tensor BertModel::head(const torch::Tensor& hidden_BTD,
-                              const std::optional<RandomKey>& dropout_key) {
-  switch (output()) {
-    case ModelOutput::kMaskedToken:
-      return token_head_->forward(hidden_BTD, word_embeddings_->weight);
-    case ModelOutput::kSequence:
+torch::Tensor BertModel::head(const torch::Tensor& hidden_BTD, const Pass& pass) {
+  switch (head_kind()) {
+    case HeadKind::kMaskedToken:
+      return token_head_->forward(hidden_BTD, word_embeddings_->weight, pass);
+    case HeadKind::kSequence:
       return classifier_(
-          drop(pool(hidden_BTD), config_.classifier_dropout, dropout_key, "classifier"));
-    case ModelOutput::kHidden:
-    case ModelOutput::kNextToken:
+          drop(pool(hidden_BTD, pass), config_.classifier_dropout, pass.key, "classifier"), pass);
+    case HeadKind::kNone:
+    case HeadKind::kNextToken:
       break;
   }
   return hidden_BTD;
 }
 
-std::unique_ptr<DecodeState> BertModel::make_state(std::int64_t /*batch*/,
-                                                   std::int64_t /*max_length*/) {
-  TORCH_CHECK(false, "BertModel: an encoder keeps no state");
-}
-
-void BertModel::visit_linears(const SlotVisitor& visit) {
-  for (std::size_t i = 0; i < layers_.size(); ++i) {
-    layers_[i]->visit_linears(encoder_layer_path(prefix_, static_cast<std::int64_t>(i)), visit);
+std::vector<Axis> BertModel::axes() const {
+  std::vector<Axis> axes(1);
+  Axis& hidden = axes.front();
+  hidden = {.name = "hidden", .size = config_.hidden_size};
+  const auto add_norm = [&](const std::string& path) {
+    hidden.add(path + ".weight", 0).add(path + ".bias", 0);
+  };
+  const std::string embeddings = prefix_ + "embeddings.";
+  for (const auto* table : {"word_embeddings", "position_embeddings", "token_type_embeddings"}) {
+    hidden.add(embeddings + table + ".weight", 1);
   }
-  if (has_pooler_) visit(prefix_ + "pooler.dense", pooler_);
-  if (token_head_ != nullptr) visit("cls.predictions.transform.dense", token_head_->transform);
-  if (has_next_sentence_) visit("cls.seq_relationship", next_sentence_);
-  if (config_.head == BertHead::kSequenceClassifier) visit("classifier", classifier_);
+  add_norm(embeddings + "LayerNorm");
+  const std::int64_t head_dim = config_.hidden_size / config_.num_heads;
+  std::vector<Axis> inner;
+  for (std::int64_t i = 0; i < config_.num_layers; ++i) {
+    const auto& layer = *layers_[static_cast<std::size_t>(i)];
+    const std::string path = encoder_layer_path(prefix_, i);
+    inner.push_back({.name = path + ".heads", .size = config_.num_heads});
+    for (const auto* slot : {&layer.query, &layer.key, &layer.value}) {
+      hidden.add(*slot, Side::kIn);
+      inner.back().add(*slot, Side::kOut, 0, head_dim);
+    }
+    inner.back().add(layer.attention_dense, Side::kIn, 0, head_dim);
+    hidden.add(layer.attention_dense, Side::kOut);
+    add_norm(path + ".attention.output.LayerNorm");
+    inner.push_back({.name = path + ".mlp", .size = config_.intermediate_size});
+    inner.back().add(layer.mlp_in, Side::kOut).add(layer.mlp_out, Side::kIn);
+    hidden.add(layer.mlp_in, Side::kIn).add(layer.mlp_out, Side::kOut);
+    add_norm(path + ".output.LayerNorm");
+  }
+  if (has_pooler_) {
+    hidden.add(pooler_, Side::kIn);
+    inner.push_back({.name = prefix_ + "pooler", .size = config_.hidden_size});
+    inner.back().add(pooler_, Side::kOut);
+    if (!next_sentence_.is_empty()) inner.back().add(next_sentence_, Side::kIn);
+    if (!classifier_.is_empty()) inner.back().add(classifier_, Side::kIn);
+  }
+  if (token_head_ != nullptr) {
+    // Its output meets the word embeddings, so that both of its sides are the hidden axis.
+    hidden.add(token_head_->transform, Side::kIn).add(token_head_->transform, Side::kOut);
+    add_norm("cls.predictions.transform.LayerNorm");
+    if (token_head_->decoder_weight.defined()) hidden.add("cls.predictions.decoder.weight", 1);
+  }
+  axes.insert(axes.end(), inner.begin(), inner.end());
+  return axes;
 }
 
 std::vector<pim::Operator> BertModel::operators(pim::Phase phase, std::int64_t batch,
@@ -396,29 +415,29 @@ std::vector<pim::Operator> BertModel::operators(pim::Phase phase, std::int64_t b
     const auto& layer = *layers_[i];
     const std::string path = encoder_layer_path(prefix_, static_cast<std::int64_t>(i));
     const std::string attention = path + ".attention";
-    list.add_linear(attention + ".self.query", layer.query.get(), "qkv");
-    list.add_linear(attention + ".self.key", layer.key.get(), "qkv");
-    list.add_linear(attention + ".self.value", layer.value.get(), "qkv");
+    list.add_linear(layer.query, "qkv");
+    list.add_linear(layer.key, "qkv");
+    list.add_linear(layer.value, "qkv");
     list.add_attention(attention + ".self", context, context, hidden / config_.num_heads,
                        batch * config_.num_heads, 1);
-    list.add_linear(attention + ".output.dense", layer.attention_dense.get());
+    list.add_linear(layer.attention_dense);
     list.add_norm(attention + ".output.LayerNorm", hidden);
-    list.add_linear(path + ".intermediate.dense", layer.mlp_in.get());
+    list.add_linear(layer.mlp_in);
     list.add_activation(path + ".intermediate.intermediate_act_fn", config_.intermediate_size, 1);
-    list.add_linear(path + ".output.dense", layer.mlp_out.get());
+    list.add_linear(layer.mlp_out);
     list.add_norm(path + ".output.LayerNorm", hidden);
   }
   list.begin_layer(-1);
   if (token_head_ != nullptr) {
-    list.add_linear("cls.predictions.transform.dense", token_head_->transform.get());
+    list.add_linear(token_head_->transform);
     list.add_activation("cls.predictions.transform.transform_act_fn", hidden, 1);
     list.add_norm("cls.predictions.transform.LayerNorm", hidden);
     list.add_product("cls.predictions.decoder", hidden, config_.vocab_size);
   } else if (config_.head == BertHead::kSequenceClassifier) {
     OperatorList per_sequence(batch, element_bytes);
-    per_sequence.add_linear(prefix_ + "pooler.dense", pooler_.get());
+    per_sequence.add_linear(pooler_);
     per_sequence.add_activation(prefix_ + "pooler.activation", hidden, 1);
-    per_sequence.add_linear("classifier", classifier_.get());
+    per_sequence.add_linear(classifier_);
     auto operators = list.take();
     for (auto& op : per_sequence.take()) operators.push_back(std::move(op));
     return operators;

@@ -62,17 +62,18 @@ class BertModel : public LanguageModel {
  public:
   BertModel(const BertConfig& config, const nlohmann::ordered_json& json, Weights& weights);
 
-  torch::Tensor hidden_states(const ModelInput& input, DecodeState* state = nullptr) override;
-  torch::Tensor head(const torch::Tensor& hidden_BTD,
-                     const std::optional<RandomKey>& dropout_key = {}) override;
-  ModelOutput output() const override;
+  bool is_causal() const override { return false; }
+  torch::Tensor embed(const ModelInput& input, BlockPass& pass) override;
+  std::int64_t num_blocks() const override { return config_.num_layers; }
+  torch::Tensor block(std::int64_t i, const torch::Tensor& x_BTD, const BlockPass& pass,
+                      DecodeState* state) override;
+  torch::Tensor head(const torch::Tensor& hidden_BTD, const Pass& pass = {}) override;
+  HeadKind head_kind() const override;
   torch::Tensor head_weight() const override { return {}; }
   /// tanh(dense(first token)), [B, D]. Errors: c10::Error for a model without a pooler.
-  torch::Tensor pool(const torch::Tensor& hidden_BTD) const;
+  torch::Tensor pool(const torch::Tensor& hidden_BTD, const Pass& pass = {}) const;
   bool has_pooler() const { return has_pooler_; }
-  /// Errors: c10::Error, always: an encoder does not decode.
-  std::unique_ptr<DecodeState> make_state(std::int64_t batch, std::int64_t max_length) override;
-  void visit_linears(const SlotVisitor& visit) override;
+  std::vector<Axis> axes() const override;
   std::vector<pim::Operator> operators(pim::Phase phase, std::int64_t batch,
                                        std::int64_t context) override;
   std::int64_t vocab_size() const override { return config_.vocab_size; }

@@ -1,19 +1,22 @@
 #include "models/factory.h"
 
+#include <algorithm>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <utility>
 #include <vector>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
 #include "core/atomic_file.h"
 #include "core/error.h"
 #include "core/json.h"
+#include "core/json_reader.h"
 #include "core/memory.h"
 #include "io/checkpoint_folder.h"
-#include "io/config_reader.h"
 #include "io/model_layout.h"
 #include "io/state_spaces.h"
 #include "models/bert.h"
@@ -29,9 +32,9 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
-std::shared_ptr<LanguageModel> build_model(const Json& config, const std::string& source,
-                                           Weights& weights) {
-  const ConfigReader reader(config, source);
+std::shared_ptr<LanguageModel> build_family(const Json& config, const std::string& source,
+                                            Weights& weights) {
+  const JsonReader reader(config, source);
   const std::string type = reader.text("model_type", "");
   if (type == "llama") {
     return std::make_shared<LlamaModel>(read_llama_config(config, source), config, weights);
@@ -43,6 +46,13 @@ std::shared_ptr<LanguageModel> build_model(const Json& config, const std::string
     return std::make_shared<MambaModel>(read_mamba_config(config, source), config, weights);
   }
   reader.refuse("model_type", "llama, bert, mamba");
+}
+
+std::shared_ptr<LanguageModel> build_model(const Json& config, const std::string& source,
+                                           Weights& weights) {
+  auto model = build_family(config, source, weights);
+  model->set_slots(weights.take_slots());
+  return model;
 }
 
 constexpr std::pair<c10::ScalarType, const char*> kTypeNames[] = {
@@ -63,28 +73,107 @@ Json config_to_write(const LanguageModel& model) {
   return config;
 }
 
-}  // namespace
+// What a checkpoint folder says of itself.
+struct Description {
+  std::string folder;
+  std::string config_path;
+  Json config;
+  CheckpointMeta meta;
+  std::function<std::string(const std::string&)> rename;  // of parameters, to today's names
+};
 
-LoadedModel load_model(const std::string& path, c10::Device device, c10::ScalarType type) {
-  LoadedModel loaded;
-  loaded.folder = resolve_checkpoint(path);
-  const std::string config_path = (fs::path(loaded.folder) / "config.json").string();
-  Json config = read_json(config_path);
-  const bool is_original_mamba = is_state_spaces_config(config);
-  if (is_original_mamba) config = state_spaces_to_hugging_face(config, config_path);
-  loaded.meta = read_checkpoint_meta(loaded.folder);
-  FileWeights weights(loaded.folder, loaded.meta, device, type,
-                      is_original_mamba ? state_spaces_name : current_name);
-  if (device.is_cpu()) require_memory(weights.loaded_bytes(), "loading " + loaded.folder);
-  loaded.model = build_model(config, config_path, weights);
+Description read_description(const std::string& path) {
+  Description out;
+  out.folder = resolve_checkpoint(path);
+  out.config_path = (fs::path(out.folder) / "config.json").string();
+  out.config = read_json(out.config_path);
+  const bool is_original_mamba = is_state_spaces_config(out.config);
+  if (is_original_mamba) out.config = state_spaces_to_hugging_face(out.config, out.config_path);
+  out.meta = read_checkpoint_meta(out.folder);
+  out.rename = is_original_mamba ? state_spaces_name : current_name;
+  return out;
+}
+
+LoadedModel build_described(const Description& description, FileWeights& weights,
+                            c10::Device device) {
+  if (device.is_cpu()) require_memory(weights.loaded_bytes(), "loading " + description.folder);
+  LoadedModel loaded{.model = build_model(description.config, description.config_path, weights),
+                     .folder = description.folder,
+                     .meta = description.meta};
   weights.finish();
   loaded.model->eval();
   return loaded;
 }
 
+LoadedModel load_described(const Description& description, c10::Device device,
+                           c10::ScalarType type) {
+  FileWeights weights(description.folder, description.meta, device, type, description.rename);
+  return build_described(description, weights, device);
+}
+
+double initializer_range(const Json& config, const std::string& source) {
+  return JsonReader(config, source).positive("initializer_range", 0.02);
+}
+
+// Names as they are below a head: files of BertModel have none in front.
+std::string with_bert_prefix(const std::string& name) {
+  const bool has_prefix = name.starts_with("bert.") || name.starts_with("cls.");
+  return has_prefix ? name : "bert." + name;
+}
+
+// The labels of a config.json by number, where it names them.
+std::vector<std::string> label_names(const Json& config) {
+  std::vector<std::string> names;
+  const Json labels = config.value("id2label", Json::object());
+  for (std::size_t i = 0; i < labels.size(); ++i) {
+    const auto found = labels.find(std::to_string(i));
+    names.push_back(found != labels.end() && found->is_string() ? found->get<std::string>() : "");
+  }
+  return names;
+}
+
+}  // namespace
+
+LoadedModel load_model(const std::string& path, c10::Device device, c10::ScalarType type) {
+  return load_described(read_description(path), device, type);
+}
+
+LoadedModel load_classifier(const std::string& path, const std::vector<std::string>& labels,
+                            const RandomKey& key, c10::Device device, c10::ScalarType type) {
+  auto description = read_description(path);
+  auto& config = description.config;
+  const JsonReader reader(config, description.config_path);
+  if (const auto kind = reader.text("model_type", ""); kind != "bert") {
+    throw ConfigError(fmt::format(
+        "{}: objective classification needs an encoder (BERT); this is a {} model", path, kind));
+  }
+  const auto bert = read_bert_config(config, description.config_path);
+  if (bert.head == BertHead::kSequenceClassifier) {
+    return load_described(description, device, type);
+  }
+  config["architectures"] = {"BertForSequenceClassification"};
+  config.erase("num_labels");
+  config["id2label"] = config["label2id"] = Json::object();
+  const auto names = labels.empty() ? std::vector<std::string>{"LABEL_0"} : labels;
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    config["id2label"][std::to_string(i)] = names[i];
+    config["label2id"][names[i]] = i;
+  }
+  config["problem_type"] = labels.empty() ? "regression" : "single_label_classification";
+
+  for (auto& linear : description.meta.linears) linear.path = with_bert_prefix(linear.path);
+  FileWeights weights(description.folder, description.meta, device, type,
+                      [](const std::string& name) { return with_bert_prefix(current_name(name)); });
+  RandomWeights fresh(key, initializer_range(config, description.config_path), device, type);
+  weights.leave_out("cls");
+  weights.fill_in("classifier", fresh);
+  weights.fill_in("bert.pooler", fresh);
+  return build_described(description, weights, device);
+}
+
 LoadedModel load_causal_model(const std::string& path, c10::Device device, c10::ScalarType type) {
   auto loaded = load_model(path, device, type);
-  if (!loaded.model->is_causal()) {
+  if (loaded.model->head_kind() != HeadKind::kNextToken) {
     const auto kind = loaded.model->config().value("model_type", std::string());
     throw ConfigError(fmt::format(
         "{}: a {} model does not predict the next token; this command wants a causal language "
@@ -94,10 +183,29 @@ LoadedModel load_causal_model(const std::string& path, c10::Device device, c10::
   return loaded;
 }
 
+void check_labels(const LoadedModel& loaded, const std::vector<std::string>& labels) {
+  const auto& config = loaded.model->config();
+  const auto num_labels = read_bert_config(config, loaded.folder).num_labels;
+  if (num_labels != std::max<std::int64_t>(1, static_cast<std::int64_t>(labels.size()))) {
+    throw ConfigError(fmt::format(
+        "{}: its classifier has {} outputs, but the table has {}; table.classes lists the class of "
+        "each output, and a checkpoint without a classifier gets one that fits",
+        loaded.folder, num_labels,
+        labels.empty() ? std::string("numbers as labels")
+                       : fmt::format("{} classes", labels.size())));
+  }
+  const auto names = label_names(config);
+  if (names != labels &&
+      std::is_permutation(names.begin(), names.end(), labels.begin(), labels.end())) {
+    throw ConfigError(fmt::format("table.classes: {} has them in the order {}; got {}",
+                                  loaded.folder, fmt::join(names, ", "), fmt::join(labels, ", ")));
+  }
+}
+
 c10::ScalarType stored_type(const std::string& path) {
   const std::string config_path = (fs::path(resolve_checkpoint(path)) / "config.json").string();
   const Json config = read_json(config_path);
-  const ConfigReader reader(config, config_path);
+  const JsonReader reader(config, config_path);
   const std::string stored = reader.text(type_key(config), "float32");
   for (const auto& [type, name] : kTypeNames) {
     if (name == stored) return type;
@@ -107,24 +215,23 @@ c10::ScalarType stored_type(const std::string& path) {
 
 std::shared_ptr<LanguageModel> make_random_model(const Json& config, const RandomKey& key,
                                                  c10::Device device, c10::ScalarType type) {
-  const double deviation = ConfigReader(config, "config").positive("initializer_range", 0.02);
-  RandomWeights weights(key, deviation, device, type);
+  RandomWeights weights(key, initializer_range(config, "config"), device, type);
   return build_model(config, "config", weights);
 }
 
 void save_model(const std::string& folder, const LoadedModel& loaded, const HistoryEntry& entry) {
   std::map<std::string, torch::Tensor> tensors;
-  for (const auto& parameter : loaded.model->named_parameters()) {
-    tensors.emplace(parameter.key(), parameter.value());
+  for (const auto& parameters :
+       {base_parameters(*loaded.model), adapter_parameters(*loaded.model)}) {
+    tensors.insert(parameters.begin(), parameters.end());
   }
   CheckpointMeta meta = loaded.meta;
   meta.linears.clear();
-  loaded.model->visit_linears([&](const std::string& path, LinearSlot& slot) {
-    const Linear& linear = slot.get();
-    if (linear.kind() == "dense") return;
-    meta.linears.push_back(
-        {.path = path, .kind = std::string(linear.kind()), .rank = linear.rank()});
-  });
+  const LayerRecord dense{.kind = "dense"};
+  for (const auto& slot : loaded.model->slots()) {
+    auto record = slot.record();
+    if (record.layers != std::vector{dense}) meta.linears.push_back(std::move(record));
+  }
   meta.history.push_back(entry);
 
   CheckpointWriter writer(folder);

@@ -2,6 +2,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include <c10/core/Device.h>
 #include <c10/core/ScalarType.h>
@@ -34,6 +35,19 @@ LoadedModel load_model(const std::string& path, c10::Device device = c10::kCPU,
 LoadedModel load_causal_model(const std::string& path, c10::Device device = c10::kCPU,
                               c10::ScalarType type = c10::kFloat);
 
+/// load_model for a model that judges whole sequences, into one of `labels` (none: with a number).
+///
+/// An encoder without such a head gets one: a classifier drawn from `key`, and a pooler if it has
+/// none; another head is left out. config.json then names the labels as transformers does.
+/// Errors: also ConfigError for a model that is no encoder.
+LoadedModel load_classifier(const std::string& path, const std::vector<std::string>& labels,
+                            const RandomKey& key, c10::Device device = c10::kCPU,
+                            c10::ScalarType type = c10::kFloat);
+
+/// Errors: ConfigError when the model's classifier has another number of labels (one for numbers),
+/// or names the same labels in another order.
+void check_labels(const LoadedModel& loaded, const std::vector<std::string>& labels);
+
 /// The type of the values as the checkpoint stores them: config.json's `torch_dtype` or `dtype`,
 /// float32 where it has neither. Errors: IoError; ConfigError for a type that is none of float32,
 /// bfloat16, float16.
@@ -48,7 +62,7 @@ std::shared_ptr<LanguageModel> make_random_model(const nlohmann::ordered_json& c
 
 /// Writes config.json, model.safetensors (Hugging Face names, ties stored once), lowbank.json and
 /// the side files of `loaded.folder` into `folder` (created if need be). The files are written
-/// in a folder beside them and moved into place at the end, config.json last. `loaded.meta.linears`
+/// in a folder next to it and moved into place at the end, config.json last. `loaded.meta.linears`
 /// is taken from the model's slots; one history entry is added. Errors: IoError.
 void save_model(const std::string& folder, const LoadedModel& loaded, const HistoryEntry& entry);
 

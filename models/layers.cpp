@@ -24,7 +24,6 @@
 #include "kernels/linear.h"
 #include "kernels/rms_norm.h"
 #include "models/operator_list.h"
-#include "nn/dense_linear.h"
 
 namespace lowbank {
 
@@ -56,7 +55,7 @@ torch::Tensor LayerNorm::forward(const torch::Tensor& x_D) const {
   return at::layer_norm(x_D, weight.sizes(), weight, bias, eps_);
 }
 
-Activation read_activation(const ConfigReader& config, const std::string& key,
+Activation read_activation(const JsonReader& config, const std::string& key,
                            const std::string& otherwise) {
   const std::string name = config.text(key, otherwise);
   if (name == "gelu" || name == "gelu_python") {
@@ -81,42 +80,41 @@ TokenHead::TokenHead(torch::nn::Module& model, Weights& weights,
     weights.tie("lm_head.weight", embedding_path + ".weight");
   } else {
     const auto& table_VD = embedding_->weight;
-    projection_ = LinearSlot(model, "lm_head", LinearRole::kHead,
-                             make_linear(weights, "lm_head", table_VD.size(1), table_VD.size(0),
-                                         /*has_bias=*/false));
+    projection_ = weights.slot(model, "lm_head", LinearRole::kHead, table_VD.size(1),
+                               table_VD.size(0), /*has_bias=*/false);
   }
 }
 
-torch::Tensor TokenHead::forward(const torch::Tensor& hidden_D) const {
-  return is_tied_ ? apply_linear(hidden_D, embedding_->weight) : projection_(hidden_D);
+torch::Tensor TokenHead::forward(const torch::Tensor& hidden_D, const Pass& pass) const {
+  return is_tied_ ? apply_linear(hidden_D, embedding_->weight) : projection_(hidden_D, pass);
 }
 
 torch::Tensor TokenHead::weight() const {
   if (is_tied_) return embedding_->weight;
-  const auto* const dense = dynamic_cast<const DenseLinear*>(&projection_.get());
-  return dense != nullptr && !dense->bias.defined() ? dense->weight : torch::Tensor();
-}
-
-void TokenHead::visit_linears(const SlotVisitor& visit) {
-  if (!is_tied_) visit("lm_head", projection_);
+  const auto dense = projection_.get().as_dense();
+  return dense.has_value() && !dense->bias_O.defined() ? dense->weight_OI : torch::Tensor();
 }
 
 void TokenHead::add_operators(OperatorList& list) const {
   if (is_tied_) {
     list.add_product("lm_head", embedding_->weight.size(1), embedding_->weight.size(0));
   } else {
-    list.add_linear("lm_head", projection_.get());
+    list.add_linear(projection_);
   }
 }
 
-RotaryOptions read_rotary_options(const ConfigReader& config, std::int64_t max_positions) {
+void TokenHead::add_hidden(Axis& axis) const {
+  if (!is_tied_) axis.add(projection_, Side::kIn);
+}
+
+RotaryOptions read_rotary_options(const JsonReader& config, std::int64_t max_positions) {
   constexpr std::int64_t kMaxPositions = std::int64_t{1} << 31;
   RotaryOptions options;
   options.theta = config.positive("rope_theta", options.theta);
   const std::string key = config.has("rope_parameters") ? "rope_parameters" : "rope_scaling";
-  const ConfigReader rope = config.group(key);
+  const JsonReader rope = config.group(key);
   options.theta = rope.positive("rope_theta", options.theta);
-  for (const ConfigReader& place : {config, rope}) {
+  for (const JsonReader& place : {config, rope}) {
     if (place.positive("partial_rotary_factor", 1.0) != 1.0) {
       place.refuse("partial_rotary_factor", "1");
     }
@@ -185,8 +183,8 @@ torch::Tensor RotaryEmbedding::inverse_frequencies(std::int64_t sequence_length)
   return at::tensor(frequencies, at::TensorOptions(c10::kFloat));
 }
 
-RotaryEmbedding::Tables RotaryEmbedding::tables(std::int64_t begin, std::int64_t length,
-                                                const torch::TensorOptions& options) {
+RotaryTables RotaryEmbedding::tables(std::int64_t begin, std::int64_t length,
+                                     const torch::TensorOptions& options) {
   const std::int64_t needed = begin + length;
   const bool is_stretched = depends_on_length() && needed > options_.original_max_positions;
   const std::int64_t stretched = is_stretched ? needed : 0;

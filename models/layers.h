@@ -7,7 +7,8 @@
 #include <torch/nn/module.h>
 #include <torch/types.h>
 
-#include "io/config_reader.h"
+#include "core/json_reader.h"
+#include "models/language_model.h"
 #include "models/weights.h"
 #include "nn/linear.h"
 
@@ -49,7 +50,7 @@ class LayerNorm : public torch::nn::Module {
 using Activation = torch::Tensor (*)(const torch::Tensor& x);
 
 /// Reads the name of an activation. Errors: ConfigError for one that is not known, naming the key.
-Activation read_activation(const ConfigReader& config, const std::string& key,
+Activation read_activation(const JsonReader& config, const std::string& key,
                            const std::string& otherwise);
 
 class OperatorList;
@@ -63,11 +64,12 @@ class TokenHead {
   TokenHead(torch::nn::Module& model, Weights& weights, std::shared_ptr<Embedding> embedding,
             const std::string& embedding_path, bool is_tied);
   /// hidden [..., D] -> logits [..., V].
-  torch::Tensor forward(const torch::Tensor& hidden_D) const;
+  torch::Tensor forward(const torch::Tensor& hidden_D, const Pass& pass) const;
   /// The matrix [V, D], undefined where the projection is not one dense matrix alone.
   torch::Tensor weight() const;
-  void visit_linears(const SlotVisitor& visit);
   void add_operators(OperatorList& list) const;
+  /// Adds the parameters that read the hidden states.
+  void add_hidden(Axis& axis) const;
 
  private:
   std::shared_ptr<Embedding> embedding_;
@@ -95,7 +97,7 @@ struct RotaryOptions {
 
 /// Reads rope_theta and rope_scaling (transformers 4) or rope_parameters (5) of a model trained on
 /// `max_positions`. Errors: ConfigError for another kind than RotaryKind has, naming the key.
-RotaryOptions read_rotary_options(const ConfigReader& config, std::int64_t max_positions);
+RotaryOptions read_rotary_options(const JsonReader& config, std::int64_t max_positions);
 
 /// The tables of a rotary position embedding (kernels/rotary.h) in the layout where the first half
 /// of a head turns with the second.
@@ -105,12 +107,9 @@ RotaryOptions read_rotary_options(const ConfigReader& config, std::int64_t max_p
 /// Differs: the sine carries rotate_half's sign, so a turn is one swap and one multiply-add.
 class RotaryEmbedding {
  public:
-  struct Tables {
-    torch::Tensor cos_T1E, sin_T1E;
-  };
   RotaryEmbedding(const RotaryOptions& options, std::int64_t head_dim);
   /// Factors of positions begin .. begin + length - 1 in a sequence that ends there.
-  Tables tables(std::int64_t begin, std::int64_t length, const torch::TensorOptions& options);
+  RotaryTables tables(std::int64_t begin, std::int64_t length, const torch::TensorOptions& options);
   /// Whether a position's turn depends on how long the sequence is: keys are then to be kept
   /// unturned.
   bool depends_on_length() const { return options_.kind == RotaryKind::kDynamic; }
@@ -120,7 +119,7 @@ class RotaryEmbedding {
 
   RotaryOptions options_;
   std::int64_t head_dim_;
-  Tables cache_;                      // of positions 0 .. size - 1
+  RotaryTables cache_;                // of positions 0 .. size - 1
   std::int64_t cache_stretched_ = 0;  // sequence length that cache_ was stretched to, 0 = none
 };
 

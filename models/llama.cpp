@@ -17,35 +17,6 @@
 
 namespace lowbank {
 
-/// Keys and values of the tokens seen so far, in buffers of the full length.
-class LlamaState : public DecodeState {
- public:
-  struct Layer {
-    torch::Tensor keys_BKSE, values_BKSE;
-  };
-  std::int64_t length() const override { return length_; }
-  std::int64_t max_length() const { return layers_.front().keys_BKSE.size(2); }
-  std::int64_t batch() const { return layers_.front().keys_BKSE.size(0); }
-
- private:
-  friend class LlamaModel;
-  std::vector<Layer> layers_;
-  torch::Tensor mask_BS_;  // false at padding; undefined as long as there is none
-  std::int64_t length_ = 0;
-};
-
-namespace {
-
-/// What the layers of one forward pass share.
-struct LlamaPass {
-  RotaryEmbedding::Tables rotary;       // of the new tokens
-  RotaryEmbedding::Tables rotary_keys;  // of all tokens, where the cache holds unturned keys
-  torch::Tensor mask_BS;                // of all tokens; undefined: no padding
-  std::int64_t num_past = 0;
-};
-
-}  // namespace
-
 class LlamaAttention : public torch::nn::Module {
  public:
   LlamaAttention(const LlamaConfig& config, const std::string& path, Weights& weights)
@@ -53,8 +24,8 @@ class LlamaAttention : public torch::nn::Module {
     const std::int64_t query_size = config.num_heads * config.head_dim;
     const std::int64_t key_size = config.num_kv_heads * config.head_dim;
     const auto slot = [&](const char* name, std::int64_t in, std::int64_t out) {
-      return LinearSlot(*this, name, LinearRole::kAttention,
-                        make_linear(weights, path + "." + name, in, out, config.attention_bias));
+      return weights.slot(*this, path + "." + name, LinearRole::kAttention, in, out,
+                          config.attention_bias);
     };
     q_proj = slot("q_proj", config.hidden_size, query_size);
     k_proj = slot("k_proj", config.hidden_size, key_size);
@@ -62,32 +33,31 @@ class LlamaAttention : public torch::nn::Module {
     o_proj = slot("o_proj", query_size, config.hidden_size);
   }
 
-  torch::Tensor forward(const torch::Tensor& x_BTD, const LlamaPass& pass,
-                        LlamaState::Layer* cache) const {
+  torch::Tensor forward(const torch::Tensor& x_BTD, const BlockPass& pass,
+                        AttentionCache* cache) const {
     const std::int64_t batch = x_BTD.size(0), num_tokens = x_BTD.size(1);
     const auto heads = [&](const torch::Tensor& y) {
       return y.view({batch, num_tokens, -1, head_dim_});
     };
-    const auto turn = [](const torch::Tensor& x_BTHE, const RotaryEmbedding::Tables& tables) {
+    const auto turn = [](const torch::Tensor& x_BTHE, const RotaryTables& tables) {
       return rotary(x_BTHE, tables.cos_T1E, tables.sin_T1E);
     };
-    const auto projected = forward_group(x_BTD, {&q_proj, &k_proj, &v_proj});
+    const auto projected = forward_group(x_BTD, pass, {&q_proj, &k_proj, &v_proj});
     const auto q_BHTE = turn(heads(projected[0]), pass.rotary);
     const bool keeps_unturned = cache != nullptr && pass.rotary_keys.cos_T1E.defined();
     auto k_BKSE = keeps_unturned ? heads(projected[1]).transpose(1, 2)
                                  : turn(heads(projected[1]), pass.rotary);
     auto v_BKSE = heads(projected[2]).transpose(1, 2);
     if (cache != nullptr) {
-      cache->keys_BKSE.narrow(2, pass.num_past, num_tokens).copy_(k_BKSE);
-      cache->values_BKSE.narrow(2, pass.num_past, num_tokens).copy_(v_BKSE);
-      k_BKSE = cache->keys_BKSE.narrow(2, 0, pass.num_past + num_tokens);
-      v_BKSE = cache->values_BKSE.narrow(2, 0, pass.num_past + num_tokens);
+      auto all = cache->append(k_BKSE, v_BKSE, pass.num_past);
+      k_BKSE = std::move(all.keys_BKSE);
+      v_BKSE = std::move(all.values_BKSE);
     }
     if (keeps_unturned) {
       k_BKSE = turn(k_BKSE.transpose(1, 2), pass.rotary_keys);
     }
     const auto mixed_BHTE = causal_attention(q_BHTE, k_BKSE, v_BKSE, pass.mask_BS);
-    return o_proj(mixed_BHTE.transpose(1, 2).reshape({batch, num_tokens, -1}));
+    return o_proj(mixed_BHTE.transpose(1, 2).reshape({batch, num_tokens, -1}), pass);
   }
 
   LinearSlot q_proj, k_proj, v_proj, o_proj;
@@ -100,17 +70,16 @@ class LlamaMlp : public torch::nn::Module {
  public:
   LlamaMlp(const LlamaConfig& config, const std::string& path, Weights& weights) {
     const auto slot = [&](const char* name, std::int64_t in, std::int64_t out) {
-      return LinearSlot(*this, name, LinearRole::kMlp,
-                        make_linear(weights, path + "." + name, in, out, config.mlp_bias));
+      return weights.slot(*this, path + "." + name, LinearRole::kMlp, in, out, config.mlp_bias);
     };
     gate_proj = slot("gate_proj", config.hidden_size, config.intermediate_size);
     up_proj = slot("up_proj", config.hidden_size, config.intermediate_size);
     down_proj = slot("down_proj", config.intermediate_size, config.hidden_size);
   }
 
-  torch::Tensor forward(const torch::Tensor& x_BTD) const {
-    const auto gate_up = forward_group(x_BTD, {&gate_proj, &up_proj});
-    return down_proj(swiglu(gate_up[0], gate_up[1]));
+  torch::Tensor forward(const torch::Tensor& x_BTD, const Pass& pass) const {
+    const auto gate_up = forward_group(x_BTD, pass, {&gate_proj, &up_proj});
+    return down_proj(swiglu(gate_up[0], gate_up[1]), pass);
   }
 
   LinearSlot gate_proj, up_proj, down_proj;
@@ -137,20 +106,10 @@ class LlamaLayer : public torch::nn::Module {
     mlp_ = register_module("mlp", std::make_shared<LlamaMlp>(config, path + ".mlp", weights));
   }
 
-  torch::Tensor forward(const torch::Tensor& x_BTD, const LlamaPass& pass,
-                        LlamaState::Layer* cache) const {
+  torch::Tensor forward(const torch::Tensor& x_BTD, const BlockPass& pass,
+                        AttentionCache* cache) const {
     const auto h_BTD = x_BTD + self_attn_->forward(input_layernorm_->forward(x_BTD), pass, cache);
-    return h_BTD + mlp_->forward(post_attention_layernorm_->forward(h_BTD));
-  }
-
-  void visit_linears(const std::string& path, const SlotVisitor& visit) const {
-    visit(path + ".self_attn.q_proj", self_attn_->q_proj);
-    visit(path + ".self_attn.k_proj", self_attn_->k_proj);
-    visit(path + ".self_attn.v_proj", self_attn_->v_proj);
-    visit(path + ".self_attn.o_proj", self_attn_->o_proj);
-    visit(path + ".mlp.gate_proj", mlp_->gate_proj);
-    visit(path + ".mlp.up_proj", mlp_->up_proj);
-    visit(path + ".mlp.down_proj", mlp_->down_proj);
+    return h_BTD + mlp_->forward(post_attention_layernorm_->forward(h_BTD), pass);
   }
 
   const LlamaAttention& attention() const { return *self_attn_; }
@@ -164,7 +123,7 @@ class LlamaLayer : public torch::nn::Module {
 
 LlamaConfig read_llama_config(const nlohmann::ordered_json& json, const std::string& source) {
   constexpr std::int64_t kMaxSize = std::int64_t{1} << 24;
-  const ConfigReader config(json, source);
+  const JsonReader config(json, source);
   if (config.text("model_type", "llama") != "llama") config.refuse("model_type", "llama");
   if (const auto found = json.find("architectures");
       found != json.end() && !found->is_null() &&
@@ -237,48 +196,24 @@ LlamaModel::LlamaModel(const LlamaConfig& config, const nlohmann::ordered_json& 
       TokenHead(*this, weights, embed_tokens_, "model.embed_tokens", config.tie_word_embeddings);
 }
 
-torch::Tensor LlamaModel::hidden_states(const ModelInput& input, DecodeState* state) {
-  check_input(input, "LlamaModel");
-  if (state == nullptr) return run(input, nullptr);
-  const auto& ids_BT = input.ids_BT;
-  auto* const own_state = dynamic_cast<LlamaState*>(state);
-  TORCH_CHECK(own_state != nullptr, "LlamaModel: the state was made by another model");
-  TORCH_CHECK(ids_BT.size(0) == own_state->batch(), "LlamaModel: the state is of ",
-              own_state->batch(), " sequences, got ", ids_BT.size(0));
-  TORCH_CHECK(state->length() + ids_BT.size(1) <= own_state->max_length(),
-              "LlamaModel: the state has room for ", own_state->max_length(), " tokens, not for ",
-              state->length(), " + ", ids_BT.size(1));
-  const c10::NoGradGuard no_grad;
-  if (input.mask_BT.defined()) {
-    if (!own_state->mask_BS_.defined()) {
-      const c10::InferenceMode normal_tensors(false);
-      own_state->mask_BS_ =
-          at::ones({own_state->batch(), own_state->max_length()}, input.mask_BT.options());
-    }
-    own_state->mask_BS_.narrow(1, state->length(), ids_BT.size(1)).copy_(input.mask_BT);
+torch::Tensor LlamaModel::embed(const ModelInput& input, BlockPass& pass) {
+  auto x_BTD = embed_tokens_->forward(input.ids_BT);
+  const std::int64_t num_tokens = input.ids_BT.size(1);
+  pass.rotary = rotary_.tables(pass.num_past, num_tokens, x_BTD.options());
+  if (pass.has_state && rotary_.depends_on_length()) {
+    pass.rotary_keys = rotary_.tables(0, pass.num_past + num_tokens, x_BTD.options());
   }
-  auto hidden_BTD = run(input, own_state);
-  own_state->length_ += ids_BT.size(1);
-  return hidden_BTD;
+  return x_BTD;
 }
 
-torch::Tensor LlamaModel::run(const ModelInput& input, LlamaState* state) {
-  const std::int64_t num_tokens = input.ids_BT.size(1);
-  auto x_BTD = embed_tokens_->forward(input.ids_BT);
-  LlamaPass pass;
-  pass.num_past = state == nullptr ? 0 : state->length();
-  const std::int64_t total = pass.num_past + num_tokens;
-  pass.rotary = rotary_.tables(pass.num_past, num_tokens, x_BTD.options());
-  if (state != nullptr && rotary_.depends_on_length()) {
-    pass.rotary_keys = rotary_.tables(0, total, x_BTD.options());
+torch::Tensor LlamaModel::block(std::int64_t i, const torch::Tensor& x_BTD, const BlockPass& pass,
+                                DecodeState* state) {
+  AttentionCache* cache = nullptr;
+  if (state != nullptr) {
+    cache = state->block(i).attention.get();
+    TORCH_CHECK(cache != nullptr, "LlamaModel: the state was made by another model");
   }
-  pass.mask_BS = state == nullptr            ? input.mask_BT
-                 : state->mask_BS_.defined() ? state->mask_BS_.narrow(1, 0, total)
-                                             : torch::Tensor();
-  for (std::size_t i = 0; i < layers_.size(); ++i) {
-    x_BTD = layers_[i]->forward(x_BTD, pass, state == nullptr ? nullptr : &state->layers_[i]);
-  }
-  return norm_->forward(x_BTD);
+  return layers_[static_cast<std::size_t>(i)]->forward(x_BTD, pass, cache);
 }
 
 std::int64_t LlamaModel::max_context() const {
@@ -287,27 +222,52 @@ std::int64_t LlamaModel::max_context() const {
                                    config_.rotary.factor);
 }
 
-std::unique_ptr<DecodeState> LlamaModel::make_state(std::int64_t batch, std::int64_t max_length) {
-  TORCH_CHECK(batch >= 1 && max_length >= 1, "LlamaModel::make_state: batch ", batch,
-              " and max_length ", max_length, " must be at least 1");
-  // Usable in and out of inference mode, whatever mode it is made in.
-  const c10::InferenceMode normal_tensors(false);
-  auto state = std::make_unique<LlamaState>();
-  const auto options = embed_tokens_->weight.options().requires_grad(false);
-  const auto buffer = [&] {
-    return at::empty({batch, config_.num_kv_heads, max_length, config_.head_dim}, options);
-  };
-  for (std::int64_t i = 0; i < config_.num_layers; ++i) {
-    state->layers_.push_back({.keys_BKSE = buffer(), .values_BKSE = buffer()});
-  }
-  return state;
+BlockState LlamaModel::make_block_state(const StateOptions& options) {
+  return {.attention = make_attention_cache(
+              {.batch = options.batch,
+               .num_kv_heads = config_.num_kv_heads,
+               .max_length = options.max_length,
+               .head_dim = config_.head_dim,
+               .options = embed_tokens_->weight.options().requires_grad(false)},
+              options.kv_format)};
 }
 
-void LlamaModel::visit_linears(const SlotVisitor& visit) {
-  for (std::size_t i = 0; i < layers_.size(); ++i) {
-    layers_[i]->visit_linears(layer_path(static_cast<std::int64_t>(i)), visit);
+std::vector<Axis> LlamaModel::axes() const {
+  std::vector<Axis> axes(1);
+  Axis& hidden = axes.front();
+  hidden = {.name = "hidden", .size = config_.hidden_size};
+  hidden.add("model.embed_tokens.weight", 1);
+  const std::int64_t queries = config_.num_heads / config_.num_kv_heads * config_.head_dim;
+  std::vector<Axis> inner;
+  for (std::int64_t i = 0; i < config_.num_layers; ++i) {
+    const auto& layer = *layers_[static_cast<std::size_t>(i)];
+    const auto& attention = layer.attention();
+    const auto& mlp = layer.mlp();
+    const std::string path = layer_path(i);
+    hidden.add(path + ".input_layernorm.weight", 0);
+    hidden.add(path + ".post_attention_layernorm.weight", 0);
+    for (const auto* slot :
+         {&attention.q_proj, &attention.k_proj, &attention.v_proj, &mlp.gate_proj, &mlp.up_proj}) {
+      hidden.add(*slot, Side::kIn);
+    }
+    hidden.add(attention.o_proj, Side::kOut).add(mlp.down_proj, Side::kOut);
+    // A key head with the query heads that read it.
+    inner.push_back({.name = path + ".kv_heads", .size = config_.num_kv_heads});
+    inner.back()
+        .add(attention.q_proj, Side::kOut, 0, queries)
+        .add(attention.k_proj, Side::kOut, 0, config_.head_dim)
+        .add(attention.v_proj, Side::kOut, 0, config_.head_dim)
+        .add(attention.o_proj, Side::kIn, 0, queries);
+    inner.push_back({.name = path + ".mlp", .size = config_.intermediate_size});
+    inner.back()
+        .add(mlp.gate_proj, Side::kOut)
+        .add(mlp.up_proj, Side::kOut)
+        .add(mlp.down_proj, Side::kIn);
   }
-  head_.visit_linears(visit);
+  hidden.add("model.norm.weight", 0);
+  head_.add_hidden(hidden);
+  axes.insert(axes.end(), inner.begin(), inner.end());
+  return axes;
 }
 
 std::vector<pim::Operator> LlamaModel::operators(pim::Phase phase, std::int64_t batch,
@@ -326,19 +286,19 @@ std::vector<pim::Operator> LlamaModel::operators(pim::Phase phase, std::int64_t 
     const std::string attention = path + ".self_attn", mlp = path + ".mlp";
     const auto& slots = layers_[i]->attention();
     list.add_norm(path + ".input_layernorm", config_.hidden_size);
-    list.add_linear(attention + ".q_proj", slots.q_proj.get(), "qkv");
-    list.add_linear(attention + ".k_proj", slots.k_proj.get(), "qkv");
-    list.add_linear(attention + ".v_proj", slots.v_proj.get(), "qkv");
+    list.add_linear(slots.q_proj, "qkv");
+    list.add_linear(slots.k_proj, "qkv");
+    list.add_linear(slots.v_proj, "qkv");
     list.add_activation(attention + ".rotary_emb",
                         (config_.num_heads + config_.num_kv_heads) * config_.head_dim, 1);
     list.add_attention(attention, num_queries, context, config_.head_dim, num_head_runs,
                        queries_per_cache);
-    list.add_linear(attention + ".o_proj", slots.o_proj.get());
+    list.add_linear(slots.o_proj);
     list.add_norm(path + ".post_attention_layernorm", config_.hidden_size);
-    list.add_linear(mlp + ".gate_proj", layers_[i]->mlp().gate_proj.get(), "gate_up");
-    list.add_linear(mlp + ".up_proj", layers_[i]->mlp().up_proj.get(), "gate_up");
+    list.add_linear(layers_[i]->mlp().gate_proj, "gate_up");
+    list.add_linear(layers_[i]->mlp().up_proj, "gate_up");
     list.add_activation(mlp + ".act_fn", config_.intermediate_size, 2);
-    list.add_linear(mlp + ".down_proj", layers_[i]->mlp().down_proj.get());
+    list.add_linear(layers_[i]->mlp().down_proj);
   }
   list.begin_layer(-1);
   list.add_norm("model.norm", config_.hidden_size);

@@ -39,7 +39,6 @@ struct LlamaConfig {
 LlamaConfig read_llama_config(const nlohmann::ordered_json& config, const std::string& source);
 
 class LlamaLayer;
-class LlamaState;
 
 /// Llama: pre-norm decoder with rotary grouped-query attention and a gated MLP.
 ///
@@ -50,14 +49,17 @@ class LlamaModel : public LanguageModel {
  public:
   LlamaModel(const LlamaConfig& config, const nlohmann::ordered_json& json, Weights& weights);
 
-  torch::Tensor hidden_states(const ModelInput& input, DecodeState* state = nullptr) override;
-  torch::Tensor head(const torch::Tensor& hidden_BTD,
-                     const std::optional<RandomKey>& /*dropout_key*/ = {}) override {
-    return head_.forward(hidden_BTD);
+  bool is_causal() const override { return true; }
+  torch::Tensor embed(const ModelInput& input, BlockPass& pass) override;
+  std::int64_t num_blocks() const override { return config_.num_layers; }
+  torch::Tensor block(std::int64_t i, const torch::Tensor& x_BTD, const BlockPass& pass,
+                      DecodeState* state) override;
+  torch::Tensor finish(const torch::Tensor& x_BTD) override { return norm_->forward(x_BTD); }
+  torch::Tensor head(const torch::Tensor& hidden_BTD, const Pass& pass = {}) override {
+    return head_.forward(hidden_BTD, pass);
   }
   torch::Tensor head_weight() const override { return head_.weight(); }
-  std::unique_ptr<DecodeState> make_state(std::int64_t batch, std::int64_t max_length) override;
-  void visit_linears(const SlotVisitor& visit) override;
+  std::vector<Axis> axes() const override;
   std::vector<pim::Operator> operators(pim::Phase phase, std::int64_t batch,
                                        std::int64_t context) override;
   std::int64_t vocab_size() const override { return config_.vocab_size; }
@@ -65,9 +67,10 @@ class LlamaModel : public LanguageModel {
   std::int64_t max_context() const override;
   const nlohmann::ordered_json& config() const override { return *json_; }
 
- private:
-  torch::Tensor run(const ModelInput& input, LlamaState* state);
+ protected:
+  BlockState make_block_state(const StateOptions& options) override;
 
+ private:
   LlamaConfig config_;
   std::shared_ptr<const nlohmann::ordered_json> json_;
   std::shared_ptr<Embedding> embed_tokens_;

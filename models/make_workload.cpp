@@ -10,6 +10,7 @@
 #include "core/error.h"
 #include "models/factory.h"
 #include "models/language_model.h"
+#include "pim/workload.h"
 
 namespace lowbank {
 namespace {
@@ -22,27 +23,27 @@ std::string name_of(const LoadedModel& loaded) {
 
 }  // namespace
 
-pim::Workload make_workload(const LoadedModel& loaded, const WorkloadConfig& config) {
+pim::Workload make_workload(const LoadedModel& loaded, const WorkloadOptions& options) {
   std::int64_t num_tokens = 0;
-  if (__builtin_mul_overflow(config.batch, config.context, &num_tokens)) {
-    throw ConfigError(fmt::format("batch x context: {} x {} does not fit in 63 bits", config.batch,
-                                  config.context));
+  if (__builtin_mul_overflow(options.batch, options.context, &num_tokens)) {
+    throw ConfigError(fmt::format("batch x context: {} x {} does not fit in 63 bits", options.batch,
+                                  options.context));
   }
   auto& model = *loaded.model;
   pim::Workload workload;
   workload.model = name_of(loaded);
-  workload.batch = config.batch;
-  workload.context = config.context;
+  workload.batch = options.batch;
+  workload.context = options.context;
   workload.num_params = count_parameters(model);
   workload.weight_bits = 8.0 * static_cast<double>(model.parameters().front().element_size());
-  if (config.phase != "decode") {
-    workload.prefill = model.operators(pim::Phase::kPrefill, config.batch, config.context);
+  if (options.phases != WorkloadPhases::kDecode) {
+    workload.prefill = model.operators(pim::Phase::kPrefill, options.batch, options.context);
   }
-  if (config.phase == "decode" && !model.is_causal()) {
+  if (options.phases == WorkloadPhases::kDecode && !model.is_causal()) {
     throw ConfigError("phase: an encoder has no decode phase; allowed is prefill");
   }
-  if (config.phase != "prefill") {
-    workload.decode = model.operators(pim::Phase::kDecode, config.batch, config.context);
+  if (options.phases != WorkloadPhases::kPrefill) {
+    workload.decode = model.operators(pim::Phase::kDecode, options.batch, options.context);
   }
   for (const auto phase : {pim::Phase::kPrefill, pim::Phase::kDecode}) {
     for (const auto& op : workload.operators(phase)) {
@@ -50,8 +51,9 @@ pim::Workload make_workload(const LoadedModel& loaded, const WorkloadConfig& con
     }
   }
   // Holds what we write to the reader's own limits.
-  return pim::workload_from_json(pim::workload_to_json(workload),
-                                 fmt::format("context {}, batch {}", config.context, config.batch));
+  return pim::workload_from_json(
+      pim::workload_to_json(workload),
+      fmt::format("context {}, batch {}", options.context, options.batch));
 }
 
 }  // namespace lowbank

@@ -10,28 +10,12 @@
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
-#include "io/config_reader.h"
+#include "core/json_reader.h"
 #include "kernels/causal_conv.h"
 #include "kernels/selective_scan.h"
 #include "models/operator_list.h"
 
 namespace lowbank {
-
-/// What the layers keep of the tokens seen so far: a fixed size, however many they were.
-class MambaState : public DecodeState {
- public:
-  struct Layer {
-    torch::Tensor conv_BWD;  ///< the last inputs of the convolution, [B, conv_kernel - 1, D]
-    torch::Tensor scan_BND;  ///< the recurrence, float32
-  };
-  std::int64_t length() const override { return length_; }
-  std::int64_t batch() const { return layers_.front().scan_BND.size(0); }
-
- private:
-  friend class MambaModel;
-  std::vector<Layer> layers_;
-  std::int64_t length_ = 0;
-};
 
 /// The depthwise convolution's parameters, where Hugging Face keeps them.
 class MambaConv : public torch::nn::Module {
@@ -53,8 +37,7 @@ class MambaMixer : public torch::nn::Module {
       : config_(config) {
     const std::int64_t inner = config.inner_size;
     const auto slot = [&](const char* name, std::int64_t in, std::int64_t out, bool has_bias) {
-      return LinearSlot(*this, name, LinearRole::kMixer,
-                        make_linear(weights, path + "." + name, in, out, has_bias));
+      return weights.slot(*this, path + "." + name, LinearRole::kMixer, in, out, has_bias);
     };
     A_log = register_parameter("A_log", weights.take(path + ".A_log", {inner, config.state_size}));
     D = register_parameter("D", weights.take(path + ".D", {inner}));
@@ -66,56 +49,60 @@ class MambaMixer : public torch::nn::Module {
     out_proj = slot("out_proj", inner, config.hidden_size, config.use_bias);
   }
 
-  torch::Tensor forward(const torch::Tensor& x_BTH, const torch::Tensor& mask_BT1,
-                        MambaState::Layer* state) const {
-    const auto projected = in_proj(x_BTH);
+  torch::Tensor forward(const torch::Tensor& x_BTH, const BlockPass& pass,
+                        BlockState* state) const {
+    const auto& mask_BT1 = pass.mask;
+    const auto projected = in_proj(x_BTH, pass);
     auto u_BTD = projected.narrow(-1, 0, config_.inner_size);
     const auto z_BTD = projected.narrow(-1, config_.inner_size, config_.inner_size);
     if (mask_BT1.defined()) u_BTD = u_BTD * mask_BT1;
-    const auto convolved =
-        causal_conv({.x_BTD = u_BTD,
-                     .weight_DW = conv1d->weight.squeeze(1),
-                     .bias_D = conv1d->bias,
-                     .initial_state_BWD = state == nullptr ? torch::Tensor() : state->conv_BWD});
+    const auto convolved = causal_conv(
+        {.x_BTD = u_BTD,
+         .weight_DW = conv1d->weight.squeeze(1),
+         .bias_D = conv1d->bias,
+         .initial_state_BWD = state == nullptr ? torch::Tensor() : state->conv->window_BWD});
     u_BTD = convolved.y_BTD;
     if (mask_BT1.defined()) u_BTD = u_BTD * mask_BT1;
-    const auto selected = x_proj(u_BTD);
+    const auto selected = x_proj(u_BTD, pass);
     const std::int64_t rank = config_.time_step_rank, num_states = config_.state_size;
-    const auto scanned =
-        selective_scan({.u_BTD = u_BTD,
-                        .dt_BTD = dt_proj(selected.narrow(-1, 0, rank)),
-                        .A_ND = decay(),
-                        .B_BTN = selected.narrow(-1, rank, num_states),
-                        .C_BTN = selected.narrow(-1, rank + num_states, num_states),
-                        .D_D = D,
-                        .z_BTD = z_BTD,
-                        .dt_bias_D = {},
-                        .initial_state_BND = state == nullptr ? torch::Tensor() : state->scan_BND});
+    const auto scanned = selective_scan(
+        {.u_BTD = u_BTD,
+         .dt_BTD = dt_proj(selected.narrow(-1, 0, rank), pass),
+         .A_ND = decay(),
+         .B_BTN = selected.narrow(-1, rank, num_states),
+         .C_BTN = selected.narrow(-1, rank + num_states, num_states),
+         .D_D = D,
+         .z_BTD = z_BTD,
+         .dt_bias_D = {},
+         .initial_state_BND = state == nullptr ? torch::Tensor() : state->recurrent->load()});
     if (state != nullptr) {
-      state->conv_BWD.copy_(convolved.final_state_BWD);
-      state->scan_BND.copy_(scanned.final_state_BND);
+      state->conv->window_BWD.copy_(convolved.final_state_BWD);
+      state->recurrent->store(scanned.final_state_BND);
     }
-    return out_proj(scanned.y_BTD);
+    return out_proj(scanned.y_BTD, pass);
   }
 
   /// forward of one token a sequence, x [B, 1, H], the state brought forward in place.
-  torch::Tensor step(const torch::Tensor& x_B1H, MambaState::Layer& state) const {
-    const auto projected = in_proj(x_B1H.squeeze(1));
-    const auto u_BD = causal_conv_step(state.conv_BWD, projected.narrow(-1, 0, config_.inner_size),
-                                       conv1d->weight.squeeze(1), conv1d->bias);
+  torch::Tensor step(const torch::Tensor& x_B1H, const Pass& pass, BlockState& state) const {
+    const auto projected = in_proj(x_B1H.squeeze(1), pass);
+    const auto u_BD =
+        causal_conv_step(state.conv->window_BWD, projected.narrow(-1, 0, config_.inner_size),
+                         conv1d->weight.squeeze(1), conv1d->bias);
     const auto z_BD = projected.narrow(-1, config_.inner_size, config_.inner_size);
-    const auto selected = x_proj(u_BD);
+    const auto selected = x_proj(u_BD, pass);
     const std::int64_t rank = config_.time_step_rank, num_states = config_.state_size;
-    const auto y_BD = selective_scan_step(
-        state.scan_BND, {.u_BD = u_BD,
-                         .dt_BD = dt_proj(selected.narrow(-1, 0, rank)),
-                         .A_ND = decay(),
-                         .B_BN = selected.narrow(-1, rank, num_states),
-                         .C_BN = selected.narrow(-1, rank + num_states, num_states),
-                         .D_D = D,
-                         .z_BD = z_BD,
-                         .dt_bias_D = {}});
-    return out_proj(y_BD).unsqueeze(1);
+    const auto state_BND = state.recurrent->load();
+    const auto y_BD =
+        selective_scan_step(state_BND, {.u_BD = u_BD,
+                                        .dt_BD = dt_proj(selected.narrow(-1, 0, rank), pass),
+                                        .A_ND = decay(),
+                                        .B_BN = selected.narrow(-1, rank, num_states),
+                                        .C_BN = selected.narrow(-1, rank + num_states, num_states),
+                                        .D_D = D,
+                                        .z_BD = z_BD,
+                                        .dt_bias_D = {}});
+    state.recurrent->store(state_BND);
+    return out_proj(y_BD, pass).unsqueeze(1);
   }
 
   std::shared_ptr<MambaConv> conv1d;
@@ -158,12 +145,12 @@ class MambaLayer : public torch::nn::Module {
         register_module("mixer", std::make_shared<MambaMixer>(config, path + ".mixer", weights));
   }
 
-  torch::Tensor forward(const torch::Tensor& x_BTH, const torch::Tensor& mask_BT1,
-                        MambaState::Layer* state) const {
+  torch::Tensor forward(const torch::Tensor& x_BTH, const BlockPass& pass,
+                        BlockState* state) const {
     const auto normed_BTH = norm_->forward(x_BTH.to(norm_->weight.scalar_type()));
-    const bool is_step = state != nullptr && x_BTH.size(1) == 1 && !mask_BT1.defined();
+    const bool is_step = state != nullptr && x_BTH.size(1) == 1 && !pass.mask.defined();
     const auto mixed_BTH =
-        is_step ? mixer->step(normed_BTH, *state) : mixer->forward(normed_BTH, mask_BT1, state);
+        is_step ? mixer->step(normed_BTH, pass, *state) : mixer->forward(normed_BTH, pass, state);
     return (residual_in_fp32_ ? x_BTH.to(c10::kFloat) : x_BTH) + mixed_BTH;
   }
 
@@ -184,7 +171,7 @@ std::string mamba_layer_path(std::int64_t layer) {
 
 MambaConfig read_mamba_config(const nlohmann::ordered_json& json, const std::string& source) {
   constexpr std::int64_t kMaxSize = std::int64_t{1} << 24;
-  const ConfigReader config(json, source);
+  const JsonReader config(json, source);
   if (config.text("model_type", "mamba") != "mamba") config.refuse("model_type", "mamba");
   if (const auto found = json.find("architectures");
       found != json.end() && !found->is_null() &&
@@ -238,53 +225,75 @@ MambaModel::MambaModel(const MambaConfig& config, const nlohmann::ordered_json& 
   head_ = TokenHead(*this, weights, embeddings_, "backbone.embeddings", config.tie_word_embeddings);
 }
 
-torch::Tensor MambaModel::hidden_states(const ModelInput& input, DecodeState* state) {
-  check_input(input, "MambaModel");
-  const auto& ids_BT = input.ids_BT;
-  auto* const own_state = dynamic_cast<MambaState*>(state);
+torch::Tensor MambaModel::embed(const ModelInput& input, BlockPass& pass) {
+  auto x_BTH = embeddings_->forward(input.ids_BT);
+  // Of the new tokens: the state knows nothing of the padding before them.
+  if (input.mask_BT.defined()) {
+    pass.mask = input.mask_BT.unsqueeze(-1).to(x_BTH.scalar_type());
+  }
+  return x_BTH;
+}
+
+torch::Tensor MambaModel::block(std::int64_t i, const torch::Tensor& x_BTH, const BlockPass& pass,
+                                DecodeState* state) {
+  BlockState* own = nullptr;
   if (state != nullptr) {
-    TORCH_CHECK(own_state != nullptr, "MambaModel: the state was made by another model");
-    TORCH_CHECK(ids_BT.size(0) == own_state->batch(), "MambaModel: the state is of ",
-                own_state->batch(), " sequences, got ", ids_BT.size(0));
+    own = &state->block(i);
+    TORCH_CHECK(own->conv != nullptr && own->recurrent != nullptr,
+                "MambaModel: the state was made by another model");
   }
-  const c10::AutoGradMode grad_mode(state == nullptr && c10::GradMode::is_enabled());
-  auto x_BTH = embeddings_->forward(ids_BT);
-  torch::Tensor mask_BT1;
-  if (input.mask_BT.defined()) mask_BT1 = input.mask_BT.unsqueeze(-1).to(x_BTH.scalar_type());
-  for (std::size_t i = 0; i < layers_.size(); ++i) {
-    x_BTH = layers_[i]->forward(x_BTH, mask_BT1,
-                                own_state == nullptr ? nullptr : &own_state->layers_[i]);
-  }
-  if (own_state != nullptr) own_state->length_ += ids_BT.size(1);
+  return layers_[static_cast<std::size_t>(i)]->forward(x_BTH, pass, own);
+}
+
+torch::Tensor MambaModel::finish(const torch::Tensor& x_BTH) {
   return norm_f_->forward(x_BTH).to(embeddings_->weight.scalar_type());
 }
 
-std::unique_ptr<DecodeState> MambaModel::make_state(std::int64_t batch, std::int64_t max_length) {
-  TORCH_CHECK(batch >= 1 && max_length >= 1, "MambaModel::make_state: batch ", batch,
-              " and max_length ", max_length, " must be at least 1");
-  // Usable in and out of inference mode, whatever mode it is made in.
-  const c10::InferenceMode normal_tensors(false);
-  auto state = std::make_unique<MambaState>();
-  const auto options = embeddings_->weight.options().requires_grad(false);
-  for (std::int64_t i = 0; i < config_.num_layers; ++i) {
-    state->layers_.push_back(
-        {.conv_BWD = at::zeros({batch, config_.conv_kernel - 1, config_.inner_size}, options),
-         .scan_BND = at::zeros({batch, config_.state_size, config_.inner_size},
-                               options.dtype(c10::kFloat))});
-  }
-  return state;
+BlockState MambaModel::make_block_state(const StateOptions& options) {
+  const auto weight_options = embeddings_->weight.options().requires_grad(false);
+  return {.conv = std::make_unique<ConvCache>(at::zeros(
+              {options.batch, config_.conv_kernel - 1, config_.inner_size}, weight_options)),
+          .recurrent = make_recurrent_cache({options.batch, config_.state_size, config_.inner_size},
+                                            weight_options.device(), options.state_format)};
 }
 
-void MambaModel::visit_linears(const SlotVisitor& visit) {
-  for (std::size_t i = 0; i < layers_.size(); ++i) {
-    auto& mixer = *layers_[i]->mixer;
-    const std::string path = mamba_layer_path(static_cast<std::int64_t>(i)) + ".mixer";
-    visit(path + ".in_proj", mixer.in_proj);
-    visit(path + ".x_proj", mixer.x_proj);
-    visit(path + ".dt_proj", mixer.dt_proj);
-    visit(path + ".out_proj", mixer.out_proj);
+std::vector<Axis> MambaModel::axes() const {
+  std::vector<Axis> axes(1);
+  Axis& hidden = axes.front();
+  hidden = {.name = "hidden", .size = config_.hidden_size};
+  hidden.add("backbone.embeddings.weight", 1);
+  const std::int64_t channels = config_.inner_size, rank = config_.time_step_rank;
+  std::vector<Axis> inner;
+  for (std::int64_t i = 0; i < config_.num_layers; ++i) {
+    const auto& mixer = *layers_[static_cast<std::size_t>(i)]->mixer;
+    const std::string layer = mamba_layer_path(i), path = layer + ".mixer";
+    hidden.add(layer + ".norm.weight", 0);
+    hidden.add(mixer.in_proj, Side::kIn).add(mixer.out_proj, Side::kOut);
+    // in_proj makes the channels and their gates.
+    inner.push_back({.name = path + ".inner", .size = channels});
+    inner.back()
+        .add(mixer.in_proj, Side::kOut)
+        .add(mixer.in_proj, Side::kOut, channels)
+        .add(path + ".conv1d.weight", 0)
+        .add(path + ".conv1d.bias", 0)
+        .add(mixer.x_proj, Side::kIn)
+        .add(mixer.dt_proj, Side::kOut)
+        .add(path + ".A_log", 0)
+        .add(path + ".D", 0)
+        .add(mixer.out_proj, Side::kIn);
+    // x_proj makes the time step's factor, then B, then C.
+    inner.push_back({.name = path + ".time_step_rank", .size = rank});
+    inner.back().add(mixer.x_proj, Side::kOut).add(mixer.dt_proj, Side::kIn);
+    inner.push_back({.name = path + ".state", .size = config_.state_size});
+    inner.back()
+        .add(path + ".A_log", 1)
+        .add(mixer.x_proj, Side::kOut, rank)
+        .add(mixer.x_proj, Side::kOut, rank + config_.state_size);
   }
-  head_.visit_linears(visit);
+  hidden.add("backbone.norm_f.weight", 0);
+  head_.add_hidden(hidden);
+  axes.insert(axes.end(), inner.begin(), inner.end());
+  return axes;
 }
 
 std::vector<pim::Operator> MambaModel::operators(pim::Phase phase, std::int64_t batch,
@@ -299,14 +308,14 @@ std::vector<pim::Operator> MambaModel::operators(pim::Phase phase, std::int64_t 
     const std::string layer = mamba_layer_path(static_cast<std::int64_t>(i));
     const std::string path = layer + ".mixer";
     list.add_norm(layer + ".norm", config_.hidden_size);
-    list.add_linear(path + ".in_proj", mixer.in_proj.get());
+    list.add_linear(mixer.in_proj);
     list.add_conv(path + ".conv1d", batch, inner, config_.conv_kernel, config_.use_conv_bias);
     list.add_activation(path + ".act", inner, 1);
-    list.add_linear(path + ".x_proj", mixer.x_proj.get());
-    list.add_linear(path + ".dt_proj", mixer.dt_proj.get());
+    list.add_linear(mixer.x_proj);
+    list.add_linear(mixer.dt_proj);
     list.add_scan(path + ".scan", batch, inner, config_.state_size);
     list.add_activation(path + ".gate", inner, 2);
-    list.add_linear(path + ".out_proj", mixer.out_proj.get());
+    list.add_linear(mixer.out_proj);
   }
   list.begin_layer(-1);
   list.add_norm("backbone.norm_f", config_.hidden_size);

@@ -37,7 +37,6 @@ struct MambaConfig {
 MambaConfig read_mamba_config(const nlohmann::ordered_json& config, const std::string& source);
 
 class MambaLayer;
-class MambaState;
 
 /// Mamba: pre-norm selective state space layers, no attention, no limit to the context.
 ///
@@ -48,19 +47,25 @@ class MambaModel : public LanguageModel {
  public:
   MambaModel(const MambaConfig& config, const nlohmann::ordered_json& json, Weights& weights);
 
-  torch::Tensor hidden_states(const ModelInput& input, DecodeState* state = nullptr) override;
-  torch::Tensor head(const torch::Tensor& hidden_BTD,
-                     const std::optional<RandomKey>& /*dropout_key*/ = {}) override {
-    return head_.forward(hidden_BTD);
+  bool is_causal() const override { return true; }
+  torch::Tensor embed(const ModelInput& input, BlockPass& pass) override;
+  std::int64_t num_blocks() const override { return config_.num_layers; }
+  torch::Tensor block(std::int64_t i, const torch::Tensor& x_BTH, const BlockPass& pass,
+                      DecodeState* state) override;
+  torch::Tensor finish(const torch::Tensor& x_BTH) override;
+  torch::Tensor head(const torch::Tensor& hidden_BTD, const Pass& pass = {}) override {
+    return head_.forward(hidden_BTD, pass);
   }
   torch::Tensor head_weight() const override { return head_.weight(); }
-  std::unique_ptr<DecodeState> make_state(std::int64_t batch, std::int64_t max_length) override;
-  void visit_linears(const SlotVisitor& visit) override;
+  std::vector<Axis> axes() const override;
   std::vector<pim::Operator> operators(pim::Phase phase, std::int64_t batch,
                                        std::int64_t context) override;
   std::int64_t vocab_size() const override { return config_.vocab_size; }
   std::int64_t max_context() const override { return 0; }
   const nlohmann::ordered_json& config() const override { return *json_; }
+
+ protected:
+  BlockState make_block_state(const StateOptions& options) override;
 
  private:
   MambaConfig config_;

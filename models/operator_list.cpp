@@ -42,27 +42,23 @@ void OperatorList::add_activation(const std::string& name, std::int64_t features
       static_cast<double>(num_inputs + 1) * product(num_tokens_, features) * element_bytes_;
 }
 
-void OperatorList::add_linear(const std::string& name, const Linear& linear,
-                              std::string_view group) {
-  const auto stages = linear.stages();
+void OperatorList::add_linear(const LinearSlot& slot, std::string_view group) {
   std::int64_t num_matrix_values = 0;
-  const std::size_t first = operators_.size();
-  for (const auto& stage : stages) {
-    add_product(name, stage.in_features, stage.out_features);
-    num_matrix_values += stage.in_features * stage.out_features;
+  for (const auto& product : slot.get().products()) {
+    add_product(slot.path(), product.in_features, product.out_features);
     auto& op = operators_.back();
     op.group = group;
-    if (stages.size() > 1) {
-      op.factored_as = linear.kind();
-      op.stage = static_cast<std::int64_t>(operators_.size() - 1 - first);
-      op.rank = linear.rank();
-    }
+    op.count = product.count;
+    op.weight_format = product.weight_format;
+    op.factored_as = product.factored_as;
+    op.stage = product.stage;
+    op.rank = product.rank;
+    op.tile = product.tile;
+    num_matrix_values += product.in_features * product.out_features * product.count;
   }
   // What is no matrix (bias, singular values) is read with the last product.
-  std::int64_t num_values = 0;
-  for (const auto& parameter : linear.parameters()) num_values += parameter.numel();
   operators_.back().weight_bytes +=
-      static_cast<double>(num_values - num_matrix_values) * element_bytes_;
+      static_cast<double>(count_elements(slot.get()) - num_matrix_values) * element_bytes_;
 }
 
 void OperatorList::add_product(const std::string& name, std::int64_t in_features,

@@ -26,8 +26,8 @@ class OperatorList {
   void add_norm(const std::string& name, std::int64_t features);
   /// Elementwise: reads `num_inputs` rows of `features` a token, writes one.
   void add_activation(const std::string& name, std::int64_t features, std::int64_t num_inputs);
-  /// A layer as it is now: one operator, or the two products of a factored one.
-  void add_linear(const std::string& name, const Linear& linear, std::string_view group = "");
+  /// The layers in a slot as they are now: one operator a product.
+  void add_linear(const LinearSlot& slot, std::string_view group = "");
   /// A product with a dense matrix that is no layer of its own (a tied head).
   void add_product(const std::string& name, std::int64_t in_features, std::int64_t out_features);
   /// Scores, softmax, weighted sum: `runs` (sequences x query heads) times. `queries_per_cache`

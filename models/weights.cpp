@@ -17,8 +17,7 @@
 #include "core/error.h"
 #include "io/model_layout.h"
 #include "io/value_stream.h"
-#include "nn/dense_linear.h"
-#include "nn/svd_linear.h"
+#include "nn/layer_kinds.h"
 #include "nn/tensor_file.h"
 
 namespace lowbank {
@@ -42,23 +41,33 @@ bool all_finite(const torch::Tensor& values) {
   }
 }
 
+bool is_below(const std::string& name, const std::string& path) {
+  return name.starts_with(path + ".");
+}
+
 }  // namespace
 
-std::shared_ptr<Linear> make_linear(Weights& weights, const std::string& path,
-                                    std::int64_t in_features, std::int64_t out_features,
-                                    bool has_bias) {
-  const auto take_bias = [&] {
-    return has_bias ? weights.take(path + ".bias", {out_features}) : torch::Tensor();
-  };
-  const std::int64_t rank = weights.factored_rank(path, std::min(in_features, out_features));
-  if (rank == 0) {
-    auto weight = weights.take(path + ".weight", {out_features, in_features});
-    return std::make_shared<DenseLinear>(std::move(weight), take_bias());
+LinearSlot Weights::slot(torch::nn::Module& parent, const std::string& path, LinearRole role,
+                         std::int64_t in_features, std::int64_t out_features, bool has_bias) {
+  auto records = layers(path);
+  if (records.empty()) records = {{.kind = "dense"}};
+  const std::string source = record_file();
+  std::shared_ptr<Linear> stack;
+  for (const auto& record : records) {
+    stack =
+        layer_kind(record.kind, path, source)
+            .build({.record = record,
+                    .path = path,
+                    .source = source,
+                    .in_features = in_features,
+                    .out_features = out_features,
+                    .has_bias = has_bias,
+                    .base = stack,
+                    .take = [&](const std::string& name, const std::vector<std::int64_t>& shape) {
+                      return take(path + "." + name, shape);
+                    }});
   }
-  auto u = weights.take(path + ".u", {out_features, rank});
-  auto s = weights.take(path + ".s", {rank});
-  auto vh = weights.take(path + ".vh", {rank, in_features});
-  return std::make_shared<SvdLinear>(std::move(u), std::move(s), std::move(vh), take_bias());
+  return slots_.emplace_back(parent, path, role, std::move(stack));
 }
 
 FileWeights::FileWeights(const std::string& folder, const CheckpointMeta& meta, c10::Device device,
@@ -70,15 +79,9 @@ FileWeights::FileWeights(const std::string& folder, const CheckpointMeta& meta, 
       add_problem(fmt::format("'{}' is there twice, under an old and a new name", entry.name));
     }
   }
-  for (const auto& record : meta.linears) {
-    if (record.kind == "dense") continue;
-    if (record.kind != "svd") {
-      throw IoError(
-          fmt::format("{}/lowbank.json: layer '{}' is of kind '{}'; this Lowbank knows "
-                      "dense and svd",
-                      folder, record.path, record.kind));
-    }
-    ranks_.emplace(record.path, record.rank);
+  for (const auto& slot : meta.linears) {
+    for (const auto& layer : slot.layers) layer_kind(layer.kind, slot.path, record_file());
+    layers_.emplace(slot.path, slot.layers);
   }
 }
 
@@ -89,6 +92,9 @@ torch::Tensor FileWeights::take(const std::string& name, const std::vector<std::
   };
   const auto found = sources_.find(name);
   if (found == sources_.end()) {
+    for (const auto& [path, other] : fillers_) {
+      if (is_below(name, path)) return other->take(name, shape);
+    }
     add_problem(fmt::format("'{}' [{}] is missing", name, fmt::join(shape, ", ")));
     return placeholder();
   }
@@ -113,16 +119,9 @@ torch::Tensor FileWeights::take(const std::string& name, const std::vector<std::
   return values.to(device_);
 }
 
-std::int64_t FileWeights::factored_rank(const std::string& path, std::int64_t max_rank) {
-  const auto found = ranks_.find(path);
-  if (found == ranks_.end()) return 0;
-  const std::int64_t rank = found->second;
-  ranks_.erase(found);
-  if (rank < 1 || rank > max_rank) {
-    throw IoError(fmt::format("{}/lowbank.json: layer '{}' has rank {}, allowed are 1 to {}",
-                              folder_, path, rank, max_rank));
-  }
-  return rank;
+std::vector<LayerRecord> FileWeights::layers(const std::string& path) {
+  auto found = layers_.extract(path);
+  return found.empty() ? std::vector<LayerRecord>() : std::move(found.mapped());
 }
 
 void FileWeights::tie(const std::string& name, const std::string& original) {
@@ -140,13 +139,22 @@ void FileWeights::tie(const std::string& name, const std::string& original) {
   }
 }
 
+void FileWeights::fill_in(std::string path, Weights& other) {
+  fillers_.emplace(std::move(path), &other);
+}
+
+void FileWeights::leave_out(const std::string& path) {
+  std::erase_if(sources_, [&](const auto& item) { return is_below(item.first, path); });
+  std::erase_if(ranks_, [&](const auto& item) { return is_below(item.first, path); });
+}
+
 void FileWeights::finish() {
   for (const auto& [name, source] : sources_) {
     if (source.taken || is_buffer_name(name)) continue;
     add_problem(fmt::format("'{}' [{}] has no place in the model", name,
                             fmt::join(source.entry->shape, ", ")));
   }
-  for (const auto& [path, rank] : ranks_) {
+  for (const auto& [path, layers] : layers_) {
     add_problem(fmt::format("lowbank.json names layer '{}', which the model does not have", path));
   }
   if (!problems_.empty()) throw_problems();

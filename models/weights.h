@@ -24,17 +24,26 @@ class Weights {
   virtual torch::Tensor take(const std::string& name, const std::vector<std::int64_t>& shape) = 0;
   /// Whether a file holds this parameter: for parts that are there in some files and not in others.
   virtual bool has(const std::string& name) const = 0;
-  /// Rank of the factored layer at this module path, 0 for a dense one.
-  virtual std::int64_t factored_rank(const std::string& path, std::int64_t max_rank) = 0;
   /// The model uses `original` in place of `name` (a tied head), which a file may hold all the
   /// same.
   virtual void tie(const std::string& name, const std::string& original) = 0;
-};
 
-/// The projection at `path`, dense or factored as the weights say.
-std::shared_ptr<Linear> make_linear(Weights& weights, const std::string& path,
-                                    std::int64_t in_features, std::int64_t out_features,
-                                    bool has_bias);
+  /// The projection at `path`, registered with `parent`: the stack of layers that the weights name,
+  /// or a dense layer. Errors: IoError for a record that does not fit.
+  LinearSlot slot(torch::nn::Module& parent, const std::string& path, LinearRole role,
+                  std::int64_t in_features, std::int64_t out_features, bool has_bias);
+  /// Every slot made so far, in order: for LanguageModel::set_slots.
+  std::vector<LinearSlot> take_slots() { return std::move(slots_); }
+
+ protected:
+  /// The layers at this path, innermost first; none for a dense layer.
+  virtual std::vector<LayerRecord> layers(const std::string& /*path*/) { return {}; }
+  /// The file that holds their records, for errors.
+  virtual std::string record_file() const { return {}; }
+
+ private:
+  std::vector<LinearSlot> slots_;
+};
 
 /// Parameters of a checkpoint folder, whole or in shards, as open_weights_folder reads it.
 ///
@@ -49,10 +58,13 @@ class FileWeights : public Weights {
 
   bool has(const std::string& name) const override { return sources_.contains(name); }
   torch::Tensor take(const std::string& name, const std::vector<std::int64_t>& shape) override;
-  std::int64_t factored_rank(const std::string& path, std::int64_t max_rank) override;
 
   /// A stored copy is dropped; one that differs is a problem.
   void tie(const std::string& name, const std::string& original) override;
+  /// What no file holds below the module path `path` comes from `other`, which must live as long.
+  void fill_in(std::string path, Weights& other);
+  /// Drops what the files hold below the module path `path`.
+  void leave_out(const std::string& path);
   /// Every tensor not yet asked for is a problem, except buffers of old files that models compute
   /// themselves; so is a factored layer of lowbank.json that the model has no place for.
   /// Errors: IoError with at most 20 problems.
@@ -66,6 +78,8 @@ class FileWeights : public Weights {
     const TensorEntry* entry = nullptr;
     bool taken = false;
   };
+  std::vector<LayerRecord> layers(const std::string& path) override;
+  std::string record_file() const override { return folder_ + "/lowbank.json"; }
   void add_problem(std::string text);
   [[noreturn]] void throw_problems() const;
 
@@ -74,8 +88,9 @@ class FileWeights : public Weights {
   c10::Device device_;
   c10::ScalarType type_;
   std::map<std::string, Source> sources_;
-  std::map<std::string, std::int64_t> ranks_;  // of factored layers still to be asked for
+  std::map<std::string, std::vector<LayerRecord>> layers_;  // of slots still to be asked for
   std::vector<std::string> problems_;
+  std::map<std::string, Weights*> fillers_;  // by module path
 };
 
 /// Parameters drawn from a key, for tests, benchmarks and training from scratch: matrices normal
@@ -90,7 +105,6 @@ class RandomWeights : public Weights {
   /// Never: a random model has what its config.json asks for and no more.
   bool has(const std::string&) const override { return false; }
   torch::Tensor take(const std::string& name, const std::vector<std::int64_t>& shape) override;
-  std::int64_t factored_rank(const std::string&, std::int64_t) override { return 0; }
   void tie(const std::string&, const std::string&) override {}
 
  private:

@@ -6,7 +6,6 @@
 #include <map>
 #include <memory>
 
-#include <ATen/ops/cross_entropy_loss.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/matmul.h>
 #include <ATen/ops/normal.h>
@@ -29,13 +28,15 @@
 #include "core/stats.h"
 #include "core/suggest.h"
 #include "kernels/normal_fill.h"
-#include "kernels/runtime.h"
 #include "models/factory.h"
 #include "models/language_model.h"
 #include "nn/dense_linear.h"
 #include "nn/svd_linear.h"
+#include "pim/workload.h"
+#include "stages/runtime_options.h"
 #include "train/adamw.h"
-#include "train/trainer.h"
+#include "train/objective.h"
+#include "train/text_examples.h"
 
 namespace lowbank {
 namespace {
@@ -86,10 +87,10 @@ Case svd_linear_case() {
       .unit = "Mtok/s",
       .amount = kTokens,
       .scale = 1e-6,
-      .work = [svd, x_TI] { svd->forward(x_TI); },
+      .work = [svd, x_TI] { svd->forward(x_TI, Pass{}); },
       .roof = "roof_gemm",
       .roof_amount = 4.0 * kTokens * kFeatures * kRank,
-      .alternatives = {{"dense", [dense, x_TI] { dense->forward(x_TI); }},
+      .alternatives = {{"dense", [dense, x_TI] { dense->forward(x_TI, Pass{}); }},
                        {"rebuilt", [svd, x_TI] { at::matmul(x_TI, svd->dense_weight().t()); }}}};
 }
 
@@ -127,7 +128,7 @@ torch::Tensor random_ids(LanguageModel& model, std::int64_t batch, std::int64_t 
 Case forward_case(const std::string& name, const ModelPtr& model, std::int64_t batch,
                   std::int64_t tokens) {
   const auto ids_BT = random_ids(*model, batch, tokens);
-  const bool counts_tokens = model->is_causal();
+  const bool counts_tokens = model->head_kind() == HeadKind::kNextToken;
   const auto step = std::make_shared<std::uint64_t>(0);
   return {.name = name,
           .unit = counts_tokens ? "tok/s" : "seq/s",
@@ -158,28 +159,38 @@ Case decode_case(const std::string& name, const ModelPtr& model) {
           .roof_amount = kNew * decode_bytes(*model, kPrompt + kNew / 2)};
 }
 
+// What the trainer reads: next tokens, or every sequence in class 0.
+Batch training_batch(LanguageModel& model, const torch::Tensor& ids_BT) {
+  if (model.is_causal()) return next_token_batch(ids_BT);
+  return {.input = ModelInput(ids_BT),
+          .targets = at::zeros({ids_BT.size(0)}, at::kLong),
+          .weight = static_cast<double>(ids_BT.size(0))};
+}
+
 // Loss, gradients of every parameter and one AdamW update; with the model's dropout.
 Case train_case(const std::string& name, const ModelPtr& model, std::int64_t batch,
                 std::int64_t tokens) {
   const auto ids_BT = random_ids(*model, batch, tokens);
-  const auto labels_B = at::zeros({batch}, at::kLong);
+  std::shared_ptr<Objective> objective;
+  if (model->is_causal()) {
+    objective = std::make_shared<TokenObjective>();
+  } else {
+    objective = std::make_shared<SequenceObjective>();
+  }
   for (auto& parameter : model->parameters()) parameter.set_requires_grad(true);
   const auto optimizer = std::make_shared<AdamW>(trainable_parameters(*model), AdamWOptions{});
-  const bool counts_tokens = model->is_causal();
+  const bool counts_tokens = model->head_kind() == HeadKind::kNextToken;
   const auto step = std::make_shared<std::uint64_t>(0);
   return {.name = name,
           .unit = counts_tokens ? "tok/s" : "seq/s",
           .amount = static_cast<double>(counts_tokens ? batch * tokens : batch),
           .work =
-              [model, ids_BT, labels_B, optimizer, step] {
+              [model, ids_BT, objective, optimizer, step] {
                 const c10::InferenceMode normal_tensors(false);
                 optimizer->zero_grad();
-                ModelInput input(ids_BT);
-                input.dropout_key = RandomKey(0).derive((*step)++);
-                const auto loss = model->is_causal()
-                                      ? sum_nll(*model, ids_BT) /
-                                            static_cast<double>(ids_BT.numel() - ids_BT.size(0))
-                                      : at::cross_entropy_loss(model->forward(input), labels_B);
+                auto inputs = training_batch(*model, ids_BT);
+                inputs.input.dropout_key = RandomKey(0).derive((*step)++);
+                const auto loss = objective->loss_sum(*model, inputs) / inputs.weight;
                 loss.backward();
                 optimizer->step(1e-5);
               },
@@ -238,7 +249,9 @@ Case make_case(const std::string& name, const BenchConfig& config, const ModelPt
                std::map<std::string, ModelPtr>& shape_models) {
   if (is_text_case(name)) return make_text_case(name, config.model);
   for (const auto& item : kShapeCases) {
-    if (name == item.name) return shape_case(item, compute_type(config.common), shape_models);
+    if (name == item.name) {
+      return shape_case(item, runtime_options(config.common).type, shape_models);
+    }
   }
   if (name == "svd_linear_512x1024_r256") return svd_linear_case();
   if (name == "normal_fill_4m") return normal_fill_case();
@@ -280,8 +293,15 @@ nlohmann::ordered_json shape_config(const std::string& shape) {
 }
 
 void bench_stage(const BenchConfig& config, RunDir*, Metrics& metrics) {
-  apply_runtime(config.common);
-  if (!config.calibrate.empty()) return calibrate(config, full_grid(), metrics);
+  const RuntimeOptions runtime = runtime_options(config.common);
+  apply_runtime(runtime);
+  if (!config.calibrate.empty()) {
+    return calibrate({.output = config.calibrate,
+                      .model = config.model,
+                      .runs = config.runs,
+                      .type = runtime.type},
+                     full_grid(), metrics);
+  }
   std::vector<std::string> names = config.cases;
   const auto known_names = all_case_names();
   for (const auto& name : names) {
@@ -300,7 +320,7 @@ void bench_stage(const BenchConfig& config, RunDir*, Metrics& metrics) {
   }
   std::shared_ptr<LanguageModel> model;
   if (std::any_of(names.begin(), names.end(), needs_model)) {
-    model = load_causal_model(config.model, at::kCPU, compute_type(config.common)).model;
+    model = load_causal_model(config.model, at::kCPU, runtime.type).model;
   }
 
   const c10::InferenceMode guard;

@@ -11,9 +11,9 @@
 #include "core/log.h"
 #include "core/progress.h"
 #include "core/text.h"
-#include "kernels/runtime.h"
 #include "models/factory.h"
 #include "models/language_model.h"
+#include "stages/runtime_options.h"
 
 namespace lowbank {
 namespace {
@@ -57,33 +57,30 @@ Metrics to_metrics(const LinearChange& linear) {
 }  // namespace
 
 void compress_stage(const CompressConfig& config, RunDir* out, Metrics& metrics) {
-  const auto device = apply_runtime(config.common);
+  const RuntimeOptions runtime = runtime_options(config.common);
+  const auto device = apply_runtime(runtime);
   const LinearChoice choice(config.modules);
-  auto loaded = load_model(config.checkpoint, device, compute_type(config.common));
+  auto loaded = load_model(config.checkpoint, device, runtime.type);
   LanguageModel& model = *loaded.model;
-  const SlotWalk walk = [&](const SlotVisitor& visit) { model.visit_linears(visit); };
   const auto params_before = count_parameters(model);
 
   const auto start = std::chrono::steady_clock::now();
   CompressReport report;
   if (config.to == "dense") {
-    report = make_linears_dense(walk, choice);
+    report = make_linears_dense(model.slots(), choice);
   } else {
     std::int64_t num_linears = 0;
-    walk([&](const std::string& path, LinearSlot& slot) {
-      num_linears += choice(path, slot.role()) ? 1 : 0;
-    });
+    for (const auto& slot : model.slots()) num_linears += choice(slot.path(), slot.role()) ? 1 : 0;
     ProgressBar bar("compress", num_linears, "linear");
-    report =
-        factor_linears(walk, choice, config.rank, [&](std::int64_t done) { bar.update(done); });
+    report = factor_linears(model.slots(), choice, RankPolicy(config.rank),
+                            [&](std::int64_t done) { bar.update(done); });
   }
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
 
-  CompressConfig own = config;  // a list of fields points into a config that may be written
   out->begin();
   save_model(out->path(), loaded,
              {.stage = "compress",
-              .settings_hash = stage_fingerprint(own, Metrics::object()).value("settings", ""),
+              .settings_hash = stage_fingerprint(config, Metrics::object()).value("settings", ""),
               .version = version()});
   print_linears(report);
   warn_of_growth(report);

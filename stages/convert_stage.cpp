@@ -136,10 +136,9 @@ void name_type(Json& config, const std::vector<TensorEntry>& tensors) {
 void write_folder(const ConvertConfig& config, const ConvertSource& source,
                   const std::vector<TensorEntry>& tensors, RunDir& out) {
   CheckpointMeta meta = source.meta;
-  ConvertConfig settings = config;  // its fields point into itself
   meta.history.push_back(
       {.stage = "convert",
-       .settings_hash = stage_fingerprint(settings, Json::object()).value("settings", ""),
+       .settings_hash = stage_fingerprint(config, Json::object()).value("settings", ""),
        .version = version()});
   Json model = *source.config;
   name_type(model, tensors);
@@ -188,13 +187,11 @@ class NewFolder {
 /// has no place for are moved to source.dropped.
 std::vector<TensorEntry> write_gguf(const ConvertConfig& config, ConvertSource& source,
                                     const std::string& path, RunDir* out) {
-  for (const auto& linear : source.meta.linears) {
-    if (linear.kind != "dense") {
-      throw ConfigError(
-          fmt::format("to: GGUF has no place for the factored layer '{}'; make it "
-                      "dense first: lowbank compress {} OUT --to dense",
-                      linear.path, config.src));
-    }
+  if (!source.meta.linears.empty()) {
+    throw ConfigError(
+        fmt::format("to: GGUF has no place for the factored layer '{}'; make it "
+                    "dense first: lowbank compress {} OUT --to dense",
+                    source.meta.linears.front().path, config.src));
   }
   const Json& model = *source.config;
   const std::string architecture = model.at("model_type").get<std::string>();
@@ -280,7 +277,7 @@ void report(const std::string& place, const ConvertSource& source,
 }  // namespace
 
 void convert_stage(const ConvertConfig& config, RunDir* out, Metrics& metrics) {
-  ConvertSource source = open_convert_source(config);
+  ConvertSource source = open_convert_source(config.src, config.tokenizer);
   if (config.to_gguf()) {
     const std::string path = out == nullptr ? config.common.out : out->path("model.gguf");
     const auto tensors = write_gguf(config, source, path, out);

@@ -13,6 +13,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "config/choose.h"
 #include "core/atomic_file.h"
 #include "core/error.h"
 #include "core/json.h"
@@ -109,10 +110,21 @@ std::optional<std::int64_t> element_bytes_of(const std::string& format) {
   return format == "fp16" || format == "bf16" ? 2 : 1;
 }
 
+pim::EstimateMode mode_of(const EstimateConfig& config) {
+  return choose<pim::EstimateMode>(config.mode, {{"physical", pim::EstimateMode::kPhysical},
+                                                 {"reference", pim::EstimateMode::kReference}});
+}
+
+pim::TableOptions table_options(const EstimateConfig& config) {
+  return {.mode = mode_of(config),
+          .correct = config.correct,
+          .out = config.common.out,
+          .trace = config.trace};
+}
+
 pim::SystemOptions options_of(const EstimateConfig& config) {
-  return {.mode = config.mode == "reference" ? pim::EstimateMode::kReference
-                                             : pim::EstimateMode::kPhysical,
-          .corrections = pim::corrections_of(config),
+  return {.mode = mode_of(config),
+          .corrections = pim::make_corrections(mode_of(config), config.correct),
           .slc_frac = config.slc_frac,
           .num_gpus = config.num_gpus,
           .num_chips = config.num_chips,
@@ -167,7 +179,7 @@ void check_figures(const Row& row) {
   }
 }
 
-// Here and not beside the figures, so that a generation says once what its longest cache needs.
+// Here and not with the figures, so that a generation says once what its longest cache needs.
 void add_capacity_note(pim::PhaseCost& cost) {
   if (!cost.memory_capacity_bytes || cost.memory_bytes <= *cost.memory_capacity_bytes) return;
   const bool is_one = cost.num_chips == 1;
@@ -422,10 +434,20 @@ void print_notes(const std::vector<pim::NamedSystem>& systems, const std::vector
 }  // namespace
 
 void estimate_stage(const EstimateConfig& config, RunDir* out, Metrics& metrics) {
-  if (!config.experiments.empty()) return pim::estimate_experiments(config, out, metrics);
-  if (!config.pim_calls.empty()) return pim::estimate_pim_calls(config, out, metrics);
-  if (!config.operators.empty()) return pim::estimate_operators(config, out, metrics);
-  if (!config.fit.empty()) return pim::fit_gpus(config, out, metrics);
+  const pim::TableOptions table_form = table_options(config);
+  if (!config.experiments.empty()) {
+    return pim::estimate_experiments(config.experiments, table_form, out, metrics);
+  }
+  if (!config.pim_calls.empty()) {
+    return pim::estimate_pim_calls(config.pim_calls, table_form, out, metrics);
+  }
+  if (!config.operators.empty()) {
+    return pim::estimate_operators(config.operators, table_form, out, metrics);
+  }
+  if (!config.fit.empty()) {
+    const std::string base = config.system.empty() ? "" : config.system.front();
+    return pim::fit_gpus(config.fit, base, table_form, out, metrics);
+  }
 
   const std::vector<pim::NamedWorkload> workloads = read_workloads(config.workload);
   const std::vector<pim::NamedSystem> systems = make_systems(config);

@@ -9,25 +9,28 @@
 #include "eval/generate.h"
 #include "eval/perplexity.h"
 #include "eval/sentence_similarity.h"
-#include "kernels/runtime.h"
 #include "models/factory.h"
 #include "models/language_model.h"
+#include "stages/perplexity_options.h"
+#include "stages/runtime_options.h"
 
 namespace lowbank {
 namespace {
 
-void evaluate_perplexity(const EvaluateConfig& config, c10::Device device, RunDir* out,
-                         Metrics& metrics) {
-  const auto loaded = load_causal_model(config.checkpoint, device, compute_type(config.common));
+void evaluate_perplexity(const EvaluateConfig& config, RunDir* out, Metrics& metrics) {
+  const RuntimeOptions runtime = runtime_options(config.common);
+  const auto device = apply_runtime(runtime);
+  const auto loaded = load_causal_model(config.checkpoint, device, runtime.type);
   const auto tokenizer = tokenizers::open_tokenizer(loaded.folder);
   check_vocabulary(*tokenizer, *loaded.model, loaded.folder);
-  const auto text =
-      open_perplexity_text(config.perplexity, *tokenizer, loaded.model->max_context());
+  const auto options = perplexity_options(config.perplexity);
+  const auto text = open_perplexity_text(config.perplexity.data, options, *tokenizer,
+                                         loaded.model->max_context());
   if (out != nullptr) out->begin();
 
   const auto result =
       score_text(*loaded.model, text, config.perplexity.batch_size, /*show_progress=*/true);
-  report_perplexity(result, text, config.perplexity, metrics);
+  report_perplexity(result, text, options, metrics);
   lowbank::print("perplexity {:.4f} per token over {} predicted tokens ({} chunks of context {})",
                  metrics["perplexity"].get<double>(), group_digits(result.num_predicted),
                  group_digits(static_cast<std::int64_t>(text.windows.size())),
@@ -37,9 +40,10 @@ void evaluate_perplexity(const EvaluateConfig& config, c10::Device device, RunDi
                  metrics["tokens_per_second"].get<double>());
 }
 
-void evaluate_sts_b(const EvaluateConfig& config, c10::Device device, RunDir* out,
-                    Metrics& metrics) {
-  const auto loaded = load_model(config.checkpoint, device, compute_type(config.common));
+void evaluate_sts_b(const EvaluateConfig& config, RunDir* out, Metrics& metrics) {
+  const RuntimeOptions runtime = runtime_options(config.common);
+  const auto device = apply_runtime(runtime);
+  const auto loaded = load_model(config.checkpoint, device, runtime.type);
   if (loaded.model->is_causal()) {
     throw ConfigError(
         fmt::format("{}: task sts-b needs an encoder (BERT); this model predicts the next token",
@@ -47,18 +51,21 @@ void evaluate_sts_b(const EvaluateConfig& config, c10::Device device, RunDir* ou
   }
   const auto tokenizer = tokenizers::open_tokenizer(loaded.folder);
   check_vocabulary(*tokenizer, *loaded.model, loaded.folder);
-  const auto pairs = open_sentence_pairs(config, *tokenizer, loaded.model->max_context());
+  const auto pairs = open_sentence_pairs(config.perplexity.data, config.limit, *tokenizer,
+                                         loaded.model->max_context());
   if (out != nullptr) out->begin();
-  evaluate_sentence_pairs(*loaded.model, pairs, config, metrics);
+  const auto key = RandomKey(static_cast<std::uint64_t>(config.common.seed)).derive("bootstrap");
+  evaluate_sentence_pairs(*loaded.model, pairs, config.sentence_batch_size, key, metrics);
+  metrics["pooling"] = config.pooling;
+  metrics["limit"] = config.limit;
 }
 
 }  // namespace
 
 void evaluate_stage(const EvaluateConfig& config, RunDir* out, Metrics& metrics) {
-  const auto device = apply_runtime(config.common);
   metrics["task"] = config.task;
-  if (config.task == "sts-b") return evaluate_sts_b(config, device, out, metrics);
-  evaluate_perplexity(config, device, out, metrics);
+  if (config.task == "sts-b") return evaluate_sts_b(config, out, metrics);
+  evaluate_perplexity(config, out, metrics);
 }
 
 }  // namespace lowbank

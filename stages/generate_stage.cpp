@@ -8,12 +8,13 @@
 
 #include "core/error.h"
 #include "core/json.h"
+#include "core/json_reader.h"
 #include "core/log.h"
 #include "core/text.h"
 #include "eval/generate.h"
-#include "kernels/runtime.h"
 #include "models/factory.h"
 #include "models/language_model.h"
+#include "stages/runtime_options.h"
 #include "tokenizers/tokenizer.h"
 #include "tokenizers/utf8_stream.h"
 
@@ -21,15 +22,9 @@ namespace lowbank {
 namespace {
 
 std::vector<std::int64_t> read_ids(const std::string& path) {
-  const auto file = read_json(path);
-  if (!file.is_array()) throw IoError(path + ": wants one array of token ids");
   std::vector<std::int64_t> ids;
-  for (const auto& id : file) {
-    if (!id.is_number_integer()) {
-      throw IoError(
-          fmt::format("{}: entry {} is no whole number: {}", path, ids.size(), id.dump()));
-    }
-    ids.push_back(id.get<std::int64_t>());
+  for (const JsonReader& id : JsonReader(read_json(path), path, kProgramFile).items()) {
+    ids.push_back(id.integer());
   }
   return ids;
 }
@@ -61,8 +56,9 @@ class TokenPrinter {
 }  // namespace
 
 void generate_stage(const GenerateConfig& config, RunDir* out, Metrics& metrics) {
-  const auto device = apply_runtime(config.common);
-  const auto loaded = load_causal_model(config.checkpoint, device, compute_type(config.common));
+  const RuntimeOptions runtime = runtime_options(config.common);
+  const auto device = apply_runtime(runtime);
+  const auto loaded = load_causal_model(config.checkpoint, device, runtime.type);
   std::unique_ptr<tokenizers::Tokenizer> tokenizer;
   if (config.ids.empty() || tokenizers::has_tokenizer(loaded.folder)) {
     tokenizer = tokenizers::open_tokenizer(loaded.folder);

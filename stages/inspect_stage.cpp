@@ -12,6 +12,7 @@
 #include "core/error.h"
 #include "core/interrupt.h"
 #include "core/json.h"
+#include "core/json_reader.h"
 #include "core/log.h"
 #include "core/progress.h"
 #include "core/text.h"
@@ -228,11 +229,7 @@ void inspect_stage(const InspectConfig& config, RunDir* /*out*/, Metrics& metric
     }
   } else {
     const std::string path = place + "/config.json";
-    const Json model = read_json(path);
-    if (!model.is_object() || !model.contains("model_type") || !model["model_type"].is_string()) {
-      throw IoError(path + ": key 'model_type' wants a string");
-    }
-    model_type = model["model_type"].get<std::string>();
+    model_type = JsonReader(read_json(path), path, kProgramFile).text("model_type");
     meta = read_checkpoint_meta(place);
     archive = open_weights_folder(place);
   }

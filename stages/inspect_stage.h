@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "config/run_stage.h"
-#include "config/stage_configs.h"
+#include "config/stages/inspect_config.h"
 #include "io/tensor_archive.h"
 
 namespace lowbank {

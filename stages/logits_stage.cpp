@@ -19,10 +19,10 @@
 #include "core/log.h"
 #include "core/memory.h"
 #include "core/progress.h"
-#include "kernels/runtime.h"
 #include "models/factory.h"
 #include "models/language_model.h"
 #include "nn/tensor_file.h"
+#include "stages/runtime_options.h"
 
 namespace lowbank {
 namespace {
@@ -61,7 +61,7 @@ TokenRange token_range(const std::int64_t* mask_T, std::int64_t num_tokens, std:
   return {.begin = first - mask_T, .end = last - mask_T};
 }
 
-// A tensor beside input_ids, of its shape and whole numbers; undefined where absent.
+// A tensor next to input_ids, of its shape and whole numbers; undefined where absent.
 torch::Tensor companion(const std::map<std::string, torch::Tensor>& tensors,
                         const std::string& name, const torch::Tensor& ids_BT,
                         const std::string& path) {
@@ -186,15 +186,16 @@ torch::Tensor run_encoder(LanguageModel& model, const LogitsInput& input, c10::D
 }  // namespace
 
 void logits_stage(const LogitsConfig& config, RunDir* /*out*/, Metrics& metrics) {
-  const auto device = apply_runtime(config.common);
+  const RuntimeOptions runtime = runtime_options(config.common);
+  const auto device = apply_runtime(runtime);
   const auto folder = std::filesystem::absolute(config.out).parent_path();
   if (!std::filesystem::is_directory(folder)) {
     throw IoError(fmt::format("{}: the folder {} does not exist", config.out, folder.string()));
   }
-  const auto loaded = load_model(config.checkpoint, device, compute_type(config.common));
+  const auto loaded = load_model(config.checkpoint, device, runtime.type);
   auto& model = *loaded.model;
   const auto input = read_input(config.ids, model);
-  if (model.output() == ModelOutput::kNextToken || model.output() == ModelOutput::kMaskedToken) {
+  if (model.head_kind() == HeadKind::kNextToken || model.head_kind() == HeadKind::kMaskedToken) {
     require_memory(static_cast<std::uint64_t>(input.ids_BT.numel()) *
                        static_cast<std::uint64_t>(model.vocab_size()) * sizeof(float),
                    "the logits");
@@ -204,7 +205,7 @@ void logits_stage(const LogitsConfig& config, RunDir* /*out*/, Metrics& metrics)
   const auto logits =
       model.is_causal() ? run_causal(model, input, device) : run_encoder(model, input, device);
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
-  const char* const name = model.output() == ModelOutput::kHidden ? "last_hidden_state" : "logits";
+  const char* const name = model.head_kind() == HeadKind::kNone ? "last_hidden_state" : "logits";
   write_tensors(config.out, {{name, logits}});
 
   std::int64_t num_tokens = 0;

@@ -12,22 +12,25 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "config/choose.h"
 #include "config/fingerprint.h"
 #include "core/error.h"
 #include "core/interrupt.h"
+#include "core/json_reader.h"
 #include "core/log.h"
 #include "core/progress.h"
 #include "core/stats.h"
 #include "core/text.h"
 #include "eval/generate.h"
 #include "eval/perplexity.h"
-#include "kernels/runtime.h"
 #include "models/factory.h"
 #include "models/language_model.h"
 #include "nn/importance_file.h"
 #include "nn/svd_linear.h"
 #include "noise/noisy_factors.h"
 #include "noise/rank_selection.h"
+#include "stages/perplexity_options.h"
+#include "stages/runtime_options.h"
 
 namespace lowbank {
 namespace {
@@ -52,16 +55,29 @@ std::vector<Point> points_to_score(const NoisyInferConfig& config) {
   return {points.begin(), points.end()};
 }
 
+NoiseOptions noise_options(const NoiseConfig& config) {
+  return {
+      .model = choose<NoiseModel>(config.model, {{"multiplicative", NoiseModel::kMultiplicative},
+                                                 {"additive", NoiseModel::kAdditive}}),
+      .sigma = config.sigma,
+      .encoding =
+          choose<CellEncoding>(config.encoding, {{"twos_complement", CellEncoding::kTwosComplement},
+                                                 {"sign_magnitude", CellEncoding::kSignMagnitude},
+                                                 {"differential", CellEncoding::kDifferential},
+                                                 {"offset_binary", CellEncoding::kOffsetBinary}}),
+      .weight_bits = static_cast<int>(config.weight_bits),
+      .cell_bits = static_cast<int>(config.cell_bits)};
+}
+
 /// Ranks of each factored layer in the order of their importance, by measure ("random" is drawn
 /// per trial and is not here).
 using RankOrders = std::map<std::string, std::vector<torch::Tensor>>;
 
 RankOrders read_orders(const NoisyInferConfig& config, const LoadedModel& loaded) {
   std::vector<std::pair<std::string, const SvdLinear*>> layers;
-  loaded.model->visit_linears([&](const std::string& path, LinearSlot& slot) {
-    if (const auto* svd = dynamic_cast<const SvdLinear*>(&slot.get()))
-      layers.push_back({path, svd});
-  });
+  for (const auto& slot : loaded.model->slots()) {
+    if (const auto* svd = find_factors(slot, "noise")) layers.push_back({slot.path(), svd});
+  }
   if (layers.empty()) {
     throw ConfigError(
         fmt::format("{}: has no factored linear, so there are no ranks to protect; "
@@ -102,7 +118,7 @@ RankOrders read_orders(const NoisyInferConfig& config, const LoadedModel& loaded
 /// Results so far by point and trial; kept in metrics.jsonl, so that an interrupted run goes on.
 class TrialTable {
  public:
-  TrialTable(NoisyInferConfig config, RunDir& out) : out_(out) {
+  TrialTable(const NoisyInferConfig& config, RunDir& out) : out_(out) {
     const Metrics fingerprint = stage_fingerprint(config, Metrics::object());
     Metrics lines = Metrics::array();
     if (config.resume) {
@@ -119,11 +135,10 @@ class TrialTable {
       out.append_metrics({{"fingerprint", fingerprint}});
     }
     for (std::size_t i = 1; i < lines.size(); ++i) {
-      const Metrics& line = lines[i];
-      const Point point{line.at("importance").get<std::string>(),
-                        line.at("slc_frac").get<double>()};
-      nll_[{point, line.at("trial").get<std::int64_t>()}] =
-          line.at("nll").is_null() ? std::nan("") : line.at("nll").get<double>();
+      const JsonReader line(lines[i], fmt::format("{}:{}", out.path("metrics.jsonl"), i + 1),
+                            kProgramFile);
+      const Point point{line.text("importance"), line.number("slc_frac")};
+      nll_[{point, line.at("trial").integer()}] = line.number("nll", std::nan(""));
     }
   }
 
@@ -171,8 +186,8 @@ std::int64_t protected_ranks(const NoisyFactors& factors, double slc_frac) {
 }
 
 // Cells at this SLC share relative to none: a protected weight takes one-bit cells.
-double cells_frac(const NoisyFactors& factors, const NoiseConfig& noise, double slc_frac) {
-  const CellCoding slc(noise.encoding, static_cast<int>(noise.weight_bits), /*cell_bits=*/1);
+double cells_frac(const NoisyFactors& factors, const NoiseOptions& noise, double slc_frac) {
+  const CellCoding slc(noise.encoding, noise.weight_bits, /*cell_bits=*/1);
   const double growth = static_cast<double>(slc.cells_per_weight()) /
                         static_cast<double>(factors.coding().cells_per_weight());
   double cells = 0, weights = 0;
@@ -210,13 +225,17 @@ Metrics summarize_point(const std::vector<double>& nll) {
 }  // namespace
 
 void noisy_infer_stage(const NoisyInferConfig& config, RunDir* out, Metrics& metrics) {
-  const auto device = apply_runtime(config.common);
-  const auto loaded = load_causal_model(config.checkpoint, device, compute_type(config.common));
+  const RuntimeOptions runtime = runtime_options(config.common);
+  const auto device = apply_runtime(runtime);
+  const auto loaded = load_causal_model(config.checkpoint, device, runtime.type);
   LanguageModel& model = *loaded.model;
   const auto tokenizer = tokenizers::open_tokenizer(loaded.folder);
   check_vocabulary(*tokenizer, model, loaded.folder);
-  const auto text = open_perplexity_text(config.perplexity, *tokenizer, model.max_context());
+  const auto text =
+      open_perplexity_text(config.perplexity.data, perplexity_options(config.perplexity),
+                           *tokenizer, model.max_context());
   const auto orders = read_orders(config, loaded);
+  const NoiseOptions noise = noise_options(config.noise);
   const auto points = points_to_score(config);
   TrialTable table(config, *out);
 
@@ -227,7 +246,7 @@ void noisy_infer_stage(const NoisyInferConfig& config, RunDir* out, Metrics& met
         .mean_nll();
   };
   const double clean_nll = score(true);
-  NoisyFactors factors([&](const SlotVisitor& visit) { model.visit_linears(visit); }, config.noise);
+  NoisyFactors factors(model.slots(), noise);
   const double quantised_nll = score(true);
 
   const RandomKey key(static_cast<std::uint64_t>(config.common.seed));
@@ -255,11 +274,10 @@ void noisy_infer_stage(const NoisyInferConfig& config, RunDir* out, Metrics& met
     num_ranks += factors.rank(layer);
     num_weights += factors.num_weights(layer);
   }
-  NoiseConfig noise = config.noise;
   metrics = {{"task", config.task},
              {"clean_perplexity", std::exp(clean_nll)},
              {"quantised_perplexity", std::exp(quantised_nll)},
-             {"noise", to_json(noise.fields())},
+             {"noise", to_json(config.noise.fields())},
              {"num_layers", factors.num_layers()},
              {"num_ranks", num_ranks},
              {"num_weights", num_weights},
@@ -284,7 +302,7 @@ void noisy_infer_stage(const NoisyInferConfig& config, RunDir* out, Metrics& met
       }
       Metrics row = {{"slc_frac", slc_frac},
                      {"num_protected_ranks", protected_ranks(factors, slc_frac)},
-                     {"cells_frac", cells_frac(factors, config.noise, slc_frac)}};
+                     {"cells_frac", cells_frac(factors, noise, slc_frac)}};
       row.update(summarize_point(nll));
       if (row["mean"].is_null()) {
         lowbank::print("{:<12} SLC {:>5.1f} %   every trial diverged", importance, 100 * slc_frac);

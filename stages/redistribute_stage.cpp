@@ -11,9 +11,9 @@
 #include "config/fingerprint.h"
 #include "core/error.h"
 #include "core/log.h"
+#include "stages/runtime_options.h"
+#include "stages/training.h"
 #include "train/importance.h"
-#include "train/train_inputs.h"
-#include "train/trainer.h"
 
 namespace lowbank {
 namespace {
@@ -72,11 +72,14 @@ void report_importance(const RankImportance& before, const RankImportance& after
 }  // namespace
 
 void redistribute_stage(const RedistributeConfig& config, RunDir* out, Metrics& metrics) {
-  RedistributeConfig own = config;  // a list of fields points into a config that may be written
-  auto inputs = open_train_inputs(config.checkpoint, config.data, config.common);
-  auto& model = *inputs.loaded.model;
+  const RuntimeOptions runtime = runtime_options(config.common);
+  const auto device = apply_runtime(runtime);
+  const auto loaded = load_causal_model(config.checkpoint, device, runtime.type);
+  auto& model = *loaded.model;
+  const auto tokenizer = open_train_tokenizer(loaded, config.data.context);
+  const auto texts = open_train_texts(config.data, *tokenizer);
   std::error_code error;
-  if (std::filesystem::equivalent(inputs.loaded.folder, out->path(), error)) {
+  if (std::filesystem::equivalent(loaded.folder, out->path(), error)) {
     throw ConfigError(
         fmt::format("out: {} is the checkpoint to be read; choose another folder", out->path()));
   }
@@ -85,32 +88,28 @@ void redistribute_stage(const RedistributeConfig& config, RunDir* out, Metrics& 
     throw ConfigError(
         fmt::format("checkpoint: {} has no factored linear; `lowbank compress` makes "
                     "them",
-                    inputs.loaded.folder));
+                    loaded.folder));
   }
-  const ResumePoint point(out->path(), own, config.resume);
+  const ResumePoint point(out->path(), config, config.resume);
   out->begin();
   const auto collect = [&] {
-    return collect_importance(model, inputs.train, config.importance_max_examples,
+    return collect_importance(model, texts.train, config.importance_max_examples,
                               config.train.micro_batch_size);
   };
   // Of the checkpoint as it came; a resumed run collects it again, its point replaces the weights.
   const RankImportance before = collect();
-  const RandomKey key(static_cast<std::uint64_t>(config.common.seed));
-  const auto result = fit(model, inputs.train, inputs.valid ? &*inputs.valid : nullptr,
-                          config.train, key.derive("train"), *out, point, {.save_at_end = true});
+  const auto key = RandomKey(static_cast<std::uint64_t>(config.common.seed)).derive("train");
+  const auto result = run_training(model, next_token_set(texts, config.train, key), config.train,
+                                   key, *out, point, /*save_at_end=*/true);
   const RankImportance after = collect();
   save_model(
-      out->path(), inputs.loaded,
+      out->path(), loaded,
       {.stage = "redistribute", .settings_hash = point.settings_hash(), .version = version()});
   write_importance(out->path(), after);
   point.remove();
   report_importance(before, after, linears, config.importance, metrics);
   report_training(result, model, metrics);
-  if (metrics.contains("valid_perplexity")) {
-    print("perplexity on {}: {:.2f} before, {:.2f} after {} steps", config.data.valid,
-          metrics["start_valid_perplexity"].get<double>(),
-          metrics["valid_perplexity"].get<double>(), result.progress.step);
-  }
+  print_scores(result, config.data.valid);
   print("the most important 10 % of the ranks hold {:.3f} of the importance ({}), {:.3f} before",
         metrics["concentration"]["after"]["top_10_share"].get<double>(), config.importance,
         metrics["concentration"]["before"]["top_10_share"].get<double>());

@@ -12,6 +12,7 @@
 #include "core/atomic_file.h"
 #include "core/error.h"
 #include "core/json.h"
+#include "core/json_reader.h"
 #include "core/log.h"
 #include "core/text.h"
 #include "tokenizers/tokenizer.h"
@@ -29,12 +30,7 @@ std::vector<std::string> read_texts(const std::string& path) {
   std::size_t number = 0;
   for (const auto line : split_lines(content)) {
     const std::string where = fmt::format("{} line {}", name, ++number);
-    const Json object = parse_json(line, where);
-    const auto text = object.is_object() ? object.find("text") : object.end();
-    if (text == object.end() || !text->is_string()) {
-      throw IoError(where + ": wants an object with a string under `text`");
-    }
-    texts.push_back(text->get<std::string>());
+    texts.push_back(JsonReader(parse_json(line, where), where, kProgramFile).text("text"));
   }
   return texts;
 }

@@ -5,13 +5,15 @@
 
 #include <nlohmann/json.hpp>
 
+#include "config/choose.h"
 #include "core/atomic_file.h"
 #include "core/log.h"
 #include "core/text.h"
-#include "kernels/runtime.h"
 #include "models/factory.h"
 #include "models/language_model.h"
 #include "models/make_workload.h"
+#include "pim/workload.h"
+#include "stages/runtime_options.h"
 
 namespace lowbank {
 namespace {
@@ -37,9 +39,15 @@ Metrics phase_metrics(const pim::Workload& workload, pim::Phase phase) {
 }  // namespace
 
 void workload_stage(const WorkloadConfig& config, RunDir* out, Metrics& metrics) {
-  const auto device = apply_runtime(config.common);
+  const auto device = apply_runtime(runtime_options(config.common));
   const auto loaded = load_model(config.checkpoint, device, stored_type(config.checkpoint));
-  const pim::Workload workload = make_workload(loaded, config);
+  const pim::Workload workload = make_workload(
+      loaded,
+      {.batch = config.batch,
+       .context = config.context,
+       .phases = choose<WorkloadPhases>(config.phase, {{"prefill", WorkloadPhases::kPrefill},
+                                                       {"decode", WorkloadPhases::kDecode},
+                                                       {"both", WorkloadPhases::kBoth}})});
   const std::int64_t max_context = loaded.model->max_context();
   if (max_context > 0 && config.context > max_context) {
     warn(

@@ -1,7 +1,7 @@
 #pragma once
 
 #include "config/run_stage.h"
-#include "config/stage_configs.h"
+#include "config/stages/workload_config.h"
 
 namespace lowbank {
 

@@ -23,7 +23,7 @@ class TempFolder {
 
   const std::string& path() const { return path_; }
   std::string path(const std::string& name) const { return path_ + "/" + name; }
-  /// Writes a file and gives back its path.
+  /// Writes a file and returns its path.
   std::string file(const std::string& name, const std::string& content) const {
     std::ofstream(path(name), std::ios::binary) << content;
     return path(name);

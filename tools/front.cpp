@@ -8,14 +8,15 @@
 
 #include <fmt/format.h>
 
-#include "config/fingerprint.h"
+#include "config/make_stage_config.h"
 #include "config/run_stage.h"
-#include "config/stage_configs.h"
+#include "config/words.h"
 #include "core/error.h"
 #include "core/log.h"
 #include "core/resources.h"
 #include "core/suggest.h"
-#include "tools/run_recipe.h"
+#include "tools/run/execute.h"
+#include "tools/run/run_options.h"
 
 namespace lowbank {
 namespace {
@@ -41,18 +42,8 @@ std::string front_help() {
 
 int run_main(std::span<const std::string> arguments) {
   return guarded_main("run", [&] {
-    const auto has = [&](const char* flag) {
-      return std::find(arguments.begin(), arguments.end(), flag) != arguments.end();
-    };
-    if (has("--help") || has("-h")) {
-      print_text(run_help());
-      return kExitOk;
-    }
-    if (has("--version")) {
-      print("lowbank {}", version());
-      return kExitOk;
-    }
-    return run_recipe(parse_run_options(arguments), executable_folder());
+    const auto options = parse_run_options(arguments);
+    return options ? run_recipe(*options, executable_folder()) : kExitOk;
   });
 }
 
@@ -79,18 +70,14 @@ int front_main(std::span<const std::string> arguments) {
     error_line(front_help());
     return kExitUsage;
   }
-  const std::string& command = arguments.front();
+  const Fields no_fields;
+  const auto said = parse_words(arguments.first(1), {.fields = no_fields, .help = front_help});
+  if (!said) return kExitOk;
+  const std::string command = arguments.front();
   const auto rest = arguments.subspan(1);
-  if (command == "--help" || command == "-h" || (command == "help" && rest.empty())) {
-    print_line(front_help());
-    return kExitOk;
-  }
-  if (command == "--version") {
-    print("lowbank {}", version());
-    return kExitOk;
-  }
   if (command == "help") {
-    const std::vector<std::string> swapped = {rest.front(), "--help"};
+    std::vector<std::string> swapped = {"--help"};
+    if (!rest.empty()) swapped.insert(swapped.begin(), rest.front());
     return front_main(swapped);
   }
   if (command == "run") return run_main(rest);
@@ -99,8 +86,7 @@ int front_main(std::span<const std::string> arguments) {
     return start_command(command, rest);
   }
   known.push_back("run");
-  throw ConfigError(fmt::format("unknown {} '{}'{} (see lowbank --help)",
-                                command.starts_with('-') ? "option" : "command", command,
+  throw ConfigError(fmt::format("unknown command '{}'{} (see lowbank --help)", command,
                                 did_you_mean(command, known)));
 }
 

@@ -3,15 +3,14 @@
 #include <cstdint>
 #include <map>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include <torch/nn/module.h>
 #include <torch/types.h>
 
-namespace lowbank {
+#include "nn/named_tensors.h"
 
-using NamedTensors = std::vector<std::pair<std::string, torch::Tensor>>;
+namespace lowbank {
 
 /// Parameters of a model that ask for a gradient; tied ones once, under their first name.
 NamedTensors trainable_parameters(const torch::nn::Module& model);
@@ -51,7 +50,7 @@ class AdamW {
 
 /// 2-norm of all gradients together; scales them so that it is at most `max_norm` (0: leaves them).
 ///
-/// Source:  Pascanu et al. 2013; the same 1e-6 beside the norm as torch's clip_grad_norm_.
+/// Source:  Pascanu et al. 2013; the same 1e-6 added to the norm as torch's clip_grad_norm_.
 double clip_grad_norm_(const NamedTensors& parameters, double max_norm);
 
 }  // namespace lowbank

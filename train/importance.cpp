@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <memory>
 #include <numeric>
 #include <utility>
 
@@ -11,7 +12,9 @@
 #include "core/error.h"
 #include "core/interrupt.h"
 #include "core/progress.h"
-#include "train/trainer.h"
+#include "kernels/linear.h"
+#include "train/objective.h"
+#include "train/text_examples.h"
 
 namespace lowbank {
 namespace {
@@ -20,68 +23,91 @@ struct GradientSums {
   torch::Tensor abs_R, square_R, signed_R;  // double
 };
 
+void add_gradients(GradientSums& sums, const torch::Tensor& h_BTR, const torch::Tensor& grad_BTR) {
+  const at::NoGradGuard no_grad;
+  const auto g_BR = (h_BTR.to(at::kFloat) * grad_BTR.to(at::kFloat)).sum(1).to(at::kDouble);
+  sums.abs_R.add_(g_BR.abs().sum(0));
+  sums.square_R.add_(g_BR.square().sum(0));
+  sums.signed_R.add_(g_BR.sum(0));
+}
+
+// The factors of `layer`, which adds each example's gradient of s to `sums` in its backward pass.
+class ListeningSvd : public SvdLinear {
+ public:
+  ListeningSvd(const SvdLinear& layer, GradientSums& sums)
+      : SvdLinear(layer.u, layer.s, layer.vh, layer.bias), sums_(sums) {}
+  torch::Tensor forward(const torch::Tensor& x_BTI, const Pass& /*pass*/) override {
+    const auto h_BTR = apply_linear(x_BTI, vh);
+    const auto scaled_BTR = h_BTR * s;
+    scaled_BTR.register_hook([this, h_BTR = h_BTR.detach()](const torch::Tensor& grad_BTR) {
+      add_gradients(sums_, h_BTR, grad_BTR);
+    });
+    return apply_linear(scaled_BTR, u, bias);
+  }
+
+ private:
+  GradientSums& sums_;
+};
+
 // Only the scales ask for gradients while this lives: gradients of the large factors are not
-// needed. Hooks, flags and gradients are put back at the end, also on an exception.
+// needed. Layers, flags and gradients are put back at the end, also on an exception.
 class ScaleGradients {
  public:
-  ScaleGradients(LanguageModel& model, const std::vector<FactoredLinear>& linears)
-      : linears_(linears) {
+  explicit ScaleGradients(LanguageModel& model) {
     for (auto& parameter : model.parameters()) {
       saved_.push_back({parameter, parameter.requires_grad()});
-      parameter.set_requires_grad(false);
     }
-    for (const auto& [path, linear] : linears_) {
-      grads_.push_back(linear->s.grad());
-      linear->s.set_requires_grad(true);
+    for (auto& slot : model.slots()) {
+      auto* const former = find_factors(slot, "importance");
+      if (former == nullptr) continue;
       const auto zeros_R =
-          at::zeros({linear->rank()}, linear->s.options().dtype(at::kDouble).requires_grad(false));
-      sums_.push_back({zeros_R, zeros_R.clone(), zeros_R.clone()});
+          at::zeros({former->rank()}, former->s.options().dtype(at::kDouble).requires_grad(false));
+      auto& layer = *layers_.emplace_back(std::make_unique<Layer>());
+      layer = {.slot = slot,
+               .former = std::static_pointer_cast<SvdLinear>(former->shared_from_this()),
+               .listening = nullptr,
+               .grad_R = former->s.grad(),
+               .sums = {zeros_R, zeros_R.clone(), zeros_R.clone()}};
+      layer.listening = std::make_shared<ListeningSvd>(*former, layer.sums);
+      slot.replace(*former, layer.listening);
     }
-    for (std::size_t i = 0; i < linears_.size(); ++i) {
-      linears_[i].linear->on_scaled = [this, i](const torch::Tensor& h_BTR,
-                                                const torch::Tensor& scaled_BTR) {
-        scaled_BTR.register_hook([this, i, h_BTR = h_BTR.detach()](const torch::Tensor& grad_BTR) {
-          add(sums_[i], h_BTR, grad_BTR);
-        });
-      };
-    }
+    // A layer that is made asks for gradients of all its parameters, so this comes last.
+    for (auto& parameter : model.parameters()) parameter.set_requires_grad(false);
+    for (auto& layer : layers_) layer->former->s.set_requires_grad(true);
   }
   ~ScaleGradients() {
-    for (std::size_t i = 0; i < linears_.size(); ++i) {
-      linears_[i].linear->on_scaled = nullptr;
-      linears_[i].linear->s.mutable_grad() = grads_[i];
+    for (auto& layer : layers_) {
+      layer->slot.replace(*layer->listening, layer->former);
+      layer->former->s.mutable_grad() = layer->grad_R;
     }
     for (auto& [parameter, requires_grad] : saved_) parameter.set_requires_grad(requires_grad);
   }
   ScaleGradients(const ScaleGradients&) = delete;
   ScaleGradients& operator=(const ScaleGradients&) = delete;
 
-  const std::vector<GradientSums>& sums() const { return sums_; }
+  const GradientSums& sums(std::size_t layer) const { return layers_[layer]->sums; }
 
  private:
-  static void add(GradientSums& sums, const torch::Tensor& h_BTR, const torch::Tensor& grad_BTR) {
-    const at::NoGradGuard no_grad;
-    const auto g_BR = (h_BTR.to(at::kFloat) * grad_BTR.to(at::kFloat)).sum(1).to(at::kDouble);
-    sums.abs_R.add_(g_BR.abs().sum(0));
-    sums.square_R.add_(g_BR.square().sum(0));
-    sums.signed_R.add_(g_BR.sum(0));
-  }
-
-  const std::vector<FactoredLinear>& linears_;
+  struct Layer {
+    LinearSlot slot;
+    std::shared_ptr<SvdLinear> former;
+    std::shared_ptr<ListeningSvd> listening;
+    torch::Tensor grad_R;
+    GradientSums sums;
+  };
   std::vector<std::pair<torch::Tensor, bool>> saved_;
-  std::vector<torch::Tensor> grads_;
-  std::vector<GradientSums> sums_;
+  std::vector<std::unique_ptr<Layer>> layers_;
 };
 
 }  // namespace
 
 std::vector<FactoredLinear> factored_linears(LanguageModel& model) {
   std::vector<FactoredLinear> linears;
-  model.visit_linears([&](const std::string& path, LinearSlot& slot) {
-    if (auto* const linear = dynamic_cast<SvdLinear*>(&slot.get())) {
-      linears.push_back({.path = path, .linear = linear});
+  for (const auto& slot : model.slots()) {
+    if (auto* const linear = find_factors(slot, "importance")) {
+      linears.push_back({.path = slot.path(), .linear = linear});
     }
-  });
+  }
   return linears;
 }
 
@@ -92,7 +118,7 @@ RankImportance collect_importance(LanguageModel& model, const TextDataset& datas
   const auto device = linears.front().linear->s.device();
   const std::int64_t num_examples =
       max_examples == 0 ? dataset.size() : std::min(max_examples, dataset.size());
-  ScaleGradients gradients(model, linears);
+  ScaleGradients gradients(model);
   ProgressBar bar("importance", num_examples, "example");
   std::vector<std::int64_t> indices;
   for (std::int64_t begin = 0; begin < num_examples; begin += batch_size) {
@@ -105,7 +131,9 @@ RankImportance collect_importance(LanguageModel& model, const TextDataset& datas
     std::iota(indices.begin(), indices.end(), begin);
     const auto ids_BT = dataset.batch(indices).to(device);
     // The sum of the examples' losses: each one's gradient is that of its own loss.
-    (sum_nll(model, ids_BT) / static_cast<double>(ids_BT.size(1) - 1)).backward();
+    (TokenObjective().loss_sum(model, next_token_batch(ids_BT)) /
+     static_cast<double>(ids_BT.size(1) - 1))
+        .backward();
     bar.update(begin + ids_BT.size(0));
   }
 
@@ -113,7 +141,7 @@ RankImportance collect_importance(LanguageModel& model, const TextDataset& datas
   importance.num_examples = num_examples;
   const auto count = static_cast<double>(num_examples);
   for (std::size_t i = 0; i < linears.size(); ++i) {
-    const auto& sums = gradients.sums()[i];
+    const auto& sums = gradients.sums(i);
     const std::int64_t rank = linears[i].linear->rank();
     const auto finish = [](const torch::Tensor& value_R) {
       return value_R.detach().to(at::kCPU, at::kFloat).contiguous();

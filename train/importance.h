@@ -13,7 +13,8 @@
 
 namespace lowbank {
 
-/// The factored projections of a model, in forward order.
+/// The factored projections of a model, in forward order. Errors: ConfigError for a kind of layer
+/// that has no ranks and is not dense.
 struct FactoredLinear {
   std::string path;
   SvdLinear* linear = nullptr;

@@ -2,14 +2,11 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <map>
+#include <limits>
 #include <utility>
 
-#include <c10/core/GradMode.h>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
-#include <torch/nn/module.h>
-#include <torch/types.h>
 
 #include "config/fingerprint.h"
 #include "core/atomic_file.h"
@@ -18,7 +15,6 @@
 #include "core/log.h"
 #include "io/safetensors.h"
 #include "nn/tensor_file.h"
-#include "train/adamw.h"
 
 namespace lowbank {
 namespace {
@@ -28,7 +24,7 @@ using Json = nlohmann::ordered_json;
 
 constexpr const char* kPointKey = "lowbank_resume_point";
 
-// The saved point's record: fingerprint, settings, progress.
+// The saved point's record: fingerprint, settings, and the snapshot's own records.
 Json read_record(const SafetensorsFile& file) {
   const auto found = file.metadata().find(kPointKey);
   if (found == file.metadata().end()) {
@@ -64,17 +60,9 @@ std::string first_difference(const Json& saved, const Fields& fields, const Json
                      version());
 }
 
-// Parameters and optimizer state under the names they have in the file.
-std::map<std::string, torch::Tensor> point_tensors(const torch::nn::Module& model,
-                                                   const AdamW& optimizer) {
-  auto tensors = optimizer.state();
-  for (const auto& item : model.named_parameters()) tensors.emplace(item.key(), item.value());
-  return tensors;
-}
-
 }  // namespace
 
-ResumePoint::ResumePoint(const std::string& run_folder, StageConfig& config, bool resume)
+ResumePoint::ResumePoint(const std::string& run_folder, const StageConfig& config, bool resume)
     : folder_(run_folder + "/state"), path_(folder_ + "/point.safetensors") {
   const Fields fields = config.fields();
   const Json settings = to_json(fields);
@@ -101,60 +89,46 @@ ResumePoint::ResumePoint(const std::string& run_folder, StageConfig& config, boo
   can_resume_ = true;
 }
 
-TrainProgress ResumePoint::load(torch::nn::Module& model, AdamW& optimizer) const {
-  const at::NoGradGuard no_grad;
+Snapshot ResumePoint::load() const {
   const auto file = SafetensorsFile::open(path_);
-  for (const auto& [name, tensor] : point_tensors(model, optimizer)) {
-    const auto* const entry = file->find(name);
-    if (entry == nullptr || tensor.sizes() != at::IntArrayRef(entry->shape)) {
-      throw IoError(
-          fmt::format("{}: corrupt resume point: tensor {} is missing or has another "
-                      "shape",
-                      path_, name));
-    }
-    tensor.copy_(view_tensor(file, *entry));
-  }
-  TrainProgress progress;
+  Snapshot snapshot(path_);
+  for (const auto& entry : file->entries()) snapshot.add(entry.name, view_tensor(file, entry));
   try {
-    const Json saved = read_record(*file).at("progress");
-    saved.at("step").get_to(progress.step);
-    saved.at("is_evaluated").get_to(progress.is_evaluated);
-    saved.at("step_seconds").get_to(progress.step_seconds);
-    saved.at("seconds").get_to(progress.seconds);
-    const auto loss = [&](const char* key) {
-      const Json& value = saved.at(key);
-      return value.is_null() ? std::nullopt : std::optional<double>(value.get<double>());
-    };
-    progress.start_valid_loss = loss("start_valid_loss");
-    progress.valid_loss = loss("valid_loss");
+    const Json saved = read_record(*file);
+    for (const auto& [name, record] : saved.at("records").items()) {
+      snapshot.add_record(name, record);
+    }
   } catch (const Json::exception& e) {
     throw IoError(fmt::format("{}: corrupt resume point: {}", path_, e.what()));
   }
-  optimizer.set_num_steps(progress.step);
-  return progress;
+  return snapshot;
 }
 
-void ResumePoint::save(const torch::nn::Module& model, const AdamW& optimizer,
-                       const TrainProgress& progress) const {
-  const auto loss = [](std::optional<double> value) {
-    return value.has_value() ? Json(*value) : Json();
-  };
+void ResumePoint::save(const Snapshot& snapshot) const {
+  Json records = Json::object();
+  for (const auto& [name, text] : snapshot.records()) records[name] = Json::parse(text);
   const Json record = {{"fingerprint", Json::parse(fingerprint_)},
                        {"settings", Json::parse(settings_)},
-                       {"progress",
-                        {{"step", progress.step},
-                         {"is_evaluated", progress.is_evaluated},
-                         {"step_seconds", progress.step_seconds},
-                         {"seconds", progress.seconds},
-                         {"start_valid_loss", loss(progress.start_valid_loss)},
-                         {"valid_loss", loss(progress.valid_loss)}}}};
+                       {"records", records}};
   make_folders(folder_);
-  write_tensors(path_, point_tensors(model, optimizer), {{kPointKey, record.dump()}});
+  write_tensors(path_, snapshot.tensors(), {{kPointKey, record.dump()}});
 }
 
 void ResumePoint::remove() const {
   std::error_code error;
   fs::remove_all(folder_, error);
 }
+
+std::optional<Snapshot> RunFolderSink::last_snapshot() {
+  return point_.can_resume() ? std::optional(point_.load()) : std::nullopt;
+}
+
+void RunFolderSink::keep_metrics(std::int64_t last_step) {
+  out_.keep_metrics([&](const Json& line) {
+    return line.value("step", std::numeric_limits<std::int64_t>::max()) <= last_step;
+  });
+}
+
+void RunFolderSink::add_metrics(const Json& line) { out_.append_metrics(line); }
 
 }  // namespace lowbank

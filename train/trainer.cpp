@@ -3,11 +3,11 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <numeric>
-#include <vector>
+#include <limits>
+#include <optional>
+#include <string>
 
 #include <ATen/ops/zeros.h>
-#include <c10/core/GradMode.h>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
@@ -16,35 +16,80 @@
 #include "core/log.h"
 #include "core/progress.h"
 #include "core/text.h"
-#include "kernels/cross_entropy.h"
-#include "train/adamw.h"
-#include "train/schedule.h"
 
 namespace lowbank {
 namespace {
 
-double seconds_since(std::chrono::steady_clock::time_point start) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+using Json = nlohmann::ordered_json;
+using Clock = std::chrono::steady_clock;
+
+constexpr const char* kProgress = "progress";
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-c10::Device device_of(const LanguageModel& model) { return model.parameters().front().device(); }
+Json scores_to_json(const Scores& scores) {
+  Json json = Json::object();
+  for (const auto& [name, value] : scores) json[name] = value;
+  return json;
+}
 
-// Gradient of the mean loss over all tokens of one step; gives back that loss.
-double accumulate_gradients(LanguageModel& model, const TextDataset& train,
-                            const TrainConfig& config, EpochSampler& sampler, std::int64_t step) {
-  const auto device = device_of(model);
-  std::vector<std::int64_t> indices(static_cast<std::size_t>(config.micro_batch_size));
-  std::int64_t position = step * config.grad_accum_steps * config.micro_batch_size;
-  torch::Tensor total = at::zeros({}, at::TensorOptions(at::kFloat).device(device));
-  for (std::int64_t i = 0; i < config.grad_accum_steps; ++i) {
-    for (auto& index : indices) index = sampler.at(position++);
-    const auto ids_BT = train.batch(indices).to(device);
-    const auto num_tokens = config.grad_accum_steps * ids_BT.size(0) * (ids_BT.size(1) - 1);
-    const auto loss = sum_nll(model, ids_BT) / static_cast<double>(num_tokens);
-    loss.backward();
-    total.add_(loss.detach());
+Scores scores_from(const Json& json) {
+  Scores scores;
+  for (const auto& [name, value] : json.items()) {
+    // JSON knows no infinity; a perplexity may be one.
+    scores.emplace_back(
+        name, value.is_null() ? std::numeric_limits<double>::infinity() : value.get<double>());
   }
-  return total.item<double>();
+  return scores;
+}
+
+Json progress_to_json(const TrainProgress& progress) {
+  return {{"step", progress.step},
+          {"num_tokens", progress.num_tokens},
+          {"is_evaluated", progress.is_evaluated},
+          {"start_scores", scores_to_json(progress.start_scores)},
+          {"scores", scores_to_json(progress.scores)},
+          {"step_seconds", progress.step_seconds},
+          {"seconds", progress.seconds}};
+}
+
+TrainProgress progress_from(const Json& json, const std::string& source) {
+  TrainProgress progress;
+  try {
+    json.at("step").get_to(progress.step);
+    json.at("num_tokens").get_to(progress.num_tokens);
+    json.at("is_evaluated").get_to(progress.is_evaluated);
+    progress.start_scores = scores_from(json.at("start_scores"));
+    progress.scores = scores_from(json.at("scores"));
+    json.at("step_seconds").get_to(progress.step_seconds);
+    json.at("seconds").get_to(progress.seconds);
+  } catch (const Json::exception& e) {
+    throw IoError(fmt::format("{}: corrupt resume point: {}", source, e.what()));
+  }
+  return progress;
+}
+
+// The run's own part of a snapshot: parameters, optimizer state, progress.
+Snapshot make_snapshot(const TrainJob& job, const TrainProgress& done) {
+  Snapshot snapshot;
+  for (const auto& item : job.model.named_parameters()) snapshot.add(item.key(), item.value());
+  for (const auto& [name, tensor] : job.optimizer.state()) snapshot.add(name, tensor);
+  snapshot.add_record(kProgress, progress_to_json(done));
+  for (const auto* hook : job.hooks) hook->save(snapshot);
+  return snapshot;
+}
+
+TrainProgress load_snapshot(const TrainJob& job, const Snapshot& snapshot) {
+  for (const auto& item : job.model.named_parameters()) {
+    snapshot.copy_into(item.key(), item.value());
+  }
+  for (const auto& [name, tensor] : job.optimizer.state()) snapshot.copy_into(name, tensor);
+  const auto done = progress_from(snapshot.record(kProgress), snapshot.source());
+  job.optimizer.set_num_steps(done.step);
+  for (auto* hook : job.hooks) hook->load(snapshot);
+  return done;
 }
 
 void check_finite(double value, const char* what, std::int64_t step, double learning_rate) {
@@ -55,142 +100,138 @@ void check_finite(double value, const char* what, std::int64_t step, double lear
       what, step, learning_rate));
 }
 
+struct StepLoss {
+  double loss = 0;
+  std::optional<double> penalty = {};
+  std::int64_t num_tokens = 0;
+};
+
+// The gradient of the mean loss over all targets of a step, and of the hooks' penalties.
+StepLoss accumulate_gradients(const TrainJob& job, std::int64_t step) {
+  const auto device = job.model.parameters().front().device();
+  std::vector<Batch> batches;
+  double weight = 0;
+  StepLoss out;
+  for (std::int64_t micro = 0; micro < job.source.num_micros(); ++micro) {
+    batches.push_back(job.source.at(step, micro));
+    weight += batches.back().weight;
+    out.num_tokens += batches.back().num_tokens;
+  }
+  if (weight == 0) {
+    throw ConfigError(
+        fmt::format("train: the examples of step {} have nothing to learn from: no token of theirs "
+                    "can be a target",
+                    step + 1));
+  }
+  torch::Tensor total = at::zeros({}, at::TensorOptions(at::kFloat).device(device));
+  for (std::size_t micro = 0; micro < batches.size(); ++micro) {
+    if (batches[micro].weight == 0) continue;
+    auto batch = to_device(std::move(batches[micro]), device);
+    batch.input.dropout_key =
+        job.dropout_key.derive(static_cast<std::uint64_t>(step)).derive(micro);
+    const auto loss = job.objective.loss_sum(job.model, batch) / weight;
+    loss.backward();
+    total.add_(loss.detach());
+  }
+  for (auto* hook : job.hooks) {
+    const auto penalty = hook->penalty(step);
+    if (!penalty.defined()) continue;
+    penalty.backward();
+    out.penalty = out.penalty.value_or(0.0) + penalty.item<double>();
+  }
+  out.loss = total.item<double>();
+  return out;
+}
+
+// Scores under the names of the metrics: valid_loss, valid_perplexity.
+void add_scores(Json& line, const Scores& scores) {
+  for (const auto& [name, value] : scores) line["valid_" + name] = value;
+}
+
 }  // namespace
 
-torch::Tensor sum_nll(LanguageModel& model, const torch::Tensor& ids_BT) {
-  const std::int64_t length = ids_BT.size(1) - 1;
-  // The last token predicts nothing; it goes along because a step of SmolLM2 at 2 x 256 tokens is
-  // 4 % faster with 512 rows than with 510.
-  const auto hidden_BTD = model.hidden_states(ids_BT).narrow(1, 0, length);
-  const auto targets = ids_BT.narrow(1, 1, length).flatten();
-  if (const auto weight_VD = model.head_weight(); weight_VD.defined()) {
-    return linear_cross_entropy(hidden_BTD.flatten(0, 1), weight_VD, targets);
-  }
-  return softmax_cross_entropy_(model.head(hidden_BTD).flatten(0, 1), targets);
-}
-
-double mean_nll(LanguageModel& model, const TextDataset& dataset, std::int64_t max_examples,
-                std::int64_t batch_size) {
-  const at::NoGradGuard no_grad;
-  const auto device = device_of(model);
-  const std::int64_t num_examples =
-      max_examples == 0 ? dataset.size() : std::min(max_examples, dataset.size());
-  auto nll = at::zeros({}, at::TensorOptions(at::kDouble).device(device));
-  std::int64_t num_tokens = 0;
-  std::vector<std::int64_t> indices;
-  for (std::int64_t begin = 0; begin < num_examples; begin += batch_size) {
-    indices.resize(static_cast<std::size_t>(std::min(batch_size, num_examples - begin)));
-    std::iota(indices.begin(), indices.end(), begin);
-    const auto ids_BT = dataset.batch(indices).to(device);
-    nll.add_(sum_nll(model, ids_BT));
-    num_tokens += ids_BT.size(0) * (ids_BT.size(1) - 1);
-  }
-  return nll.item<double>() / static_cast<double>(num_tokens);
-}
-
-TrainResult fit(LanguageModel& model, const TextDataset& train, const TextDataset* valid,
-                const TrainConfig& config, const RandomKey& key, RunDir& out,
-                const ResumePoint& point, const TrainHooks& hooks) {
-  AdamW optimizer(trainable_parameters(model), {.beta1 = config.beta1,
-                                                .beta2 = config.beta2,
-                                                .eps = config.eps,
-                                                .weight_decay = config.weight_decay});
-  EpochSampler sampler(train.size(), key.derive("epochs"));
+TrainResult fit(const TrainJob& job) {
+  const auto& options = job.options;
+  const auto learning_rate_of = [&](std::int64_t step) {
+    return learning_rate_at(job.learning_rate, options.steps, step);
+  };
   TrainProgress done;
-  if (point.can_resume()) {
-    done = point.load(model, optimizer);
-    note("going on after step {} of {}", done.step, config.steps);
+  if (const auto snapshot = job.sink.last_snapshot(); snapshot.has_value()) {
+    done = load_snapshot(job, *snapshot);
+    note("going on after step {} of {}", done.step, options.steps);
+    job.sink.keep_metrics(done.step);
+  } else {
+    job.sink.keep_metrics(-1);
   }
   const std::int64_t first_step = done.step;
-  out.keep_metrics([&](const Metrics& line) {
-    return point.can_resume() && line.value("step", config.steps + 1) <= done.step;
-  });
   const double seconds_before = done.seconds;
-  const auto start = std::chrono::steady_clock::now();
+  const auto start = Clock::now();
   const auto save = [&] {
     done.seconds = seconds_before + seconds_since(start);
-    point.save(model, optimizer, done);
+    job.sink.save(make_snapshot(job, done));
   };
-  model.train();
-  optimizer.zero_grad();
-  const std::int64_t example_tokens = train.batch(std::vector<std::int64_t>{0}).size(1) - 1;
-  const std::int64_t step_tokens =
-      config.grad_accum_steps * config.micro_batch_size * example_tokens;
+  job.model.train();
+  job.optimizer.zero_grad();
 
-  ProgressBar bar("train", config.steps, "step");
+  ProgressBar bar("train", options.steps, "step");
   while (true) {
-    const bool is_end = done.step == config.steps;
+    const bool is_end = done.step == options.steps;
     const bool is_new = done.step > first_step;
-    if (interrupt_requested() && !(is_end && !hooks.save_at_end)) {
+    if (interrupt_requested() && !(is_end && !options.save_at_end)) {
       save();
       throw Interrupted(fmt::format(
           "stopped after step {} of {}, which is saved; the same command with --resume goes on",
-          done.step, config.steps));
+          done.step, options.steps));
     }
-    if (valid != nullptr && !done.is_evaluated &&
+    if (job.held_out != nullptr && !done.is_evaluated &&
         (done.step == 0 || is_end ||
-         (config.eval_every > 0 && done.step % config.eval_every == 0))) {
-      done.valid_loss = mean_nll(model, *valid, config.eval_max_chunks, config.micro_batch_size);
-      check_finite(*done.valid_loss, "validation loss", done.step,
-                   learning_rate_at(config, std::max<std::int64_t>(done.step - 1, 0)));
+         (options.eval_every > 0 && done.step % options.eval_every == 0))) {
+      done.scores = job.objective.score(job.model, *job.held_out);
+      check_finite(done.scores.front().second, "validation loss", done.step,
+                   learning_rate_of(std::max<std::int64_t>(done.step - 1, 0)));
       done.is_evaluated = true;
-      if (done.step == 0) done.start_valid_loss = done.valid_loss;
-      out.append_metrics({{"step", done.step},
-                          {"valid_loss", *done.valid_loss},
-                          {"valid_perplexity", std::exp(*done.valid_loss)}});
+      if (done.step == 0) done.start_scores = done.scores;
+      Json line = {{"step", done.step}};
+      add_scores(line, done.scores);
+      job.sink.add_metrics(line);
     }
     if (is_end) break;
-    if (is_new && config.save_every > 0 && done.step % config.save_every == 0) save();
+    if (is_new && options.save_every > 0 && done.step % options.save_every == 0) save();
 
-    const auto step_start = std::chrono::steady_clock::now();
-    const double learning_rate = learning_rate_at(config, done.step);
-    const double loss = accumulate_gradients(model, train, config, sampler, done.step);
-    check_finite(loss, "loss", done.step + 1, learning_rate);
-    const double grad_norm = clip_grad_norm_(optimizer.parameters(), config.max_grad_norm);
+    const auto step_start = Clock::now();
+    const double learning_rate = learning_rate_of(done.step);
+    const auto [loss, penalty, num_tokens] = accumulate_gradients(job, done.step);
+    check_finite(loss + penalty.value_or(0.0), "loss", done.step + 1, learning_rate);
+    for (auto* hook : job.hooks) hook->after_backward(done.step);
+    const double grad_norm = clip_grad_norm_(job.optimizer.parameters(), options.max_grad_norm);
     check_finite(grad_norm, "gradient", done.step + 1, learning_rate);
-    optimizer.step(learning_rate);
-    optimizer.zero_grad();
+    job.optimizer.step(learning_rate);
+    job.optimizer.zero_grad();
     ++done.step;
     done.is_evaluated = false;
+    done.num_tokens += num_tokens;
     const double step_seconds = seconds_since(step_start);
     done.step_seconds += step_seconds;
-    if (hooks.after_step) hooks.after_step(done.step);
-    const double tokens_per_second = static_cast<double>(step_tokens) / step_seconds;
-    out.append_metrics({{"step", done.step},
-                        {"loss", loss},
-                        {"learning_rate", learning_rate},
-                        {"grad_norm", grad_norm},
-                        {"tokens_per_second", tokens_per_second}});
+    for (auto* hook : job.hooks) hook->after_step(done.step);
+    const double tokens_per_second = static_cast<double>(num_tokens) / step_seconds;
+    Json line = {{"step", done.step}, {"loss", loss}};
+    if (penalty.has_value()) line["penalty"] = *penalty;
+    line["learning_rate"] = learning_rate;
+    line["grad_norm"] = grad_norm;
+    line["tokens_per_second"] = tokens_per_second;
+    job.sink.add_metrics(line);
     bar.update(done.step, fmt::format("loss {:.3f}, {} tokens/s", loss,
                                       group_digits(static_cast<std::int64_t>(tokens_per_second))));
   }
-  if (hooks.save_at_end) save();
-  model.eval();
+  if (options.save_at_end) save();
+  job.model.eval();
   done.seconds = seconds_before + seconds_since(start);
 
-  TrainResult result{.progress = done, .num_tokens = config.steps * step_tokens};
-  for (const auto& [name, parameter] : optimizer.parameters()) {
+  TrainResult result{.progress = done};
+  for (const auto& [name, parameter] : job.optimizer.parameters()) {
     result.num_trainable += parameter.numel();
   }
   return result;
-}
-
-void report_training(const TrainResult& result, const LanguageModel& model, Metrics& metrics) {
-  const auto& progress = result.progress;
-  if (progress.start_valid_loss.has_value() && progress.valid_loss.has_value()) {
-    metrics["start_valid_loss"] = *progress.start_valid_loss;
-    metrics["valid_loss"] = *progress.valid_loss;
-    metrics["start_valid_perplexity"] = std::exp(*progress.start_valid_loss);
-    metrics["valid_perplexity"] = std::exp(*progress.valid_loss);
-  }
-  metrics["steps"] = progress.step;
-  metrics["num_tokens"] = result.num_tokens;
-  metrics["tokens_per_second"] =
-      progress.step_seconds > 0 ? static_cast<double>(result.num_tokens) / progress.step_seconds
-                                : 0.0;
-  metrics["seconds"] = progress.seconds;
-  metrics["num_params"] = count_parameters(model);
-  metrics["num_trainable"] = result.num_trainable;
 }
 
 }  // namespace lowbank

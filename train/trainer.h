@@ -1,54 +1,68 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
-#include <optional>
+#include <vector>
 
-#include <torch/types.h>
-
-#include "config/run_dir.h"
-#include "config/run_stage.h"
-#include "config/stage_configs.h"
 #include "core/philox.h"
-#include "data/text_dataset.h"
 #include "models/language_model.h"
-#include "train/resume_point.h"
+#include "train/adamw.h"
+#include "train/batch_source.h"
+#include "train/objective.h"
+#include "train/schedule.h"
+#include "train/train_hook.h"
+#include "train/train_sink.h"
 
 namespace lowbank {
 
-/// What differs between the stages that train.
-struct TrainHooks {
-  std::function<void(std::int64_t step)> after_step = {};  ///< `step` optimizer steps are done
-  /// Save a point after the last step too: the stage has more to do that may be interrupted.
+struct TrainOptions {
+  std::int64_t steps = 100;       ///< optimizer steps; >= 0
+  double max_grad_norm = 1.0;     ///< 0 = no clipping
+  std::int64_t eval_every = 50;   ///< steps between validations; 0 = only at the end
+  std::int64_t save_every = 100;  ///< steps between snapshots; 0 = only when interrupted
+  /// Saves after the last step too: the caller has more to do that may be interrupted.
   bool save_at_end = false;
+};
+
+/// What a training run is made of.
+struct TrainJob {
+  LanguageModel& model;
+  const Objective& objective;
+  BatchSource& source;
+  const HeldOut* held_out = nullptr;  ///< nullptr: no validation
+  AdamW& optimizer;                   ///< holds the parameters to be trained
+  LearningRate learning_rate = {};
+  TrainOptions options = {};
+  RandomKey dropout_key;
+  std::vector<TrainHook*> hooks = {};
+  TrainSink& sink;
+};
+
+/// How far a training run has come.
+struct TrainProgress {
+  std::int64_t step = 0;        ///< optimizer steps done
+  std::int64_t num_tokens = 0;  ///< the batches' tokens, all steps together
+  bool is_evaluated = false;    ///< the validation that falls on `step` is done
+  Scores start_scores;          ///< before the first step; empty without validation
+  Scores scores;                ///< the latest
+  double step_seconds = 0;      ///< spent in steps
+  double seconds = 0;           ///< spent in all
 };
 
 struct TrainResult {
   TrainProgress progress;
-  std::int64_t num_tokens = 0;     ///< tokens that were predicted, all steps together
   std::int64_t num_trainable = 0;  ///< elements of the trained parameters
 };
 
-/// Trains every parameter that asks for a gradient on next-token cross-entropy.
+/// Trains the optimizer's parameters.
 ///
-/// A step's gradient is that of the mean over all tokens of its micro-batches, whatever way they
-/// are cut. Writes to metrics.jsonl a line a step and a line a validation. Goes on from `point` if
-/// it can: the parameters and metrics then equal those of a run that was never interrupted (same
-/// machine and number of threads).
+/// A step's gradient is that of the mean loss over all targets of its micro-batches, whatever way
+/// they are cut; hooks add their penalties. Dropout draws from `dropout_key`, the step and the
+/// micro-batch. Gives the sink a line a step and a line a validation. Goes on from the sink's last
+/// snapshot if there is one: parameters and metrics then equal those of a run that was never
+/// interrupted (same machine and number of threads).
 /// Errors: ResourceError when the loss or the gradient is not finite (parameters and the saved
-/// point stay as they were before that step); Interrupted after Ctrl-C, with the point saved.
-TrainResult fit(LanguageModel& model, const TextDataset& train, const TextDataset* valid,
-                const TrainConfig& config, const RandomKey& key, RunDir& out,
-                const ResumePoint& point, const TrainHooks& hooks = {});
-
-/// Negative log-likelihoods of tokens 1..T-1 of every example, summed; ids [B, T].
-torch::Tensor sum_nll(LanguageModel& model, const torch::Tensor& ids_BT);
-
-/// Mean negative log-likelihood, in nats a token, of the first `max_examples` examples (0 = all).
-double mean_nll(LanguageModel& model, const TextDataset& dataset, std::int64_t max_examples,
-                std::int64_t batch_size);
-
-/// steps, losses, perplexities, tokens, time and sizes, as docs/finetune.md says.
-void report_training(const TrainResult& result, const LanguageModel& model, Metrics& metrics);
+/// snapshot stay as they were before that step); ConfigError for a step without any target;
+/// IoError for a snapshot that does not fit; Interrupted after Ctrl-C, with a snapshot saved.
+TrainResult fit(const TrainJob& job);
 
 }  // namespace lowbank

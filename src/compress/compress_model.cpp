@@ -1,6 +1,6 @@
 #include "compress/compress_model.h"
 
-#include <regex>
+#include <algorithm>
 
 #include <ATen/ops/linalg_vector_norm.h>
 #include <fmt/format.h>
@@ -8,37 +8,32 @@
 #include "compress/rank_policy.h"
 #include "compress/truncate_svd.h"
 #include "core/error.h"
+#include "core/regex.h"
 #include "nn/dense_linear.h"
 #include "nn/svd_linear.h"
 
 namespace lowbank {
 namespace {
 
-std::int64_t count_elements(const Linear& linear) {
-  std::int64_t count = 0;
-  for (const auto& parameter : linear.parameters()) count += parameter.numel();
-  return count;
-}
-
-struct WeightAndBias {
-  torch::Tensor weight_OI, bias_O;
-};
-
-WeightAndBias weight_and_bias(const Linear& linear) {
-  if (const auto* dense = dynamic_cast<const DenseLinear*>(&linear)) {
-    return {dense->weight.detach(), dense->bias};
+DenseMatrix matrix_of(const LinearSlot& slot) {
+  auto matrix = slot.get().to_dense();
+  if (!matrix.has_value()) {
+    throw ConfigError(fmt::format("{}: compress cannot make a matrix of a layer of kind '{}'",
+                                  slot.path(), slot.get().kind()));
   }
-  const auto* svd = dynamic_cast<const SvdLinear*>(&linear);
-  TORCH_CHECK(svd != nullptr, "compress: no weight in a layer of kind ", linear.kind());
-  return {svd->dense_weight().detach(), svd->bias};
+  return {.weight_OI = matrix->weight_OI.detach(), .bias_O = matrix->bias_O};
 }
 
-LinearChange describe(const std::string& path, const Linear& linear) {
-  return {.path = path,
+// 0 for a layer that is not factored.
+std::int64_t rank_of(const Linear& linear) { return linear.products().front().rank; }
+
+LinearChange describe(const LinearSlot& slot) {
+  const Linear& linear = slot.get();
+  return {.path = slot.path(),
           .kind = std::string(linear.kind()),
           .out_features = linear.out_features(),
           .in_features = linear.in_features(),
-          .rank = linear.rank(),
+          .rank = rank_of(linear),
           .break_even_rank = break_even_rank(linear.out_features(), linear.in_features()),
           .params_before = count_elements(linear),
           .params_after = count_elements(linear)};
@@ -54,18 +49,19 @@ LinearChange describe(const std::string& path, const Linear& linear) {
 
 // Visits the chosen slots, describes all of them, and fills in what `change` did.
 template <class Change>
-CompressReport change_linears(const SlotWalk& walk, const LinearChoice& choice, Change change) {
+CompressReport change_linears(std::span<LinearSlot> slots, const LinearChoice& choice,
+                              Change change) {
   CompressReport report;
-  walk([&](const std::string& path, LinearSlot& slot) {
-    LinearChange entry = describe(path, slot.get());
-    if (choice(path, slot.role()) && change(path, slot, entry)) {
+  for (auto& slot : slots) {
+    LinearChange entry = describe(slot);
+    if (choice(slot.path(), slot.role()) && change(slot, entry)) {
       entry.changed = true;
       entry.kind = std::string(slot.get().kind());
-      entry.rank = slot.get().rank();
+      entry.rank = rank_of(slot.get());
       entry.params_after = count_elements(slot.get());
     }
     report.linears.push_back(std::move(entry));
-  });
+  }
   return report;
 }
 
@@ -86,20 +82,17 @@ LinearChoice::LinearChoice(const std::vector<std::string>& patterns) {
     };
     return;
   }
-  std::vector<std::regex> expressions;
+  std::vector<Regex> expressions;
   for (const auto& pattern : patterns) {
     try {
       expressions.emplace_back(pattern);
-    } catch (const std::regex_error& e) {
-      throw ConfigError(
-          fmt::format("modules: '{}' is no regular expression: {}", pattern, e.what()));
+    } catch (const RegexError& e) {
+      throw ConfigError(fmt::format("modules: {}", e.what()));
     }
   }
   matches_ = [expressions](const std::string& path, LinearRole) {
-    for (const auto& expression : expressions) {
-      if (std::regex_search(path, expression)) return true;
-    }
-    return false;
+    return std::any_of(expressions.begin(), expressions.end(),
+                       [&](const Regex& expression) { return expression.is_in(path); });
   };
 }
 
@@ -107,37 +100,34 @@ bool LinearChoice::operator()(const std::string& path, LinearRole role) const {
   return matches_(path, role);
 }
 
-CompressReport factor_linears(const SlotWalk& walk, const LinearChoice& choice,
-                              const std::string& rank_policy,
+CompressReport factor_linears(std::span<LinearSlot> slots, const LinearChoice& choice,
+                              const RankPolicy& policy,
                               const std::function<void(std::int64_t)>& on_linear) {
-  const RankPolicy policy(rank_policy);
   std::int64_t num_svds = 0;
-  auto report = change_linears(
-      walk, choice, [&](const std::string& path, LinearSlot& slot, LinearChange& entry) {
-        const auto [weight_OI, bias_O] = weight_and_bias(slot.get());
-        const auto full = thin_svd(weight_OI);
-        const auto rank = policy.rank(path, entry.out_features, entry.in_features, full.s_R);
-        const auto factors = truncate_svd(full, rank);
-        entry.relative_error = truncation_error(full, rank);
-        const auto options = weight_OI.options();
-        slot.replace(std::make_shared<SvdLinear>(factors.u_OR.to(options), factors.s_R.to(options),
-                                                 factors.vh_RI.to(options), bias_O));
-        on_linear(++num_svds);
-        return true;
-      });
+  auto report = change_linears(slots, choice, [&](LinearSlot& slot, LinearChange& entry) {
+    const auto [weight_OI, bias_O] = matrix_of(slot);
+    const auto full = thin_svd(weight_OI);
+    const auto rank = policy.rank(slot.path(), entry.out_features, entry.in_features, full.s_R);
+    const auto factors = truncate_svd(full, rank);
+    entry.relative_error = truncation_error(full, rank);
+    const auto options = weight_OI.options();
+    slot.replace(std::make_shared<SvdLinear>(factors.u_OR.to(options), factors.s_R.to(options),
+                                             factors.vh_RI.to(options), bias_O));
+    on_linear(++num_svds);
+    return true;
+  });
   report.num_svds = num_svds;
   if (!changed_any(report)) reject_choice(report, "no linear layer matches");
   return report;
 }
 
-CompressReport make_linears_dense(const SlotWalk& walk, const LinearChoice& choice) {
-  auto report =
-      change_linears(walk, choice, [](const std::string&, LinearSlot& slot, LinearChange&) {
-        if (slot.get().kind() == "dense") return false;
-        const auto [weight_OI, bias_O] = weight_and_bias(slot.get());
-        slot.replace(std::make_shared<DenseLinear>(weight_OI, bias_O));
-        return true;
-      });
+CompressReport make_linears_dense(std::span<LinearSlot> slots, const LinearChoice& choice) {
+  auto report = change_linears(slots, choice, [](LinearSlot& slot, LinearChange&) {
+    if (slot.get().as_dense().has_value()) return false;
+    const auto [weight_OI, bias_O] = matrix_of(slot);
+    slot.replace(std::make_shared<DenseLinear>(weight_OI, bias_O));
+    return true;
+  });
   if (!changed_any(report)) reject_choice(report, "no matching layer is factored");
   return report;
 }

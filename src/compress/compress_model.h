@@ -2,9 +2,11 @@
 
 #include <cstdint>
 #include <functional>
+#include <span>
 #include <string>
 #include <vector>
 
+#include "compress/rank_policy.h"
 #include "nn/linear.h"
 
 namespace lowbank {
@@ -45,12 +47,14 @@ class LinearChoice {
 ///
 /// Source:  HyFlexPIM, step 2 (docs/compress.md).
 /// Differs: rank per layer; up_proj like all others; the dense weight is not kept.
-/// Errors:  ConfigError when the choice matches nothing, or a rank does not fit a layer.
-CompressReport factor_linears(const SlotWalk& walk, const LinearChoice& choice,
-                              const std::string& rank_policy,
+/// Errors:  ConfigError when the choice matches nothing, a rank does not fit a layer, or a chosen
+///          layer is of a kind that no matrix stands for.
+CompressReport factor_linears(std::span<LinearSlot> slots, const LinearChoice& choice,
+                              const RankPolicy& policy,
                               const std::function<void(std::int64_t)>& on_linear);
 
-/// Multiplies the factors of the chosen layers out. Errors: ConfigError when none is factored.
-CompressReport make_linears_dense(const SlotWalk& walk, const LinearChoice& choice);
+/// Multiplies the factors of the chosen layers out. Errors: ConfigError when none is factored, or a
+/// chosen layer is of a kind that no matrix stands for.
+CompressReport make_linears_dense(std::span<LinearSlot> slots, const LinearChoice& choice);
 
 }  // namespace lowbank

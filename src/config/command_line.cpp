@@ -6,37 +6,18 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
-#include "config/fingerprint.h"
+#include "config/words.h"
 #include "core/error.h"
 #include "core/json.h"
-#include "core/log.h"
-#include "core/suggest.h"
 
 namespace lowbank {
 namespace {
 
 using Json = nlohmann::ordered_json;
 
-std::string flag_name(std::string key) {
-  std::replace(key.begin(), key.end(), '_', '-');
-  return "--" + key;
-}
+constexpr int kFlagWidth = 28;  // the column of a flag and its value in --help
 
-// "-" alone is a file name (standard input).
-bool is_flag(const std::string& word) { return word.size() > 1 && word.front() == '-'; }
-
-// Words of a list as text for apply_text. A single name may itself be a list, "a,b"; a path may
-// hold commas.
-std::string join_words(const Field& field, std::span<const std::string> words) {
-  if (words.size() == 1 && field.path == Field::Path::kNone) return words.front();
-  if (std::holds_alternative<std::vector<double>*>(field.target)) {
-    return fmt::format("{}", fmt::join(words, ","));
-  }
-  return Json(std::vector<std::string>(words.begin(), words.end()))
-      .dump(-1, ' ', false, Json::error_handler_t::replace);
-}
-
-void apply_recipe(StageConfig& config, Fields& fields, const std::string& path) {
+void apply_recipe(StageConfig& config, const std::string& path) {
   Json recipe = read_json(path, /*allow_comments=*/true);
   config.recipe_name = std::filesystem::path(path).stem().string();
   if (!recipe.is_object()) throw ConfigError(path + ": a recipe is a JSON object");
@@ -56,13 +37,14 @@ void apply_recipe(StageConfig& config, Fields& fields, const std::string& path) 
     }
     recipe.erase("stage");
   }
-  apply_json(fields, recipe, path);
+  apply_json(config, recipe, path);
 }
 
 std::string default_text(const Field& field) {
+  if (field.is_group()) return "";
   return std::visit(
       [](auto* target) -> std::string {
-        using T = std::remove_pointer_t<decltype(target)>;
+        using T = std::remove_cvref_t<decltype(*target)>;
         if constexpr (std::is_same_v<T, bool>)
           return "";  // flags: absent is false
         else if constexpr (std::is_same_v<T, std::string>)
@@ -77,9 +59,11 @@ std::string default_text(const Field& field) {
 }
 
 std::string placeholder(const Field& field) {
+  if (field.is_group()) return " FILE";
+  if (!field.value_name.empty()) return " " + field.value_name;
   return std::visit(
       [&](auto* target) -> std::string {
-        using T = std::remove_pointer_t<decltype(target)>;
+        using T = std::remove_cvref_t<decltype(*target)>;
         if constexpr (std::is_same_v<T, bool>)
           return "";
         else if constexpr (std::is_same_v<T, std::int64_t>)
@@ -96,14 +80,14 @@ std::string placeholder(const Field& field) {
       field.target);
 }
 
-void append_field_help(std::string& text, const Field& field, const std::string& flag) {
+std::string field_line(const Field& field, const std::string& flag, int width = kFlagWidth) {
   std::string notes;
   if (const auto value = default_text(field); !value.empty()) notes = "default " + value;
   if (const auto range = field.range_text(); !range.empty()) {
     notes += (notes.empty() ? "" : "; ") + range;
   }
-  text += fmt::format("  {:<28} {}{}\n", flag + placeholder(field), field.help,
-                      notes.empty() ? "" : " [" + notes + "]");
+  return fmt::format("  {:<{}} {}{}\n", flag + placeholder(field), width, field.help,
+                     notes.empty() ? "" : " [" + notes + "]");
 }
 
 void append_group_help(std::string& text, const Field& group, const std::string& prefix) {
@@ -112,13 +96,19 @@ void append_group_help(std::string& text, const Field& group, const std::string&
     if (field.is_group())
       append_group_help(text, field, key + ".");
     else
-      append_field_help(text, field, key);
+      text += field_line(field, key);
   }
 }
 
 }  // namespace
 
-Fields StageConfig::fields() {
+std::string option_lines(const Fields& fields, int width) {
+  std::string text;
+  for (const auto& field : fields) text += field_line(field, flag_name(field.name), width);
+  return text;
+}
+
+Fields StageConfig::fields() const {
   Fields out = stage_fields();
   const CommandInfo command = info();
   if (command.has_run_dir) {
@@ -155,9 +145,13 @@ std::string StageConfig::run_folder() const {
   return common.out;
 }
 
-std::string help_text(StageConfig& config) {
+std::string StageConfig::place_in_run(const std::string& folder, const std::string& id) const {
+  return folder + "/" + id;
+}
+
+std::string help_text(const StageConfig& config) {
   const CommandInfo info = config.info();
-  Fields fields = config.fields();
+  const Fields fields = config.fields();
   std::string words;
   for (const auto& key : info.positionals) {
     std::string word = key;
@@ -171,13 +165,7 @@ std::string help_text(StageConfig& config) {
     text += fmt::format("       lowbank {} recipe.json [--set key=value ...]\n", info.name);
   }
   text += "\noptions (each is also a key of the recipe, with _ for -):\n";
-  for (const auto& field : fields) {
-    if (field.is_group()) {
-      text += fmt::format("  {:<28} {}\n", flag_name(field.name) + " FILE", field.help);
-    } else {
-      append_field_help(text, field, flag_name(field.name));
-    }
-  }
+  text += option_lines(fields, kFlagWidth);
   text +=
       "  --set key=value              any key, dotted for groups\n"
       "  --help, --version\n";
@@ -189,7 +177,7 @@ std::string help_text(StageConfig& config) {
   return text + fmt::format("\nexample:\n  {}\n", info.example);
 }
 
-void check_settings(StageConfig& config) {
+void check_settings(const StageConfig& config) {
   check_required(config.fields());
   const std::string& device = config.common.device;
   const bool numbered = device.starts_with("cuda:") && device.size() > 5 && device.size() < 9 &&
@@ -202,94 +190,30 @@ void check_settings(StageConfig& config) {
 
 ParseOutcome parse_command_line(std::span<const std::string> arguments, StageConfig& config) {
   const CommandInfo info = config.info();
-  Fields fields = config.fields();
-  std::vector<std::string> flags = {"--set", "--help", "--version"};
-  for (const auto& field : fields) flags.push_back(flag_name(field.name));
+  const Fields fields = config.fields();
+  const auto said = parse_words(
+      arguments, {.command = info.name, .fields = fields, .assignment = "key=value", .help = [&] {
+                    return help_text(config);
+                  }});
+  if (!said) return ParseOutcome::kHelpShown;
 
-  struct Setting {
-    std::string key;
-    std::string text;
-  };
-  std::vector<Setting> settings;
-  std::vector<std::string> words;
-  std::string recipe;
-  const auto is_known_flag = [&](const std::string& word) {
-    return std::find(flags.begin(), flags.end(), word.substr(0, word.find('='))) != flags.end();
-  };
-  for (std::size_t i = 0; i < arguments.size(); ++i) {
-    const std::string& word = arguments[i];
-    if (word == "--help" || word == "-h") {
-      print_line(help_text(config));
-      return ParseOutcome::kHelpShown;
-    }
-    if (word == "--version") {
-      print("lowbank {}", version());
-      return ParseOutcome::kHelpShown;
-    }
-    if (!is_flag(word)) {
-      if (words.empty() && recipe.empty() && info.takes_recipe && word.ends_with(".json")) {
-        recipe = word;
-      } else {
-        words.push_back(word);
-      }
-      continue;
-    }
-    const auto equals = word.find('=');
-    const std::string flag = word.substr(0, equals);
-    const auto value = [&]() -> std::string {
-      if (equals != std::string::npos) return word.substr(equals + 1);
-      if (i + 1 >= arguments.size() || is_known_flag(arguments[i + 1])) {
-        throw ConfigError(flag + " wants a value");
-      }
-      return arguments[++i];
-    };
-    if (flag == "--set") {
-      const std::string assignment = value();
-      const auto at = assignment.find('=');
-      if (at == std::string::npos) {
-        throw ConfigError("--set wants key=value; got '" + assignment + "'");
-      }
-      settings.push_back({assignment.substr(0, at), assignment.substr(at + 1)});
-      continue;
-    }
-    std::string key = flag.starts_with("--") ? flag.substr(2) : "";
-    std::replace(key.begin(), key.end(), '-', '_');
-    Field* field = find_field(fields, key);
-    if (field == nullptr || key.find('.') != std::string::npos) {
-      throw ConfigError(fmt::format("unknown option '{}'{} (see lowbank {} --help)", flag,
-                                    did_you_mean(flag, flags), info.name));
-    }
-    const bool is_switch = !field->is_group() && std::holds_alternative<bool*>(field->target);
-    if (is_switch) {
-      settings.push_back({key, equals == std::string::npos ? "true" : value()});
-    } else if (field->takes_many && equals == std::string::npos) {
-      std::vector<std::string> values;
-      while (i + 1 < arguments.size() && !is_flag(arguments[i + 1])) {
-        values.push_back(arguments[++i]);
-      }
-      if (values.empty()) throw ConfigError(flag + " wants at least one value");
-      settings.push_back({key, join_words(*field, values)});
-    } else {
-      settings.push_back({key, value()});
-    }
+  std::span<const std::string> words = said->words;
+  if (info.takes_recipe && !words.empty() && words.front().ends_with(".json")) {
+    apply_recipe(config, words.front());
+    words = words.subspan(1);
   }
-
-  if (!recipe.empty()) apply_recipe(config, fields, recipe);
-  std::size_t next = 0;
-  for (std::size_t p = 0; p < info.positionals.size() && next < words.size(); ++p) {
-    const std::string& key = info.positionals[p];
-    if (const Field& field = *find_field(fields, key); field.takes_many) {
-      apply_text(fields, key, join_words(field, std::span(words).subspan(next)));
-      next = words.size();
-    } else {
-      apply_text(fields, key, words[next++]);
-    }
+  for (const auto& key : info.positionals) {
+    if (words.empty()) break;
+    const Field& field = *find_field(fields, key);
+    const auto own = words.first(field.takes_many ? words.size() : 1);
+    apply_text(config, key, field.takes_many ? join_words(field, own) : own.front());
+    words = words.subspan(own.size());
   }
-  if (next < words.size()) {
+  if (!words.empty()) {
     throw ConfigError(
-        fmt::format("unexpected argument '{}' (see lowbank {} --help)", words[next], info.name));
+        fmt::format("unexpected argument '{}' (see lowbank {} --help)", words.front(), info.name));
   }
-  for (const auto& setting : settings) apply_text(fields, setting.key, setting.text);
+  for (const auto& setting : said->settings) apply_text(config, setting.key, setting.text);
   check_settings(config);
   return ParseOutcome::kRun;
 }

@@ -16,9 +16,13 @@ ParseOutcome parse_command_line(std::span<const std::string> arguments, StageCon
 
 /// What can only be checked once every value is set: required keys, the device's form, and the
 /// stage's own validate(). Errors: ConfigError.
-void check_settings(StageConfig& config);
+void check_settings(const StageConfig& config);
 
 /// The text of --help.
-std::string help_text(StageConfig& config);
+std::string help_text(const StageConfig& config);
+
+/// The lines of --help that tell each field's flag, meaning, default and range; a flag and its
+/// value take `width` columns.
+std::string option_lines(const Fields& fields, int width);
 
 }  // namespace lowbank

@@ -20,7 +20,7 @@ using Json = nlohmann::ordered_json;
 [[noreturn]] void reject(const std::string& where, const Field& field, const std::string& got) {
   std::string wanted = std::visit(
       [](auto* target) -> std::string {
-        using T = std::remove_pointer_t<decltype(target)>;
+        using T = std::remove_cvref_t<decltype(*target)>;
         if constexpr (std::is_same_v<T, bool>) return "true or false";
         if constexpr (std::is_same_v<T, std::int64_t>) return "a whole number";
         if constexpr (std::is_same_v<T, double>) return "a number";
@@ -48,28 +48,35 @@ void check_choice(const std::string& where, const Field& field, const std::strin
                                 did_you_mean(value, field.choices)));
 }
 
+// The one place that writes. Fields come from a Settings& here, which is not const, and so are the
+// values that its list of fields points to.
+template <class T>
+void store(const T* target, T value) {
+  *const_cast<T*>(target) = std::move(value);
+}
+
 void assign(const std::string& where, const Field& field, const Json& value) {
   std::visit(
       [&](auto* target) {
-        using T = std::remove_pointer_t<decltype(target)>;
+        using T = std::remove_cvref_t<decltype(*target)>;
         if constexpr (std::is_same_v<T, bool>) {
           if (!value.is_boolean()) reject(where, field, value.dump());
-          *target = value.get<bool>();
+          store(target, value.get<bool>());
         } else if constexpr (std::is_same_v<T, std::int64_t>) {
           if (!value.is_number_integer()) reject(where, field, value.dump());
           if (value.is_number_unsigned() && value.get<std::uint64_t>() > INT64_MAX) {
             reject(where, field, value.dump());
           }
           check_number(where, field, static_cast<double>(value.get<std::int64_t>()));
-          *target = value.get<std::int64_t>();
+          store(target, value.get<std::int64_t>());
         } else if constexpr (std::is_same_v<T, double>) {
           if (!value.is_number()) reject(where, field, value.dump());
           check_number(where, field, value.get<double>());
-          *target = value.get<double>();
+          store(target, value.get<double>());
         } else if constexpr (std::is_same_v<T, std::string>) {
           if (!value.is_string()) reject(where, field, value.dump());
           check_choice(where, field, value.get<std::string>());
-          *target = value.get<std::string>();
+          store(target, value.get<std::string>());
         } else {
           T list;
           const Json items = value.is_array() ? value : Json::array({value});
@@ -84,7 +91,7 @@ void assign(const std::string& where, const Field& field, const Json& value) {
               list.push_back(item.get<std::string>());
             }
           }
-          *target = std::move(list);
+          store(target, std::move(list));
         }
       },
       field.target);
@@ -118,7 +125,7 @@ Json parse_number(const std::string& where, const Field& field, const std::strin
 Json text_to_json(const std::string& where, const Field& field, const std::string& text) {
   return std::visit(
       [&](auto* target) -> Json {
-        using T = std::remove_pointer_t<decltype(target)>;
+        using T = std::remove_cvref_t<decltype(*target)>;
         if constexpr (std::is_same_v<T, bool>) {
           if (text == "true" || text == "1") return true;
           if (text == "false" || text == "0") return false;
@@ -146,7 +153,7 @@ Json text_to_json(const std::string& where, const Field& field, const std::strin
       field.target);
 }
 
-void apply_group(Fields& fields, const Json& object, const std::string& source,
+void apply_group(const Fields& fields, const Json& object, const std::string& source,
                  const std::string& prefix, bool from_file) {
   if (!object.is_object()) {
     throw ConfigError(fmt::format("{}: {} wants an object; got {}", source,
@@ -155,7 +162,7 @@ void apply_group(Fields& fields, const Json& object, const std::string& source,
   for (const auto& [key, value] : object.items()) {
     if (from_file && (key == "source" || key == "about")) continue;
     const std::string full = prefix.empty() ? key : prefix + "." + key;
-    Field* const field = find_field(fields, key);
+    const Field* const field = find_field(fields, key);
     if (field == nullptr) {
       std::vector<std::string> known;
       for (const auto& f : fields) known.push_back(f.name);
@@ -169,6 +176,26 @@ void apply_group(Fields& fields, const Json& object, const std::string& source,
       apply_group(field->children, read_json(path, /*allow_comments=*/true), path, "", true);
     } else {
       apply_group(field->children, value, source, full, false);
+    }
+  }
+}
+
+using PathOf = std::function<std::string(const std::string& key, const std::string& path)>;
+
+void replace_group_inputs(const Fields& fields, const std::string& prefix, const PathOf& path_of) {
+  for (const auto& field : fields) {
+    const std::string key = prefix + field.name;
+    if (field.is_group()) {
+      replace_group_inputs(field.children, key + ".", path_of);
+    } else if (field.path == Field::Path::kInput) {
+      if (const auto* const one = std::get_if<const std::string*>(&field.target)) {
+        if (!(*one)->empty()) store(*one, path_of(key, **one));
+      } else if (const auto* const many =
+                     std::get_if<const std::vector<std::string>*>(&field.target)) {
+        std::vector<std::string> paths = **many;
+        for (auto& path : paths) path = path_of(key, path);
+        store(*many, std::move(paths));
+      }
     }
   }
 }
@@ -191,14 +218,14 @@ std::string Field::range_text() const {
   return text;
 }
 
-void apply_json(Fields& fields, const Json& object, const std::string& source) {
-  apply_group(fields, object, source, "", false);
+void apply_json(Settings& settings, const Json& object, const std::string& source) {
+  apply_group(settings.fields(), object, source, "", false);
 }
 
-Field* find_field(Fields& fields, const std::string& key) {
+const Field* find_field(const Fields& fields, const std::string& key) {
   const auto dot = key.find('.');
   const auto head = key.substr(0, dot);
-  for (auto& field : fields) {
+  for (const auto& field : fields) {
     if (field.name != head) continue;
     if (dot == std::string::npos) return &field;
     return field.is_group() ? find_field(field.children, key.substr(dot + 1)) : nullptr;
@@ -215,10 +242,11 @@ std::vector<std::string> field_keys(const Fields& fields) {
   return keys;
 }
 
-void apply_text(Fields& fields, const std::string& key, const std::string& text) {
+void apply_text(Settings& settings, const std::string& key, const std::string& text) {
+  const Fields fields = settings.fields();
   // resolved.json, a JSON file, could not hold it.
   if (find_invalid_utf8(text) != std::string::npos) throw ConfigError(key + ": is not UTF-8");
-  Field* const field = find_field(fields, key);
+  const Field* const field = find_field(fields, key);
   if (field == nullptr) {
     throw ConfigError(
         fmt::format("unknown key '{}'{}", key, did_you_mean(key, field_keys(fields))));
@@ -229,6 +257,12 @@ void apply_text(Fields& fields, const std::string& key, const std::string& text)
   } else {
     assign(key, *field, text_to_json(key, *field, text));
   }
+}
+
+void replace_inputs(
+    Settings& settings,
+    const std::function<std::string(const std::string& key, const std::string& path)>& path_of) {
+  replace_group_inputs(settings.fields(), "", path_of);
 }
 
 Json to_json(const Fields& fields) {

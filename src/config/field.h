@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <limits>
 #include <string>
 #include <variant>
@@ -13,18 +14,19 @@ namespace lowbank {
 /// One key of a recipe: where its value lives, what it means, what it may be.
 ///
 /// A config struct lists its fields once (`fields()`); the recipe reader, `resolved.json`, --help,
-/// the command line and the unknown-key check all walk that list. style.md point 3 proposes a
-/// template visitor; a plain list does the same and compiles once instead of once per visitor.
+/// the command line, the fingerprint and the unknown-key check all walk that list. A template
+/// visitor would do the same, but would be compiled once per visitor instead of once.
 class Field {
  public:
-  using Target = std::variant<bool*, std::int64_t*, double*, std::string*, std::vector<double>*,
-                              std::vector<std::string>*>;
+  /// Where the value lies. A list of fields is for reading; values are set through Settings.
+  using Target = std::variant<const bool*, const std::int64_t*, const double*, const std::string*,
+                              const std::vector<double>*, const std::vector<std::string>*>;
   enum class Path { kNone, kInput, kOutput };
 
   Field(std::string key, Target value, std::string meaning)
       : name(std::move(key)), help(std::move(meaning)), target(value) {}
   /// A group: the recipe has an object under this name, --set reaches it as name.key. A string in
-  /// its place names a JSON file with the group's keys (beside `source` and `about`).
+  /// its place names a JSON file with the group's keys (and `source` and `about`).
   Field(std::string key, std::vector<Field> group, std::string meaning)
       : name(std::move(key)), help(std::move(meaning)), children(std::move(group)) {}
 
@@ -64,9 +66,20 @@ class Field {
     path = Path::kOutput;
     return std::move(*this);
   }
+  /// Hardware presets: names of configs/pim, or files of that form. `run` reads them before the first
+  /// stage starts.
+  Field&& presets() && {
+    is_preset = true;
+    return std::move(*this);
+  }
   /// On the command line the flag takes every word up to the next flag: --system A B C.
   Field&& many() && {
     takes_many = true;
+    return std::move(*this);
+  }
+  /// What --help calls the value, "DIR"; else the value's type says it.
+  Field&& shown_as(std::string text) && {
+    value_name = std::move(text);
     return std::move(*this);
   }
   Field&& required() && {
@@ -80,6 +93,8 @@ class Field {
   }
 
   bool is_group() const { return !children.empty(); }
+  /// A flag that needs no value: absent is false.
+  bool is_switch() const { return !is_group() && std::holds_alternative<const bool*>(target); }
   /// "in (0, 1], steps" or "one of a, b" or "".
   std::string range_text() const;
 
@@ -89,11 +104,13 @@ class Field {
   std::vector<Field> children;
   std::vector<std::string> choices;
   std::string unit_name;
+  std::string value_name;
   double min = -std::numeric_limits<double>::infinity();
   double max = std::numeric_limits<double>::infinity();
   bool min_is_open = false;
   bool max_is_open = false;
   Path path = Path::kNone;
+  bool is_preset = false;
   bool takes_many = false;
   bool is_required = false;
   bool affects_result = true;
@@ -101,18 +118,30 @@ class Field {
 
 using Fields = std::vector<Field>;
 
-/// Sets fields from a JSON object. Errors: ConfigError naming `source` and the full key for an
-/// unknown key (with a suggestion), a wrong type, or a value out of range.
-void apply_json(Fields& fields, const nlohmann::ordered_json& object, const std::string& source);
+/// A struct that can be set by key: its one list of fields points into the object itself.
+struct Settings {
+  virtual ~Settings() = default;
+  virtual Fields fields() const = 0;
+};
 
-/// Sets one field from text, as --set and flags do; `key` may be dotted. Lists are comma-separated.
-void apply_text(Fields& fields, const std::string& key, const std::string& text);
+/// Sets values from a JSON object. Errors: ConfigError naming `source` and the full key for an
+/// unknown key (with a suggestion), a wrong type, or a value out of range.
+void apply_json(Settings& settings, const nlohmann::ordered_json& object,
+                const std::string& source);
+
+/// Sets one value from text, as --set and flags do; `key` may be dotted. Lists are comma-separated.
+void apply_text(Settings& settings, const std::string& key, const std::string& text);
+
+/// Replaces every path that is read and given by what `path_of(key, path)` returns.
+void replace_inputs(
+    Settings& settings,
+    const std::function<std::string(const std::string& key, const std::string& path)>& path_of);
 
 /// The present values of all fields.
 nlohmann::ordered_json to_json(const Fields& fields);
 
 /// Field for a dotted key, or nullptr.
-Field* find_field(Fields& fields, const std::string& key);
+const Field* find_field(const Fields& fields, const std::string& key);
 
 /// All dotted keys of leaves, groups' included.
 std::vector<std::string> field_keys(const Fields& fields);

@@ -69,9 +69,10 @@ void collect(const Fields& fields, Json& settings, std::vector<std::string>& inp
     if (field.path == Field::Path::kInput) {
       std::visit(
           [&](auto* target) {
-            if constexpr (std::is_same_v<decltype(target), std::string*>) {
+            if constexpr (std::is_same_v<decltype(target), const std::string*>) {
               if (!target->empty()) inputs.push_back(*target);
-            } else if constexpr (std::is_same_v<decltype(target), std::vector<std::string>*>) {
+            } else if constexpr (std::is_same_v<decltype(target),
+                                                const std::vector<std::string>*>) {
               inputs.insert(inputs.end(), target->begin(), target->end());
             }
           },
@@ -84,7 +85,7 @@ void collect(const Fields& fields, Json& settings, std::vector<std::string>& inp
 
 std::string version() { return LOWBANK_VERSION; }
 
-Json stage_fingerprint(StageConfig& config, const Json& known) {
+Json stage_fingerprint(const StageConfig& config, const Json& known) {
   Json settings = Json::object();
   std::vector<std::string> inputs;
   collect(config.fields(), settings, inputs);

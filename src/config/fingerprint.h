@@ -17,7 +17,8 @@ std::string version();
 /// Returns {"settings": hash, "version": ..., "inputs": {path: {"size_bytes", "mtime_ns",
 /// "hash"}}}. `known` is an earlier fingerprint: files whose size and time are unchanged are not
 /// read again. Errors: IoError for an input that is missing.
-nlohmann::ordered_json stage_fingerprint(StageConfig& config, const nlohmann::ordered_json& known);
+nlohmann::ordered_json stage_fingerprint(const StageConfig& config,
+                                         const nlohmann::ordered_json& known);
 
 /// {name: size in bytes} of the files a stage left in its run folder.
 nlohmann::ordered_json describe_outputs(const std::string& folder);

@@ -42,7 +42,7 @@ std::string cpu_name() {
   return "unknown processor";
 }
 
-RunDir::RunDir(std::string folder, StageConfig& config)
+RunDir::RunDir(std::string folder, const StageConfig& config)
     : path_(std::move(folder)), config_(config) {
   while (path_.size() > 1 && path_.back() == '/') path_.pop_back();
   std::error_code error;
@@ -78,11 +78,11 @@ void RunDir::begin() {
   if (begun_) return;
   std::error_code error;
   first_created_ = make_folders(path_);
-  Fields fields = config_.fields();
+  const Fields fields = config_.fields();
   const Field* const resume = find_field(fields, "resume");
   fs::remove(path("run.json"), error);  // not complete until finish()
   fs::remove(path("metrics.json"), error);
-  if (resume == nullptr || !*std::get<bool*>(resume->target)) {
+  if (resume == nullptr || !*std::get<const bool*>(resume->target)) {
     fs::remove(path("metrics.jsonl"), error);
     fs::remove_all(path("state"), error);
   }

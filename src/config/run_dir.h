@@ -18,7 +18,7 @@ class RunDir {
  public:
   /// Checks that the folder can be written and is new, empty, or an earlier run's; creates nothing.
   /// Errors: IoError if it cannot be created or written; ConfigError if it holds foreign files.
-  RunDir(std::string folder, StageConfig& config);
+  RunDir(std::string folder, const StageConfig& config);
   /// When begin() made the folder and the stage failed before anything worth keeping: removes it,
   /// and the parents it made.
   ~RunDir();
@@ -38,7 +38,7 @@ class RunDir {
   /// Adds a line to metrics.jsonl. From here on the folder is kept even if the stage fails.
   void append_metrics(const nlohmann::ordered_json& line);
   /// Drops the lines of metrics.jsonl for which `keep` is false (a resumed run goes back to its
-  /// last saved step) and gives back the others.
+  /// last saved step) and returns the others.
   nlohmann::ordered_json keep_metrics(
       const std::function<bool(const nlohmann::ordered_json&)>& keep);
   /// Writes metrics.json.
@@ -50,7 +50,7 @@ class RunDir {
 
  private:
   std::string path_;
-  StageConfig& config_;
+  const StageConfig& config_;
   std::string fingerprint_;    // as JSON text: what the stage depended on when it began
   std::string first_created_;  // topmost folder that begin() made; "" if none
   bool begun_ = false;

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cstdint>
-#include <memory>
 #include <string>
 #include <vector>
 
@@ -35,16 +34,22 @@ struct CommandInfo {
 };
 
 /// Settings of one stage: a plain struct of defaults and its one list of fields.
-struct StageConfig {
-  virtual ~StageConfig() = default;
+struct StageConfig : Settings {
   virtual CommandInfo info() const = 0;
   /// The stage's own fields; they point into this object.
-  virtual Fields stage_fields() = 0;
+  virtual Fields stage_fields() const = 0;
   /// Checks that involve more than one field. Errors: ConfigError.
   virtual void validate() const {}
 
   /// Own fields, then the common ones.
-  Fields fields();
+  Fields fields() const final;
+
+  /// `out` of a stage that a recipe of several stages does not place: `id` is the stage's name in the
+  /// recipe, `folder` that of the whole run.
+  virtual std::string place_in_run(const std::string& folder, const std::string& id) const;
+
+  /// The page for people that the stage writes; "" for most stages.
+  virtual std::string page() const { return {}; }
 
   /// Where the stage's run folder lies; "" when it writes none (`out` names a single file).
   virtual std::string run_folder() const;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <filesystem>
+#include <limits>
 #include <string_view>
 
 #include <fmt/format.h>
@@ -11,6 +12,7 @@
 #include "core/atomic_file.h"
 #include "core/error.h"
 #include "core/json.h"
+#include "core/json_reader.h"
 #include "core/text.h"
 
 namespace lowbank {
@@ -28,40 +30,30 @@ constexpr std::array<std::string_view, 8> kSideFiles = {"tokenizer.model",
                                                         "merges.txt",
                                                         "generation_config.json"};
 
-// Reads one record's keys, so that a corrupt file is named with the place and never throws a
-// library's exception.
-class Record {
- public:
-  Record(const Json& object, std::string where) : object_(object), where_(std::move(where)) {
-    if (!object.is_object()) throw IoError(where_ + ": wants an object");
-  }
-  std::string text(const char* key) const {
-    const auto found = object_.find(key);
-    if (found == object_.end() || !found->is_string()) {
-      throw IoError(fmt::format("{}: key '{}' wants a string", where_, key));
-    }
-    return found->get<std::string>();
-  }
-  std::int64_t count(const char* key) const {
-    const auto found = object_.find(key);
-    if (found == object_.end() || !found->is_number_unsigned() ||
-        found->get<std::uint64_t>() > INT64_MAX) {
-      throw IoError(fmt::format("{}: key '{}' wants a whole number >= 0", where_, key));
-    }
-    return found->get<std::int64_t>();
-  }
-  // The elements of a list; an absent key is an empty list.
-  Json list(const char* key) const {
-    const auto found = object_.find(key);
-    if (found == object_.end()) return Json::array();
-    if (!found->is_array()) throw IoError(fmt::format("{}: key '{}' wants a list", where_, key));
-    return *found;
-  }
+constexpr JsonRules kMetaRules{.blame = JsonRules::Blame::kFile, .null_is_absent = false};
 
- private:
-  const Json& object_;
-  std::string where_;
-};
+constexpr std::int64_t kAny = std::numeric_limits<std::int64_t>::max();
+
+LayerSetting read_setting(const JsonReader& setting) {
+  const Json& value = setting.value();
+  if (value.is_boolean()) return value.get<bool>();
+  if (value.is_number_integer()) return value.get<std::int64_t>();
+  if (value.is_number()) return value.get<double>();
+  if (value.is_string()) return value.get<std::string>();
+  const bool is_list =
+      value.is_array() && std::all_of(value.begin(), value.end(),
+                                      [](const Json& item) { return item.is_number_integer(); });
+  if (!is_list) setting.fail("must be a number, a word or a list of whole numbers");
+  return value.get<std::vector<std::int64_t>>();
+}
+
+LayerRecord read_layer(const JsonReader& reader) {
+  LayerRecord layer{.kind = reader.text("kind")};
+  for (const auto& [key, setting] : reader.members()) {
+    if (key != "kind") layer.settings.emplace(key, read_setting(setting));
+  }
+  return layer;
+}
 
 }  // namespace
 
@@ -89,25 +81,30 @@ CheckpointMeta read_checkpoint_meta(const std::string& folder) {
   const std::string path = (fs::path(folder) / "lowbank.json").string();
   CheckpointMeta meta;
   if (!fs::exists(path)) return meta;
-  const Json file = read_json(path);
-  const Record top(file, path);
-  if (const auto revision = top.count("revision"); revision > CheckpointMeta::kRevision) {
+  const JsonReader file(read_json(path), path, kMetaRules);
+  const auto revision = file.integer("revision", 0, kAny);
+  if (revision > CheckpointMeta::kRevision) {
     throw IoError(fmt::format("{}: has revision {}, this Lowbank reads up to {}; use a newer one",
                               path, revision, CheckpointMeta::kRevision));
   }
-  meta.base_model = top.text("base_model");
-  const Json linears = top.list("linears");
-  for (std::size_t i = 0; i < linears.size(); ++i) {
-    const Record record(linears[i], fmt::format("{}: linears[{}]", path, i));
-    meta.linears.push_back(
-        {.path = record.text("path"), .kind = record.text("kind"), .rank = record.count("rank")});
+  meta.base_model = file.text("base_model");
+  for (const JsonReader& linear : file.items("linears")) {
+    SlotRecord slot{.path = linear.text("path"), .layers = {}};
+    if (revision == 1) {
+      slot.layers.push_back(
+          {.kind = linear.text("kind"), .settings = {{"rank", linear.integer("rank", 0, kAny)}}});
+    } else {
+      for (const JsonReader& layer : linear.items("layers")) {
+        slot.layers.push_back(read_layer(layer));
+      }
+      if (slot.layers.empty()) linear.fail("'layers' must hold at least one layer");
+    }
+    meta.linears.push_back(std::move(slot));
   }
-  const Json history = top.list("history");
-  for (std::size_t i = 0; i < history.size(); ++i) {
-    const Record record(history[i], fmt::format("{}: history[{}]", path, i));
-    meta.history.push_back({.stage = record.text("stage"),
-                            .settings_hash = record.text("settings_hash"),
-                            .version = record.text("version")});
+  for (const JsonReader& entry : file.items("history")) {
+    meta.history.push_back({.stage = entry.text("stage"),
+                            .settings_hash = entry.text("settings_hash"),
+                            .version = entry.text("version")});
   }
   return meta;
 }
@@ -115,7 +112,15 @@ CheckpointMeta read_checkpoint_meta(const std::string& folder) {
 void write_checkpoint_meta(const std::string& folder, const CheckpointMeta& meta) {
   Json linears = Json::array();
   for (const auto& linear : meta.linears) {
-    linears.push_back({{"path", linear.path}, {"kind", linear.kind}, {"rank", linear.rank}});
+    Json layers = Json::array();
+    for (const auto& layer : linear.layers) {
+      Json record = {{"kind", layer.kind}};
+      for (const auto& [key, setting] : layer.settings) {
+        std::visit([&, &name = key](const auto& value) { record[name] = value; }, setting);
+      }
+      layers.push_back(std::move(record));
+    }
+    linears.push_back({{"path", linear.path}, {"layers", std::move(layers)}});
   }
   Json history = Json::array();
   for (const auto& entry : meta.history) {

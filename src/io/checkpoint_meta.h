@@ -5,16 +5,9 @@
 #include <string_view>
 #include <vector>
 
-#include <nlohmann/json_fwd.hpp>
+#include "io/layer_record.h"
 
 namespace lowbank {
-
-/// How one linear layer differs from a dense one.
-struct LinearRecord {
-  std::string path;          ///< module path, "model.layers.0.self_attn.q_proj"
-  std::string kind = "svd";  ///< svd (more kinds as they come)
-  std::int64_t rank = 0;
-};
 
 /// One stage that shaped the checkpoint.
 struct HistoryEntry {
@@ -25,9 +18,9 @@ struct HistoryEntry {
 
 /// `lowbank.json` of a checkpoint folder: what config.json cannot say.
 struct CheckpointMeta {
-  static constexpr std::int64_t kRevision = 1;
-  std::string base_model;  ///< name of the model the first checkpoint came from
-  std::vector<LinearRecord> linears;
+  static constexpr std::int64_t kRevision = 2;
+  std::string base_model;           ///< name of the model the first checkpoint came from
+  std::vector<SlotRecord> linears;  ///< those that are not one dense layer
   std::vector<HistoryEntry> history;
 };
 
@@ -36,7 +29,8 @@ struct CheckpointMeta {
 std::string resolve_checkpoint(const std::string& path);
 
 /// lowbank.json of a checkpoint folder; an empty record when it has none (a plain Hugging Face
-/// folder). Errors: IoError for a corrupt file or a newer revision.
+/// folder). Errors: IoError for a corrupt file or a newer revision. Revision 1, which knew only one
+/// factored layer a slot, is read as well.
 CheckpointMeta read_checkpoint_meta(const std::string& folder);
 void write_checkpoint_meta(const std::string& folder, const CheckpointMeta& meta);
 

@@ -13,7 +13,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
-#include "io/config_reader.h"
+#include "core/json_reader.h"
 #include "io/convert_values.h"
 #include "io/gguf.h"
 
@@ -375,7 +375,7 @@ class KeyBuilder {
     add(name, static_cast<float>(config.positive(key, otherwise)));
   }
 
-  ConfigReader config;
+  JsonReader config;
   GgufKeys keys;
 
  private:
@@ -383,19 +383,19 @@ class KeyBuilder {
 };
 
 /// The rope settings of transformers 4 (rope_theta, rope_scaling) or 5 (rope_parameters).
-ConfigReader rope_group(const ConfigReader& config) {
+JsonReader rope_group(const JsonReader& config) {
   return config.group(config.has("rope_parameters") ? "rope_parameters" : "rope_scaling");
 }
 
-double rope_theta(const ConfigReader& config) {
+double rope_theta(const JsonReader& config) {
   return rope_group(config).positive("rope_theta", config.positive("rope_theta", 10000));
 }
 
-std::string rope_type(const ConfigReader& rope) {
+std::string rope_type(const JsonReader& rope) {
   return rope.text(rope.has("rope_type") ? "rope_type" : "type", "default");
 }
 
-std::int64_t llama_head_dim(const ConfigReader& config) {
+std::int64_t llama_head_dim(const JsonReader& config) {
   const auto hidden = config.integer("hidden_size", 4096, 1, kMaxGgufSize);
   const auto heads = config.integer("num_attention_heads", 32, 1, kMaxGgufSize);
   return config.integer("head_dim", std::max<std::int64_t>(hidden / heads, 1), 1, kMaxGgufSize);
@@ -416,12 +416,12 @@ void add_llama_keys(KeyBuilder& b) {
   b.add_number("attention.layer_norm_rms_epsilon", "rms_norm_eps", 1e-6);
   b.add("rope.dimension_count", u32(head_dim));
   b.add("rope.freq_base", static_cast<float>(rope_theta(b.config)));
-  const ConfigReader rope = rope_group(b.config);
+  const JsonReader rope = rope_group(b.config);
   const std::string type = rope_type(rope);
   if (type == "linear") {
     b.add("rope.scaling.type", std::string("linear"));
     b.add("rope.scaling.factor", static_cast<float>(rope.positive("factor", 1)));
-  } else if (type == "llama3") {  // beside rope_freqs.weight
+  } else if (type == "llama3") {  // next to rope_freqs.weight
     b.add("rope.scaling.original_context_length",
           u32(rope.integer("original_max_position_embeddings", 8192, 1, kMaxGgufSize)));
   } else if (type != "default") {
@@ -442,12 +442,12 @@ void add_bert_keys(KeyBuilder& b) {
   b.add("pooling_type", std::uint32_t{1});  // mean; llama.cpp wants one of them named
 }
 
-void add_mamba_keys(KeyBuilder& b, const Json& json) {
+void add_mamba_keys(KeyBuilder& b) {
   if (b.config.flag("use_bias", false)) b.config.refuse("use_bias", "false (GGUF has no place)");
   const auto hidden = b.size("hidden_size", 768);
   const auto inner = b.size("intermediate_size", b.size("expand", 2) * hidden);
-  const auto given = json.find("time_step_rank");
-  const bool is_auto = given == json.end() || given->is_null() || *given == "auto";
+  const auto given = b.config.find("time_step_rank");
+  const bool is_auto = !given || given->value() == "auto";
   b.add_size("vocab_size", "vocab_size", 50280);
   b.add("context_length", std::uint32_t{1} << 20);  // none; llama.cpp's converter writes this
   b.add("embedding_length", u32(hidden));
@@ -486,7 +486,7 @@ TensorTransform transform_of(const Json& config, std::string_view name, Transfor
   if (name.ends_with(".mixer.A_log")) return {.kind = a_log};
   const bool is_query = name.find(".self_attn.q_proj.") != std::string_view::npos;
   if (!is_query && name.find(".self_attn.k_proj.") == std::string_view::npos) return {};
-  const ConfigReader reader(config, "config.json");
+  const JsonReader reader(config, "config.json");
   const auto heads = reader.integer("num_attention_heads", 32, 1, kMaxGgufSize);
   return {.kind = rows,
           .num_heads =
@@ -537,7 +537,7 @@ TensorTransform transform_to_gguf(const Json& config, const std::string& name) {
 
 GgufKeys gguf_model_keys(const Json& config, const std::string& source,
                          const std::string& model_name, ElementType file_type) {
-  const std::string architecture = ConfigReader(config, source).text("model_type", "");
+  const std::string architecture = JsonReader(config, source).text("model_type", "");
   KeyBuilder builder(config, source, architecture);
   builder.keys = {{"general.architecture", architecture},
                   {"general.type", std::string("model")},
@@ -549,7 +549,7 @@ GgufKeys gguf_model_keys(const Json& config, const std::string& source,
   } else if (architecture == "bert") {
     add_bert_keys(builder);
   } else if (architecture == "mamba") {
-    add_mamba_keys(builder, config);
+    add_mamba_keys(builder);
   } else {
     builder.config.refuse("model_type", "llama, bert, mamba");
   }
@@ -557,9 +557,9 @@ GgufKeys gguf_model_keys(const Json& config, const std::string& source,
 }
 
 std::vector<float> gguf_rope_divisors(const Json& config) {
-  const ConfigReader reader(config, "config.json");
+  const JsonReader reader(config, "config.json");
   if (reader.text("model_type", "") != "llama") return {};
-  const ConfigReader rope = rope_group(reader);
+  const JsonReader rope = rope_group(reader);
   if (rope_type(rope) != "llama3") return {};
   const Llama3Rope settings = {.factor = rope.positive("factor", 8),
                                .low_freq_factor = rope.positive("low_freq_factor", 1),

@@ -6,7 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
-#include "io/config_reader.h"
+#include "core/json_reader.h"
 
 namespace lowbank {
 namespace {
@@ -27,7 +27,7 @@ class LayoutBuilder {
   std::int64_t num_layers(std::int64_t otherwise) const {
     return config_.integer("num_hidden_layers", otherwise, 1, kMaxLayoutLayers);
   }
-  const ConfigReader& config() const { return config_; }
+  const JsonReader& config() const { return config_; }
   void add(std::string name, Shape shape) {
     layout.parameters.push_back({std::move(name), std::move(shape), part});
   }
@@ -45,7 +45,7 @@ class LayoutBuilder {
   std::string part;
 
  private:
-  ConfigReader config_;
+  JsonReader config_;
 };
 
 // Source: transformers 4.57 modeling_llama.py, configuration_llama.py.

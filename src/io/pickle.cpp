@@ -23,7 +23,7 @@ using Ref = Pickle::Ref;
 constexpr std::size_t kMaxPickleBytes = std::size_t{64} << 20;
 constexpr std::size_t kMaxObjects = std::size_t{1} << 21;
 
-// What a state dict refers to, and harmless containers beside it. Nothing of it is ever called.
+// What a state dict refers to, and harmless containers. None of it is ever called.
 constexpr std::array<std::string_view, 19> kAllowedGlobals = {
     "collections.OrderedDict",
     "collections.defaultdict",

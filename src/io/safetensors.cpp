@@ -1,6 +1,7 @@
 #include "io/safetensors.h"
 
 #include <algorithm>
+#include <limits>
 #include <set>
 #include <stdexcept>
 #include <utility>
@@ -11,6 +12,7 @@
 #include "core/atomic_file.h"
 #include "core/error.h"
 #include "core/json.h"
+#include "core/json_reader.h"
 
 namespace lowbank {
 namespace {
@@ -21,57 +23,38 @@ constexpr std::uint64_t kMaxHeaderBytes = 100'000'000;  // as the reference impl
 constexpr std::uint64_t kPrefixBytes = 8;
 constexpr std::size_t kMaxShapeLengths = 64;  // as torch
 
-std::uint64_t unsigned_at(const Json& value, const std::string& where) {
-  if (!value.is_number_unsigned()) {
-    throw IoError(fmt::format("{} wants a whole number >= 0; got {}", where, value.dump()));
-  }
-  return value.get<std::uint64_t>();
-}
+constexpr JsonRules kHeaderRules{.blame = JsonRules::Blame::kFile, .null_is_absent = false};
+constexpr std::int64_t kMaxLength = std::numeric_limits<std::int64_t>::max();
 
-const Json& member(const Json& object, const char* key, const std::string& where) {
-  const auto found = object.find(key);
-  if (found == object.end()) throw IoError(fmt::format("{}: has no '{}'", where, key));
-  return *found;
-}
-
-TensorEntry read_entry(const std::string& name, const Json& value, const std::string& path) {
-  const std::string where = fmt::format("{}: tensor '{}'", path, name);
-  if (!value.is_object()) throw IoError(where + ": wants an object");
+TensorEntry read_entry(const std::string& name, const JsonReader& reader) {
   TensorEntry entry;
   entry.name = name;
-
-  const Json& dtype = member(value, "dtype", where);
-  if (!dtype.is_string()) throw IoError(where + ": dtype wants a string");
-  const auto type_name = dtype.get<std::string>();
+  const std::string type_name = reader.text("dtype");
   const auto type = find_element_type(type_name);
   if (!type || is_quantized(*type)) {
-    throw IoError(fmt::format("{}: has type '{}', which Lowbank does not read", where, type_name));
+    reader.fail(fmt::format("has type '{}', which Lowbank does not read", type_name));
   }
   entry.type = *type;
 
-  const Json& shape = member(value, "shape", where);
-  if (!shape.is_array() || shape.size() > kMaxShapeLengths) {
-    throw IoError(
-        fmt::format("{}: shape wants a list of at most {} lengths", where, kMaxShapeLengths));
+  const JsonReader shape = reader.at("shape");
+  if (shape.size() > kMaxShapeLengths) {
+    shape.fail(fmt::format("must be a list of at most {} lengths", kMaxShapeLengths));
   }
-  for (const auto& dimension : shape) {
-    const std::uint64_t length = unsigned_at(dimension, where + ": shape");
-    entry.shape.push_back(length > INT64_MAX ? -1 : static_cast<std::int64_t>(length));
+  for (const JsonReader& length : shape.items()) {
+    entry.shape.push_back(length.integer(0, kMaxLength));
   }
   const auto size_bytes = tensor_bytes(entry.type, entry.shape);
   if (!size_bytes) {
-    throw IoError(fmt::format("{}: shape {} is larger than any memory", where, shape.dump()));
+    reader.fail(fmt::format("shape [{}] is larger than any memory", fmt::join(entry.shape, ",")));
   }
 
-  const Json& offsets = member(value, "data_offsets", where);
-  if (!offsets.is_array() || offsets.size() != 2) {
-    throw IoError(where + ": data_offsets wants two numbers");
-  }
-  const std::uint64_t begin = unsigned_at(offsets[0], where + ": data_offsets");
-  const std::uint64_t end = unsigned_at(offsets[1], where + ": data_offsets");
+  const JsonReader offsets = reader.at("data_offsets");
+  if (offsets.size() != 2) offsets.fail("must be two numbers");
+  const auto begin = static_cast<std::uint64_t>(offsets.at(0).integer(0, kMaxLength));
+  const auto end = static_cast<std::uint64_t>(offsets.at(1).integer(0, kMaxLength));
   if (end < begin || end - begin != *size_bytes) {
-    throw IoError(fmt::format("{}: data_offsets [{}, {}] do not hold the {} bytes of {} {}", where,
-                              begin, end, *size_bytes, type_name, shape.dump()));
+    reader.fail(fmt::format("data_offsets [{}, {}] do not hold the {} bytes of {} [{}]", begin, end,
+                            *size_bytes, type_name, fmt::join(entry.shape, ",")));
   }
   entry.offset_bytes = begin;
   entry.size_bytes = *size_bytes;
@@ -109,16 +92,12 @@ std::shared_ptr<const SafetensorsFile> SafetensorsFile::open(const std::string& 
   std::vector<TensorEntry> entries;
   for (const auto& [name, value] : json.items()) {
     if (name != "__metadata__") {
-      entries.push_back(read_entry(name, value, path));
+      entries.push_back(
+          read_entry(name, JsonReader(value, path, kHeaderRules, "tensor").named(name)));
       continue;
     }
-    if (!value.is_object()) throw IoError(path + ": __metadata__ wants an object");
-    for (const auto& [key, text] : value.items()) {
-      if (!text.is_string()) {
-        throw IoError(fmt::format("{}: __metadata__: '{}' wants a string", path, key));
-      }
-      file->metadata_[key] = text.get<std::string>();
-    }
+    const JsonReader metadata(value, path, kHeaderRules, name);
+    for (const auto& [key, text] : metadata.members()) file->metadata_[key] = text.text();
   }
   // An empty tensor shares its offset with the next one and goes first.
   std::stable_sort(entries.begin(), entries.end(), [](const TensorEntry& a, const TensorEntry& b) {

@@ -4,7 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "io/config_reader.h"
+#include "core/json_reader.h"
 
 namespace lowbank {
 namespace {
@@ -21,18 +21,19 @@ bool is_state_spaces_config(const Json& config) {
 }
 
 Json state_spaces_to_hugging_face(const Json& config, const std::string& source) {
-  const ConfigReader reader(config, source);
-  const auto size = [&](const ConfigReader& group, const char* key, std::int64_t otherwise) {
+  const JsonReader reader(config, source);
+  const auto size = [&](const JsonReader& group, const char* key, std::int64_t otherwise) {
     return group.integer(key, otherwise, 1, kMaxSsmSize);
   };
   if (!reader.flag("rms_norm", true)) reader.refuse("rms_norm", "true");
   for (const auto* key : {"attn_layer_idx", "attn_cfg"}) {
-    if (reader.has(key) && !config[key].empty()) reader.refuse(key, "empty: no attention layers");
+    const auto found = reader.find(key);
+    if (found && !found->value().empty()) reader.refuse(key, "empty: no attention layers");
   }
-  if (reader.has("d_intermediate") && config["d_intermediate"] != 0) {
+  if (const auto found = reader.find("d_intermediate"); found && found->value() != 0) {
     reader.refuse("d_intermediate", "0: no MLP layers");
   }
-  const ConfigReader ssm = reader.group("ssm_cfg");
+  const JsonReader ssm = reader.group("ssm_cfg");
   if (ssm.text("layer", "Mamba1") != "Mamba1") ssm.refuse("layer", "Mamba1");
   const std::int64_t hidden = size(reader, "d_model", 2560);
   const std::int64_t expand = size(ssm, "expand", 2);
@@ -59,10 +60,9 @@ Json state_spaces_to_hugging_face(const Json& config, const std::string& source)
               {"use_cache", true},
               {"use_conv_bias", ssm.flag("conv_bias", true)},
               {"vocab_size", (vocab + multiple - 1) / multiple * multiple}};
-  const auto rank = config.find("ssm_cfg");
-  const bool names_rank = rank != config.end() && rank->is_object() && rank->contains("dt_rank") &&
-                          (*rank)["dt_rank"] != "auto";
-  if (names_rank) out["time_step_rank"] = size(ssm, "dt_rank", 1);
+  if (const auto rank = ssm.find("dt_rank"); rank && rank->value() != "auto") {
+    out["time_step_rank"] = size(ssm, "dt_rank", 1);
+  }
   return out;
 }
 

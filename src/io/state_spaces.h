@@ -11,11 +11,10 @@ bool is_state_spaces_config(const nlohmann::ordered_json& config);
 
 /// Hugging Face's config.json (transformers 4.57, MambaForCausalLM) for such a model.
 ///
-/// Source:  state-spaces/mamba mamba_ssm/models/config_mamba.py, modules/mamba_simple.py
-/// (defaults);
-///          transformers convert_mamba_ssm_checkpoint_to_pytorch.py.
-/// Errors: ConfigError naming the key for what changes the result and is not supported (Mamba-2,
-/// attention layers, LayerNorm).
+/// Source:  state-spaces/mamba mamba_ssm/models/config_mamba.py and modules/mamba_simple.py (the
+///          defaults); transformers convert_mamba_ssm_checkpoint_to_pytorch.py.
+/// Errors:  ConfigError naming the key for a setting that changes the result and is not supported
+///          (Mamba-2, attention layers, LayerNorm).
 nlohmann::ordered_json state_spaces_to_hugging_face(const nlohmann::ordered_json& config,
                                                     const std::string& source);
 

@@ -10,6 +10,7 @@
 
 #include "core/error.h"
 #include "core/json.h"
+#include "core/json_reader.h"
 #include "core/text.h"
 #include "io/gguf.h"
 #include "io/llama2c.h"
@@ -50,24 +51,19 @@ class ShardedArchive : public TensorArchive {
 
 std::shared_ptr<const TensorArchive> open_shards(const std::string& folder,
                                                  const std::string& index_path) {
-  const auto index = read_json(index_path);
-  const auto map = index.is_object() ? index.find("weight_map") : index.end();
-  if (!index.is_object() || map == index.end() || !map->is_object()) {
-    throw IoError(index_path + ": key 'weight_map' wants an object");
-  }
+  const JsonReader index(read_json(index_path), index_path, kProgramFile);
+  const auto tensors = index.at("weight_map").members();
   std::map<std::string, std::shared_ptr<const TensorArchive>> shards;
-  for (const auto& [tensor, shard] : map->items()) {
-    const std::string where = fmt::format("{}: weight_map: '{}'", index_path, tensor);
-    if (!shard.is_string()) throw IoError(where + ": wants a file name");
-    const auto& name = shard.get_ref<const std::string&>();
+  for (const auto& [tensor, shard] : tensors) {
+    const std::string name = shard.text();
     // A name with a NUL would be cut off by the system, and mean another file.
     if (name.empty() || name == "." || name == ".." || name.find('/') != std::string::npos ||
         name.find('\0') != std::string::npos) {
-      throw IoError(fmt::format("{}: '{}' is no file of this folder", where, name));
+      shard.fail(fmt::format("'{}' is no file of this folder", name));
     }
     auto& file = shards[name];
     if (!file) file = open_archive((fs::path(folder) / name).string());
-    if (file->find(tensor) == nullptr) throw IoError(fmt::format("{}: is not in {}", where, name));
+    if (file->find(tensor) == nullptr) shard.fail("is not in " + name);
   }
   std::vector<std::shared_ptr<const TensorArchive>> files;
   std::size_t num_stored = 0;
@@ -75,8 +71,8 @@ std::shared_ptr<const TensorArchive> open_shards(const std::string& folder,
     num_stored += file->entries().size();
     files.push_back(std::move(file));
   }
-  if (num_stored != map->size()) {
-    throw IoError(fmt::format("{}: names {} tensors, its files hold {}", index_path, map->size(),
+  if (num_stored != tensors.size()) {
+    throw IoError(fmt::format("{}: names {} tensors, its files hold {}", index_path, tensors.size(),
                               num_stored));
   }
   return std::make_shared<ShardedArchive>(folder, std::move(files));

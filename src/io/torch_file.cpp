@@ -325,7 +325,7 @@ void TorchFileReader::add_state_dict() {
     }
     if (keys.size() < 10) keys.push_back(printable_text(key.text.substr(0, 40)));
   }
-  // These first: a training checkpoint may hold a tensor of its own (the best accuracy) beside.
+  // These first: a training checkpoint may hold a tensor of its own (the best accuracy).
   for (const auto* name : {"state_dict", "model", "module"}) {
     const auto found = wrapped.find(name);
     if (found == wrapped.end() || !is_dict(*found->second)) continue;

@@ -238,20 +238,27 @@ class LinearCrossEntropy : public torch::autograd::Function<LinearCrossEntropy> 
   }
 };
 
-torch::Tensor softmax_loss(const torch::Tensor& logits_MV, const torch::Tensor& targets_M,
-                           bool to_gradient) {
+torch::Tensor softmax_terms(const torch::Tensor& logits_MV, const torch::Tensor& targets_M,
+                            bool to_gradient) {
   const auto options =
       logits_MV.options().dtype(sum_type(logits_MV.scalar_type())).requires_grad(false);
   const auto nll_M = at::empty({logits_MV.size(0)}, options);
   consume_logits(nll_M, logits_MV, targets_M, to_gradient);
-  return sum_of(nll_M);
+  return nll_M;
+}
+
+void check_logits(const char* who, const torch::Tensor& logits_MV, const torch::Tensor& targets_M) {
+  TORCH_CHECK(logits_MV.dim() == 2 && logits_MV.is_floating_point(), who,
+              ": wants logits [M, V] of a floating type, got ", logits_MV.sizes(), " ",
+              logits_MV.dtype());
+  check_targets(who, targets_M, logits_MV.size(0), logits_MV.size(1));
 }
 
 class SoftmaxCrossEntropy : public torch::autograd::Function<SoftmaxCrossEntropy> {
  public:
   static torch::Tensor forward(AutogradContext* ctx, const torch::Tensor& logits_MV,
                                const torch::Tensor& targets_M) {
-    auto loss = softmax_loss(logits_MV, targets_M, /*to_gradient=*/true);
+    auto loss = sum_of(softmax_terms(logits_MV, targets_M, /*to_gradient=*/true));
     ctx->saved_data["logits"] = logits_MV.detach();
     return loss;
   }
@@ -282,14 +289,8 @@ torch::Tensor linear_nll(const torch::Tensor& hidden_MD, const torch::Tensor& we
 
 torch::Tensor softmax_cross_entropy_(const torch::Tensor& logits_MV,
                                      const torch::Tensor& targets_M) {
-  TORCH_CHECK(logits_MV.dim() == 2 && logits_MV.is_floating_point(),
-              "softmax_cross_entropy_: wants logits [M, V] of a floating type, got ",
-              logits_MV.sizes(), " ", logits_MV.dtype());
-  check_targets("softmax_cross_entropy_", targets_M, logits_MV.size(0), logits_MV.size(1));
-  if (!wants_gradient(logits_MV)) {
-    const c10::NoGradGuard no_grad;
-    return softmax_loss(logits_MV, targets_M, /*to_gradient=*/false);
-  }
+  check_logits("softmax_cross_entropy_", logits_MV, targets_M);
+  if (!wants_gradient(logits_MV)) return sum_of(softmax_nll_(logits_MV, targets_M));
   TORCH_CHECK(!logits_MV.is_leaf(),
               "softmax_cross_entropy_: the logits are a leaf that wants a gradient, which would be "
               "overwritten");
@@ -297,6 +298,12 @@ torch::Tensor softmax_cross_entropy_(const torch::Tensor& logits_MV,
   // An operator that needs its own result for its backward pass must find out that it is gone.
   logits_MV.unsafeGetTensorImpl()->bump_version();
   return loss;
+}
+
+torch::Tensor softmax_nll_(const torch::Tensor& logits_MV, const torch::Tensor& targets_M) {
+  check_logits("softmax_nll_", logits_MV, targets_M);
+  const c10::NoGradGuard no_grad;
+  return softmax_terms(logits_MV, targets_M, /*to_gradient=*/false);
 }
 
 }  // namespace lowbank

@@ -15,9 +15,8 @@ inline constexpr std::int64_t kIgnoreIndex = -100;
 ///
 /// Source:  the chunking of Liger Kernel's fused linear cross-entropy (Hsu et al. 2024,
 ///          arXiv:2410.10989).
-/// Differs: sums and the weight's gradient are in float32 whatever the inputs; ignored rows are
-/// left
-///          out of the products; the gradient is of the sum, not of the mean.
+/// Differs: sums and the weight's gradient are in float32 whatever the inputs; the products leave
+///          ignored rows out; the gradient is that of the sum, not of the mean.
 /// Shapes:  hidden [M, D] and weight [V, D] of one type, targets [M] int64, in [0, V) or
 ///          kIgnoreIndex; the result is a scalar, float32 (float64 for float64).
 /// Errors:  c10::Error for other shapes, types or targets; for a second backward pass through one
@@ -35,5 +34,8 @@ torch::Tensor linear_nll(const torch::Tensor& hidden_MD, const torch::Tensor& we
 /// Errors:  as linear_cross_entropy; for logits that are a leaf which wants a gradient.
 torch::Tensor softmax_cross_entropy_(const torch::Tensor& logits_MV,
                                      const torch::Tensor& targets_M);
+
+/// The terms of that sum [M] without a gradient. The logits' memory is overwritten all the same.
+torch::Tensor softmax_nll_(const torch::Tensor& logits_MV, const torch::Tensor& targets_M);
 
 }  // namespace lowbank

@@ -16,7 +16,7 @@ struct CudaLibrary {
   decltype(&lowbank_cuda_error_text) error_text = nullptr;
 };
 
-/// The library beside this program's executable, or nullptr when it was not built or does not load
+/// The library next to this program's executable, or nullptr when it was not built or does not load
 /// (`cuda_library_problem` says why). Opened once.
 const CudaLibrary* cuda_library();
 

@@ -5,6 +5,7 @@
 #include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/empty.h>
+#include <c10/core/DeviceGuard.h>
 #include <c10/util/Exception.h>
 
 #include "kernels/cpu/cpu_kernels.h"
@@ -29,6 +30,7 @@ void normal_fill_(const at::Tensor& out, const RandomKey& key, std::uint64_t fir
   if (!out.is_cpu()) {
     const CudaLibrary* const library = out.is_cuda() ? cuda_library() : nullptr;
     if (library != nullptr) {
+      const c10::DeviceGuard device(out.device());
       const int error = library->normal_fill(out.data_ptr<float>(), out.numel(), key.key(),
                                              key.stream(), first_index);
       TORCH_CHECK(error == 0, "normal_fill_: ", library->error_text(error));

@@ -65,16 +65,18 @@ c10::Device parse_device(const std::string& text) {
 
 }  // namespace
 
-c10::Device apply_runtime(const CommonConfig& config) {
-  if (config.threads > kMaxThreads) {
-    throw ConfigError(fmt::format("threads: {} is more than {}", config.threads, kMaxThreads));
+c10::Device apply_runtime(const RuntimeOptions& options) {
+  if (options.threads > kMaxThreads) {
+    throw ConfigError(fmt::format("threads: {} is more than {}", options.threads, kMaxThreads));
   }
-  compute_type(config);
   // Read now, so that a mistake in the environment shows before any work.
   cpu_isa();
   uses_cpu_kernels();
-  const c10::Device device = parse_device(config.device);
-  at::set_num_threads(config.threads > 0 ? static_cast<int>(config.threads) : usable_cores());
+  const c10::Device device = parse_device(options.device);
+  if (device.is_cpu() && options.type == c10::kHalf) {
+    throw ConfigError("dtype: f16 is not computed in on the CPU; use f32 or bf16, or a GPU");
+  }
+  at::set_num_threads(options.threads > 0 ? static_cast<int>(options.threads) : usable_cores());
   auto& context = at::globalContext();
   // A warning where an operator has no deterministic form: refusing it would leave nothing to run.
   context.setDeterministicAlgorithms(true, /*warn_only=*/true);
@@ -82,17 +84,6 @@ c10::Device apply_runtime(const CommonConfig& config) {
   context.setAllowTF32CuBLAS(false);
   context.setAllowTF32CuDNN(false);
   return device;
-}
-
-c10::ScalarType compute_type(const CommonConfig& config) {
-  if (config.dtype == "bf16") return c10::kBFloat16;
-  if (config.dtype == "f16") {
-    if (config.device == "cpu") {
-      throw ConfigError("dtype: f16 is not computed in on the CPU; use f32 or bf16, or a GPU");
-    }
-    return c10::kHalf;
-  }
-  return c10::kFloat;
 }
 
 }  // namespace lowbank

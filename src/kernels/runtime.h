@@ -1,21 +1,25 @@
 #pragma once
 
+#include <cstdint>
+#include <string>
+
 #include <c10/core/Device.h>
 #include <c10/core/ScalarType.h>
 
-#include "config/stage_config.h"
-
 namespace lowbank {
 
-/// Sets LibTorch up as the common settings say and gives back the device to compute on: threads
-/// (0 = all cores this process may use), deterministic algorithms where they exist, no TF32.
-/// A torch stage calls it first.
-///
-/// Errors: ConfigError for a device that is not cpu, cuda or cuda:i, or not there, and for a dtype
-/// that the device does not compute in.
-c10::Device apply_runtime(const CommonConfig& config);
+/// How a process computes.
+struct RuntimeOptions {
+  std::int64_t threads = 0;            ///< 0 = all cores this process may use
+  std::string device = "cpu";          ///< cpu | cuda | cuda:i
+  c10::ScalarType type = c10::kFloat;  ///< of the computation
+};
 
-/// The type that `dtype` names. Errors: ConfigError for f16 on the CPU.
-c10::ScalarType compute_type(const CommonConfig& config);
+/// Sets LibTorch up (threads, deterministic algorithms where they exist, no TF32) and returns the
+/// device to compute on. A torch stage calls it first.
+///
+/// Errors: ConfigError for a device that is not cpu, cuda or cuda:i, or not there, and for a type
+/// that the device does not compute in.
+c10::Device apply_runtime(const RuntimeOptions& options);
 
 }  // namespace lowbank

@@ -31,9 +31,10 @@ struct SelectiveScanOutput {
 /// number of threads. On a GPU with liblowbank_cuda.so fused too, else `selective_scan_chunked`.
 ///
 /// Source:  Mamba (arXiv 2312.00752) algorithm 2; the gate and the skip as in the mixer's slow
-/// path. Differs: channels last; the state is float32 also where y is read off it. Errors:
-/// c10::Error on shapes that do not fit, on a type that is not floating, and from a second
-///          derivative (the reference has it).
+///          path.
+/// Differs: channels come last; the state is float32 also where y is computed from it.
+/// Errors:  c10::Error for shapes that do not fit, for a type that is not floating, and from a
+///          second derivative (the reference has one).
 SelectiveScanOutput selective_scan(const SelectiveScanInput& input);
 
 /// The same, one token after the other in at:: operators of u's type: what the others are tested

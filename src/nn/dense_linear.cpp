@@ -17,12 +17,23 @@ DenseLinear::DenseLinear(torch::Tensor weight_OI, torch::Tensor bias_O) {
   if (bias_O.defined()) bias = register_parameter("bias", std::move(bias_O));
 }
 
-torch::Tensor DenseLinear::forward(const torch::Tensor& x_I) {
+torch::Tensor DenseLinear::forward(const torch::Tensor& x_I, const Pass& /*pass*/) {
   return apply_linear(x_I, weight, bias);
 }
 
-std::vector<LinearStage> DenseLinear::stages() const {
+std::vector<LinearProduct> DenseLinear::products() const {
   return {{.in_features = in_features(), .out_features = out_features()}};
+}
+
+std::vector<ParameterDim> DenseLinear::along(Side side) const {
+  if (side == Side::kIn) return {{"weight", 1}};
+  if (!bias.defined()) return {{"weight", 0}};
+  return {{"weight", 0}, {"bias", 0}};
+}
+
+std::shared_ptr<Linear> build_dense_linear(const LayerPlan& plan) {
+  auto weight = plan.take("weight", {plan.out_features, plan.in_features});
+  return std::make_shared<DenseLinear>(std::move(weight), plan.take_bias());
 }
 
 }  // namespace lowbank

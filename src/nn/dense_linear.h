@@ -1,5 +1,8 @@
 #pragma once
 
+#include <memory>
+
+#include "nn/layer_kinds.h"
 #include "nn/linear.h"
 
 namespace lowbank {
@@ -10,14 +13,18 @@ namespace lowbank {
 class DenseLinear : public Linear {
  public:
   DenseLinear(torch::Tensor weight_OI, torch::Tensor bias_O);
-  torch::Tensor forward(const torch::Tensor& x_I) override;
+  torch::Tensor forward(const torch::Tensor& x_I, const Pass& pass) override;
   std::int64_t in_features() const override { return weight.size(1); }
   std::int64_t out_features() const override { return weight.size(0); }
   std::string_view kind() const override { return "dense"; }
-  std::vector<LinearStage> stages() const override;
+  std::vector<LinearProduct> products() const override;
+  std::optional<DenseMatrix> as_dense() const override { return DenseMatrix{weight, bias}; }
+  std::vector<ParameterDim> along(Side side) const override;
 
   torch::Tensor weight;
   torch::Tensor bias;
 };
+
+std::shared_ptr<Linear> build_dense_linear(const LayerPlan& plan);
 
 }  // namespace lowbank

@@ -1,10 +1,13 @@
 #include "nn/svd_linear.h"
 
+#include <algorithm>
 #include <utility>
 
 #include <ATen/ops/matmul.h>
 #include <c10/util/Exception.h>
+#include <fmt/format.h>
 
+#include "core/error.h"
 #include "kernels/linear.h"
 
 namespace lowbank {
@@ -25,18 +28,49 @@ SvdLinear::SvdLinear(torch::Tensor u_OR, torch::Tensor s_R, torch::Tensor vh_RI,
   if (bias_O.defined()) bias = register_parameter("bias", std::move(bias_O));
 }
 
-torch::Tensor SvdLinear::forward(const torch::Tensor& x_I) {
-  const auto h_R = apply_linear(x_I, vh);
-  const auto scaled_R = h_R * s;
-  if (on_scaled) on_scaled(h_R, scaled_R);
-  return apply_linear(scaled_R, u, bias);
+torch::Tensor SvdLinear::forward(const torch::Tensor& x_I, const Pass& /*pass*/) {
+  return apply_linear(apply_linear(x_I, vh) * s, u, bias);
 }
 
-std::vector<LinearStage> SvdLinear::stages() const {
-  return {{.in_features = in_features(), .out_features = rank()},
-          {.in_features = rank(), .out_features = out_features()}};
+LayerRecord SvdLinear::record() const {
+  return {.kind = std::string(kind()), .settings = {{"rank", rank()}}};
+}
+
+std::vector<LinearProduct> SvdLinear::products() const {
+  return {{.in_features = in_features(),
+           .out_features = rank(),
+           .factored_as = kind(),
+           .stage = 0,
+           .rank = rank()},
+          {.in_features = rank(),
+           .out_features = out_features(),
+           .factored_as = kind(),
+           .stage = 1,
+           .rank = rank()}};
+}
+
+std::vector<ParameterDim> SvdLinear::along(Side side) const {
+  if (side == Side::kIn) return {{"vh", 1}};
+  if (!bias.defined()) return {{"u", 0}};
+  return {{"u", 0}, {"bias", 0}};
 }
 
 torch::Tensor SvdLinear::dense_weight() const { return at::matmul(u * s, vh); }
+
+std::shared_ptr<Linear> build_svd_linear(const LayerPlan& plan) {
+  const auto rank = plan.integer("rank", 1, std::min(plan.in_features, plan.out_features));
+  auto u = plan.take("u", {plan.out_features, rank});
+  auto s = plan.take("s", {rank});
+  auto vh = plan.take("vh", {rank, plan.in_features});
+  return std::make_shared<SvdLinear>(std::move(u), std::move(s), std::move(vh), plan.take_bias());
+}
+
+SvdLinear* find_factors(const LinearSlot& slot, std::string_view purpose) {
+  if (auto* const factors = find_layer<SvdLinear>(slot)) return factors;
+  const Linear& innermost = *slot.layers().back();
+  if (innermost.as_dense().has_value()) return nullptr;
+  throw ConfigError(fmt::format("{}: {} cannot work on a layer of kind '{}'", slot.path(), purpose,
+                                innermost.kind()));
+}
 
 }  // namespace lowbank

@@ -1,5 +1,9 @@
 #pragma once
 
+#include <memory>
+#include <string_view>
+
+#include "nn/layer_kinds.h"
 #include "nn/linear.h"
 
 namespace lowbank {
@@ -12,20 +16,26 @@ namespace lowbank {
 class SvdLinear : public Linear {
  public:
   SvdLinear(torch::Tensor u_OR, torch::Tensor s_R, torch::Tensor vh_RI, torch::Tensor bias_O);
-  torch::Tensor forward(const torch::Tensor& x_I) override;
+  torch::Tensor forward(const torch::Tensor& x_I, const Pass& pass) override;
   std::int64_t in_features() const override { return vh.size(1); }
   std::int64_t out_features() const override { return u.size(0); }
   std::string_view kind() const override { return "svd"; }
-  std::int64_t rank() const override { return s.size(0); }
-  std::vector<LinearStage> stages() const override;
+  LayerRecord record() const override;
+  std::vector<LinearProduct> products() const override;
+  std::optional<DenseMatrix> to_dense() const override { return DenseMatrix{dense_weight(), bias}; }
+  std::vector<ParameterDim> along(Side side) const override;
+  std::int64_t rank() const { return s.size(0); }
   /// u diag(s) vh, [O, I].
   torch::Tensor dense_weight() const;
 
   torch::Tensor u, s, vh, bias;
-
-  /// When set, forward hands out the scaled product it made: (h [..., R] = x vh^T, h * s). The
-  /// importance pass takes each example's gradient of s from the second one's gradient.
-  std::function<void(const torch::Tensor& h_R, const torch::Tensor& scaled_R)> on_scaled;
 };
+
+std::shared_ptr<Linear> build_svd_linear(const LayerPlan& plan);
+
+/// The factors in a slot, under whatever wraps them; nullptr where a dense layer is wrapped or
+/// alone. Errors: ConfigError for another kind of innermost layer, naming it, the slot, and
+/// `purpose`, which cannot work on it.
+SvdLinear* find_factors(const LinearSlot& slot, std::string_view purpose);
 
 }  // namespace lowbank

@@ -3,7 +3,6 @@
 #include <array>
 #include <cstdint>
 #include <span>
-#include <string_view>
 #include <vector>
 
 namespace lowbank {
@@ -19,24 +18,30 @@ struct CellSlice {
   CodeTable<int> levels{};  ///< level by code
 };
 
+/// How a code becomes levels of cells.
+enum class CellEncoding {
+  /// The code's bits in groups of cell_bits; the top group is signed, -1 is (-1, 3, 3, 3) for 2-bit
+  /// cells (HyFlexPIM's simulator).
+  kTwosComplement,
+  /// Groups of the magnitude's bits, every level with the code's sign.
+  kSignMagnitude,
+  /// Magnitudes in one array for positive and one for negative codes, subtracted; both arrays are
+  /// always read.
+  kDifferential,
+  /// Groups of code + 2^(weight_bits - 1); the offset is taken off digitally.
+  kOffsetBinary
+};
+
 /// How an integer code is kept in memory cells: code = sum of place_value * level - offset.
 ///
-/// Encodings:
-///   twos_complement  the code's bits in groups of cell_bits; the top group is signed, -1 is
-///                    (-1, 3, 3, 3) for 2-bit cells (HyFlexPIM's simulator)
-///   sign_magnitude   groups of the magnitude's bits, every level with the code's sign
-///   differential     magnitudes in one array for positive and one for negative codes, subtracted;
-///                    both arrays are always read
-///   offset_binary    groups of code + 2^(weight_bits - 1); the offset is taken off digitally
-///
 /// A cell conducts or does not: a signed level takes two, one for each sign. The one whose sign is
-/// not used stays unformed and adds no noise (in `differential` it is formed at level zero).
+/// not used stays unformed and adds no noise (in kDifferential it is formed at level zero).
 class CellCoding {
  public:
-  /// Errors: c10::Error for an unknown encoding or bits outside 2..8 and 1..4.
-  CellCoding(std::string_view encoding, int weight_bits, int cell_bits);
+  /// Errors: c10::Error for bits outside 2..8 and 1..4.
+  CellCoding(CellEncoding encoding, int weight_bits, int cell_bits);
 
-  /// Low place values first; in `differential` the positive array, then the negative one.
+  /// Low place values first; in kDifferential the positive array, then the negative one.
   std::span<const CellSlice> slices() const { return slices_; }
   int offset() const { return offset_; }
   /// Cells of one weight; a signed level counts two.

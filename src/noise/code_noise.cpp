@@ -18,10 +18,10 @@ constexpr std::int64_t kGrain = std::int64_t{1} << 13;
 constexpr std::int64_t kBatch = 1024;  // normals of one slice that stay in the first-level cache
 
 // Standard deviation of what one slice adds to the code.
-CodeTable<double> slice_deviation(const CellSlice& slice, const NoiseConfig& noise) {
+CodeTable<double> slice_deviation(const CellSlice& slice, const NoiseOptions& noise) {
   CodeTable<double> deviation{};
   for (std::size_t i = 0; i < deviation.size(); ++i) {
-    const double level = noise.model == "multiplicative" ? slice.levels[i] : 1.0;
+    const double level = noise.model == NoiseModel::kMultiplicative ? slice.levels[i] : 1.0;
     deviation[i] = noise.sigma * slice.place_value * level;
   }
   return deviation;
@@ -39,7 +39,7 @@ QuantisedFactor quantise_factor(const torch::Tensor& weight, int weight_bits) {
   return out;
 }
 
-CodeTable<double> code_noise_variance(const CellCoding& coding, const NoiseConfig& noise) {
+CodeTable<double> code_noise_variance(const CellCoding& coding, const NoiseOptions& noise) {
   CodeTable<double> variance{};
   for (const auto& slice : coding.slices()) {
     const auto deviation = slice_deviation(slice, noise);
@@ -49,7 +49,7 @@ CodeTable<double> code_noise_variance(const CellCoding& coding, const NoiseConfi
 }
 
 torch::Tensor draw_code_noise(const torch::Tensor& codes, const CellCoding& coding,
-                              const NoiseConfig& noise, const RandomKey& key) {
+                              const NoiseOptions& noise, const RandomKey& key) {
   TORCH_CHECK(codes.is_cpu() && codes.scalar_type() == torch::kChar && codes.is_contiguous(),
               "draw_code_noise: codes must be contiguous int8 on the CPU, got ", codes.toString());
   if (noise.sigma == 0) return at::zeros(codes.sizes(), at::kFloat);

@@ -2,9 +2,9 @@
 
 #include <torch/types.h>
 
-#include "config/stage_configs.h"
 #include "core/philox.h"
 #include "noise/cell_coding.h"
+#include "noise/noise_options.h"
 
 namespace lowbank {
 
@@ -21,16 +21,14 @@ struct QuantisedFactor {
 QuantisedFactor quantise_factor(const torch::Tensor& weight, int weight_bits);
 
 /// Variance of the noise of one weight, in code units squared, by code.
-CodeTable<double> code_noise_variance(const CellCoding& coding, const NoiseConfig& noise);
+CodeTable<double> code_noise_variance(const CellCoding& coding, const NoiseOptions& noise);
 
 /// One draw of the noise of each weight, in code units, float32 on the CPU: the sum over the slices
 /// of place_value * noise of the level. Cell i of slice j takes element i of `key.derive(j)`, so
 /// the draw depends on neither threads nor what else is drawn.
 ///
-/// multiplicative: a level l reads l * (1 + sigma N(0, 1)). additive: l + sigma N(0, 1), sigma in
-/// spacings between levels.
 /// Source:  HyFlexPIM's simulator (multiplicative).
 torch::Tensor draw_code_noise(const torch::Tensor& codes, const CellCoding& coding,
-                              const NoiseConfig& noise, const RandomKey& key);
+                              const NoiseOptions& noise, const RandomKey& key);
 
 }  // namespace lowbank

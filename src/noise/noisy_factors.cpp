@@ -12,17 +12,14 @@
 
 namespace lowbank {
 
-NoisyFactors::NoisyFactors(const SlotWalk& walk, const NoiseConfig& noise)
-    : noise_(noise),
-      coding_(noise.encoding, static_cast<int>(noise.weight_bits),
-              static_cast<int>(noise.cell_bits)) {
+NoisyFactors::NoisyFactors(std::span<LinearSlot> slots, const NoiseOptions& noise)
+    : noise_(noise), coding_(noise.encoding, noise.weight_bits, noise.cell_bits) {
   const at::NoGradGuard guard;
-  walk([&](const std::string& path, LinearSlot& slot) {
-    const auto* const svd = dynamic_cast<const SvdLinear*>(&slot.get());
-    if (svd == nullptr) return;
-    Layer layer{.path = path,
-                .slot = &slot,
-                .former = slot.pointer(),
+  for (auto& slot : slots) {
+    auto* const svd = find_factors(slot, "noise");
+    if (svd == nullptr) continue;
+    Layer layer{.slot = slot,
+                .former = std::static_pointer_cast<Linear>(svd->shared_from_this()),
                 .noisy = nullptr,
                 .u = make_factor(svd->u),
                 .vh = make_factor(svd->s.unsqueeze(1) * svd->vh)};
@@ -30,12 +27,12 @@ NoisyFactors::NoisyFactors(const SlotWalk& walk, const NoiseConfig& noise)
     layer.noisy = std::make_shared<SvdLinear>(layer.u.clean.clone(), at::ones_like(svd->s),
                                               layer.vh.clean.clone(), svd->bias);
     layers_.push_back(std::move(layer));
-  });
-  for (const auto& layer : layers_) layer.slot->replace(layer.noisy);
+  }
+  for (auto& layer : layers_) layer.slot.replace(*layer.former, layer.noisy);
 }
 
 NoisyFactors::~NoisyFactors() {
-  for (const auto& layer : layers_) layer.slot->replace(layer.former);
+  for (auto& layer : layers_) layer.slot.replace(*layer.noisy, layer.former);
 }
 
 std::int64_t NoisyFactors::num_weights(std::size_t layer) const {
@@ -62,7 +59,7 @@ double NoisyFactors::signal_to_noise_db() const {
 }
 
 NoisyFactors::Factor NoisyFactors::make_factor(const torch::Tensor& weight) const {
-  auto [codes, scale] = quantise_factor(weight, static_cast<int>(noise_.weight_bits));
+  auto [codes, scale] = quantise_factor(weight, noise_.weight_bits);
   const auto clean = (codes.to(at::kFloat) * scale).to(weight.options());
   return {.codes = codes, .scale = scale, .clean = clean, .noisy = clean};
 }
@@ -75,7 +72,7 @@ void NoisyFactors::draw_factor(Factor& factor, const RandomKey& key) const {
 void NoisyFactors::draw(const RandomKey& key) {
   const at::NoGradGuard guard;
   for (auto& layer : layers_) {
-    const auto layer_key = key.derive(layer.path);
+    const auto layer_key = key.derive(layer.slot.path());
     draw_factor(layer.u, layer_key.derive("u"));
     draw_factor(layer.vh, layer_key.derive("vh"));
   }
@@ -89,7 +86,7 @@ void NoisyFactors::protect(const std::vector<torch::Tensor>& protected_R) {
     auto& layer = layers_[i];
     const auto mask_R = protected_R[i].to(layer.noisy->u.device());
     TORCH_CHECK(mask_R.sizes() == layer.noisy->s.sizes(), "NoisyFactors::protect: mask of ",
-                layer.path, " must be ", layer.noisy->s.sizes(), ", got ", mask_R.sizes());
+                layer.slot.path(), " must be ", layer.noisy->s.sizes(), ", got ", mask_R.sizes());
     at::where_out(layer.noisy->u, mask_R, layer.u.clean, layer.u.noisy);
     at::where_out(layer.noisy->vh, mask_R.unsqueeze(1), layer.vh.clean, layer.vh.noisy);
   }

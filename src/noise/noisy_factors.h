@@ -2,22 +2,24 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
 #include <torch/types.h>
 
-#include "config/stage_configs.h"
 #include "core/philox.h"
 #include "nn/linear.h"
 #include "nn/svd_linear.h"
 #include "noise/cell_coding.h"
+#include "noise/noise_options.h"
 
 namespace lowbank {
 
-/// A model whose factored layers sit in memory cells: while this object lives, their slots hold
-/// layers made of the int8 codes of u and diag(s) vh (s becomes 1) plus noise; afterwards the
-/// former layers again. The slots must outlive it.
+/// A model whose factored layers sit in memory cells: while this object lives, their slots hold, in
+/// the place of the factors and under whatever wraps them, layers made of the int8 codes of u and
+/// diag(s) vh (s becomes 1) plus noise; afterwards the former layers again. The slots must outlive
+/// it.
 ///
 /// Source:  HyFlexPIM (Song et al., ISCA 2025), hybrid SLC-MLC cells; its simulator.
 /// Differs: every factored layer gets noise; the protected axis is the rank axis by construction
@@ -26,13 +28,14 @@ namespace lowbank {
 class NoisyFactors {
  public:
   /// Quantises; until draw() and protect() the layers hold the codes without noise.
-  NoisyFactors(const SlotWalk& walk, const NoiseConfig& noise);
+  /// Errors: ConfigError for a kind of layer that it cannot put into cells.
+  NoisyFactors(std::span<LinearSlot> slots, const NoiseOptions& noise);
   ~NoisyFactors();
   NoisyFactors(const NoisyFactors&) = delete;
   NoisyFactors& operator=(const NoisyFactors&) = delete;
 
   std::size_t num_layers() const { return layers_.size(); }
-  const std::string& path(std::size_t layer) const { return layers_[layer].path; }
+  const std::string& path(std::size_t layer) const { return layers_[layer].slot.path(); }
   std::int64_t rank(std::size_t layer) const { return layers_[layer].noisy->rank(); }
   /// Weights in cells: the elements of u and vh.
   std::int64_t num_weights(std::size_t layer) const;
@@ -54,8 +57,7 @@ class NoisyFactors {
     torch::Tensor noisy;  // scale * (code + noise)
   };
   struct Layer {
-    std::string path;
-    LinearSlot* slot = nullptr;
+    LinearSlot slot;
     std::shared_ptr<Linear> former;
     std::shared_ptr<SvdLinear> noisy;
     Factor u, vh;
@@ -63,7 +65,7 @@ class NoisyFactors {
   Factor make_factor(const torch::Tensor& weight) const;
   void draw_factor(Factor& factor, const RandomKey& key) const;
 
-  NoiseConfig noise_;
+  NoiseOptions noise_;
   CellCoding coding_;
   std::vector<Layer> layers_;
 };

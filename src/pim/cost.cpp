@@ -45,6 +45,16 @@ void enable_correction(Corrections& corrections, const std::string& name) {
                                 did_you_mean(name, correction_names())));
 }
 
+Corrections make_corrections(EstimateMode mode, const std::vector<std::string>& added) {
+  Corrections corrections(mode);
+  for (const auto& name : added) enable_correction(corrections, name);
+  return corrections;
+}
+
+const char* mode_name(EstimateMode mode) {
+  return mode == EstimateMode::kReference ? "reference" : "physical";
+}
+
 const char* time_category(OperatorKind kind) {
   switch (kind) {
     case OperatorKind::kLinear:

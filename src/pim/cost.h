@@ -15,6 +15,9 @@ namespace lowbank::pim {
 /// `kPhysical` corrects what is known to be wrong.
 enum class EstimateMode { kPhysical, kReference };
 
+/// "physical" or "reference".
+const char* mode_name(EstimateMode mode);
+
 /// What physical mode corrects, one by one (docs/corrections.md says what each is and does).
 struct Corrections {
   // Not explicit: a mode stands for all or none of them.
@@ -35,6 +38,9 @@ std::vector<std::string> correction_names();
 
 /// Switches the correction of that name on. Errors: ConfigError for an unknown name.
 void enable_correction(Corrections& corrections, const std::string& name);
+
+/// Those of the mode, and the named ones. Errors: ConfigError for an unknown name.
+Corrections make_corrections(EstimateMode mode, const std::vector<std::string>& added);
 
 /// A figure split into named parts, in the order in which they were first added.
 class Breakdown {

@@ -15,6 +15,7 @@
 #include "core/atomic_file.h"
 #include "core/error.h"
 #include "core/json.h"
+#include "core/json_reader.h"
 #include "core/log.h"
 #include "core/suggest.h"
 #include "core/text.h"
@@ -35,13 +36,13 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
 }
 
 // The table goes into the run folder, or is the one file that `out` names.
-void write_table(const EstimateConfig& config, RunDir* out, const char* name,
+void write_table(const TableOptions& options, RunDir* out, const char* name,
                  const std::string& text) {
   if (out != nullptr) {
     out->begin();
     out->write(name, text);
   } else {
-    write_file(config.common.out, text);
+    write_file(options.out, text);
   }
 }
 
@@ -55,25 +56,6 @@ auto at_line(const std::string& where, Work&& work) {
   }
 }
 
-std::int64_t whole_number(const Json& object, const char* key) {
-  const Json& value = object.at(key);
-  if (!value.is_number_integer()) {
-    throw ConfigError(fmt::format("{}: must be a whole number; got {}", key, value.dump()));
-  }
-  if (value.is_number_unsigned() && value.get<std::uint64_t>() > kMaxDimension) {
-    throw ConfigError(fmt::format("{}: must be at most 2^40; got {}", key, value.dump()));
-  }
-  return value.get<std::int64_t>();
-}
-
-std::string word(const Json& object, const char* key) {
-  const Json& value = object.at(key);
-  if (!value.is_string()) {
-    throw ConfigError(fmt::format("{}: must be a text; got {}", key, value.dump()));
-  }
-  return value.get<std::string>();
-}
-
 std::string percent(const GpuTimeError& error) {
   return fmt::format("{:.1f} and {:.1f} %", 100 * error.median_frac, 100 * error.p90_frac);
 }
@@ -82,33 +64,24 @@ Json to_json(const GpuTimeError& error) {
   return {{"median_frac", error.median_frac}, {"p90_frac", error.p90_frac}};
 }
 
-// Keys that a result line has beside those of its experiment; a line that has them is a result of
-// before, and gets new ones.
+// Keys that a result line has in addition to those of its experiment. An input line that has them is
+// an earlier result, and gets new values.
 const std::vector<std::string> kResultKeys = {"time_s", "memory_energy_pj", "compute_energy_pj",
                                               "mode", "gpu_time_error"};
 
-Experiment experiment_from_json(const Json& object) {
-  const std::vector<std::string> known = {"model",    "batch_size",   "system",       "gpu",
-                                          "num_gpus", "input_tokens", "output_tokens"};
-  if (!object.is_object()) throw ConfigError("must be a JSON object");
-  for (const auto& [key, value] : object.items()) {
-    const auto has = [&key = key](const std::vector<std::string>& keys) {
-      return std::find(keys.begin(), keys.end(), key) != keys.end();
-    };
-    if (!has(known) && !has(kResultKeys)) {
-      throw ConfigError(fmt::format("unknown key '{}'{}", key, did_you_mean(key, known)));
-    }
-  }
-  for (const auto& key : known) {
-    if (!object.contains(key)) throw ConfigError(fmt::format("key '{}' is missing", key));
-  }
-  return {.model = word(object, "model"),
-          .batch_size = whole_number(object, "batch_size"),
-          .system = word(object, "system"),
-          .gpu = word(object, "gpu"),
-          .num_gpus = whole_number(object, "num_gpus"),
-          .input_tokens = whole_number(object, "input_tokens"),
-          .output_tokens = whole_number(object, "output_tokens")};
+Experiment read_experiment(const JsonReader& reader) {
+  std::vector<std::string> known = {"model",    "batch_size",   "system",       "gpu",
+                                    "num_gpus", "input_tokens", "output_tokens"};
+  known.insert(known.end(), kResultKeys.begin(), kResultKeys.end());
+  reader.check_keys(known);
+  const auto count = [&](const char* key) { return reader.integer(key, 1, kMaxDimension); };
+  return {.model = reader.text("model"),
+          .batch_size = count("batch_size"),
+          .system = reader.text("system"),
+          .gpu = reader.text("gpu"),
+          .num_gpus = count("num_gpus"),
+          .input_tokens = count("input_tokens"),
+          .output_tokens = count("output_tokens")};
 }
 
 // The line as it came, with the figures added.
@@ -197,7 +170,7 @@ PimKind pim_kind(const std::string& name) {
   throw ConfigError(fmt::format("op_type: must be one of SU, SCORE, ATTEND; got '{}'", name));
 }
 
-// The units of a call stand beside the banks of an A100's memory with as many channels as it says.
+// The units of a call are next to the banks of an A100's memory with as many channels as it says.
 HbmPimModel call_model(const std::string& hardware, std::int64_t channels,
                        const Corrections& corrections) {
   const std::vector<std::string> names = {"HBM-PIM", "Pimba", "Pipelined", "Time-multiplexed"};
@@ -270,27 +243,21 @@ std::string trace_text(const HbmPimModel& model, const PimCall& call) {
 
 }  // namespace
 
-Corrections corrections_of(const EstimateConfig& config) {
-  Corrections corrections(config.mode == "reference" ? EstimateMode::kReference
-                                                     : EstimateMode::kPhysical);
-  for (const auto& name : config.correct) enable_correction(corrections, name);
-  return corrections;
-}
-
-void estimate_experiments(const EstimateConfig& config, RunDir* out, Metrics& metrics) {
+void estimate_experiments(const std::string& path, const TableOptions& options, RunDir* out,
+                          Metrics& metrics) {
   const auto start = std::chrono::steady_clock::now();
-  const Corrections corrections = corrections_of(config);
+  const Corrections corrections = make_corrections(options.mode, options.correct);
   std::map<std::pair<std::string, std::string>, ExperimentSystem> systems;
   std::string text;
   std::vector<PricedExperiment> priced;
   std::size_t line_number = 0;
-  const std::string input = read_text(config.experiments);
+  const std::string input = read_text(path);
   for (const std::string_view line : split_lines(input)) {
-    const std::string where = fmt::format("{}: line {}", config.experiments, ++line_number);
+    const std::string where = fmt::format("{}: line {}", path, ++line_number);
     if (line.find_first_not_of(" \t") == std::string_view::npos) continue;
-    const Json object = parse_json(line, where);
+    const JsonReader reader(parse_json(line, where), where);
+    const Experiment experiment = read_experiment(reader);
     text += at_line(where, [&] {
-      const Experiment experiment = experiment_from_json(object);
       const auto key = std::pair(experiment.system, experiment.gpu);
       auto system = systems.find(key);
       if (system == systems.end()) {
@@ -302,16 +269,16 @@ void estimate_experiments(const EstimateConfig& config, RunDir* out, Metrics& me
       }
       priced.push_back({experiment, result.time_s(), result.energy_pj()});
       const GpuTimeError error = system->second.gpu_time_error();
-      return result_line(object, result, config.mode, error).dump() + "\n";
+      return result_line(reader.value(), result, mode_name(options.mode), error).dump() + "\n";
     });
   }
-  write_table(config, out, "experiments.jsonl", text);
+  write_table(options, out, "experiments.jsonl", text);
   const double seconds = seconds_since(start);
-  metrics = {{"provenance", "modelled"},     {"mode", config.mode},
-             {"correct", config.correct},    {"num_experiments", priced.size()},
+  metrics = {{"provenance", "modelled"},     {"mode", mode_name(options.mode)},
+             {"correct", options.correct},   {"num_experiments", priced.size()},
              {"comparisons", Json::array()}, {"seconds", seconds}};
   print("{} experiments in {:.3f} s ({} mode; modelled figures)", priced.size(), seconds,
-        config.mode);
+        mode_name(options.mode));
   for (const Comparison& c : compare_systems(priced)) {
     metrics["comparisons"].push_back(to_json(c));
     print(
@@ -322,11 +289,12 @@ void estimate_experiments(const EstimateConfig& config, RunDir* out, Metrics& me
   }
 }
 
-void estimate_pim_calls(const EstimateConfig& config, RunDir* out, Metrics& metrics) {
+void estimate_pim_calls(const std::string& path, const TableOptions& options, RunDir* out,
+                        Metrics& metrics) {
   const auto start = std::chrono::steady_clock::now();
-  const Corrections corrections = corrections_of(config);
+  const Corrections corrections = make_corrections(options.mode, options.correct);
   const CsvTable table = CsvTable::read(
-      config.pim_calls, {"hw", "op_type", "num_op", "head_dim", "state_dim", "dbyte", "channels"});
+      path, {"hw", "op_type", "num_op", "head_dim", "state_dim", "dbyte", "channels"});
   std::map<std::pair<std::string, std::int64_t>, HbmPimModel> models;
   std::vector<std::vector<std::string>> cells;
   std::string trace;
@@ -342,7 +310,7 @@ void estimate_pim_calls(const EstimateConfig& config, RunDir* out, Metrics& metr
         model = models.emplace(key, call_model(key.first, key.second, corrections)).first;
       }
       call.kind = pim_kind(table.text(row, "op_type"));
-      if (!config.trace.empty()) {
+      if (!options.trace.empty()) {
         trace += fmt::format("# {}\n{}", table.line(row), trace_text(model->second, call));
       }
       return model->second.count(call);
@@ -350,21 +318,23 @@ void estimate_pim_calls(const EstimateConfig& config, RunDir* out, Metrics& metr
     cells.push_back({std::to_string(counts.cycles), std::to_string(counts.num_activations),
                      std::to_string(counts.num_computes), std::to_string(counts.num_transfers)});
   }
-  write_table(config, out, "pim_calls.csv",
+  write_table(options, out, "pim_calls.csv",
               table.with_columns({"cycles", "num_act", "num_comp", "num_rdwr"}, cells));
-  if (!config.trace.empty()) write_file(config.trace, trace);
+  if (!options.trace.empty()) write_file(options.trace, trace);
   const double seconds = seconds_since(start);
   metrics = {{"provenance", "modelled"},
-             {"mode", config.mode},
-             {"correct", config.correct},
+             {"mode", mode_name(options.mode)},
+             {"correct", options.correct},
              {"num_calls", table.num_rows()},
              {"seconds", seconds}};
-  print("{} calls in {:.3f} s ({} mode; modelled figures)", table.num_rows(), seconds, config.mode);
+  print("{} calls in {:.3f} s ({} mode; modelled figures)", table.num_rows(), seconds,
+        mode_name(options.mode));
 }
 
-void estimate_operators(const EstimateConfig& config, RunDir* out, Metrics& metrics) {
-  const Corrections corrections = corrections_of(config);
-  const CsvTable table = CsvTable::read(config.operators, {"gpu", "kind", "m", "n", "k", "dtype"});
+void estimate_operators(const std::string& path, const TableOptions& options, RunDir* out,
+                        Metrics& metrics) {
+  const Corrections corrections = make_corrections(options.mode, options.correct);
+  const CsvTable table = CsvTable::read(path, {"gpu", "kind", "m", "n", "k", "dtype"});
   std::map<std::string, GpuModel> models;
   std::vector<std::vector<std::string>> cells;
   for (std::size_t row = 0; row < table.num_rows(); ++row) {
@@ -382,13 +352,13 @@ void estimate_operators(const EstimateConfig& config, RunDir* out, Metrics& metr
     });
     cells.push_back({fmt::format("{}", time_s * 1e3)});
   }
-  write_table(config, out, "operators.csv", table.with_columns({"time_ms"}, cells));
+  write_table(options, out, "operators.csv", table.with_columns({"time_ms"}, cells));
   metrics = {{"provenance", "modelled"},
-             {"mode", config.mode},
-             {"correct", config.correct},
+             {"mode", mode_name(options.mode)},
+             {"correct", options.correct},
              {"num_operators", table.num_rows()},
              {"gpu_time_errors", Json::object()}};
-  print("{} operators ({} mode; modelled figures)", table.num_rows(), config.mode);
+  print("{} operators ({} mode; modelled figures)", table.num_rows(), mode_name(options.mode));
   for (const auto& [gpu, model] : models) {
     metrics["gpu_time_errors"][gpu] = to_json(model.time_error());
     print("- {}: median error and 90th percentile on measured products: {}", gpu,
@@ -396,9 +366,9 @@ void estimate_operators(const EstimateConfig& config, RunDir* out, Metrics& metr
   }
 }
 
-void fit_gpus(const EstimateConfig& config, RunDir* out, Metrics& metrics) {
-  const CsvTable table =
-      CsvTable::read(config.fit, {"gpu", "kind", "m", "n", "k", "dtype", "time_ms"});
+void fit_gpus(const std::string& path, const std::string& base, const TableOptions& options,
+              RunDir* out, Metrics& metrics) {
+  const CsvTable table = CsvTable::read(path, {"gpu", "kind", "m", "n", "k", "dtype", "time_ms"});
   for (std::size_t row = 0; row < table.num_rows(); ++row) {
     at_line(table.where(row), [&] {
       check_dtype(table.text(row, "dtype"));
@@ -406,16 +376,16 @@ void fit_gpus(const EstimateConfig& config, RunDir* out, Metrics& metrics) {
     });
   }
   const auto measured = read_measured_kernels(table);
-  if (measured.size() != 1 && (out == nullptr || !config.system.empty())) {
+  if (measured.size() != 1 && (out == nullptr || !base.empty())) {
     throw ConfigError(
         fmt::format("{}: tells of {} GPUs; one file, or one system to start from, "
                     "takes one",
-                    config.fit, measured.size()));
+                    path, measured.size()));
   }
   std::vector<GpuFit> fits;
   for (const auto& [gpu, kernels] : measured) {
-    fits.push_back(fit_gpu(gpu_preset(config.system.empty() ? gpu : config.system.front()), kernels,
-                           std::filesystem::path(config.fit).filename().string()));
+    fits.push_back(fit_gpu(gpu_preset(base.empty() ? gpu : base), kernels,
+                           std::filesystem::path(path).filename().string()));
   }
 
   metrics = {{"provenance", "modelled"}, {"fits", Json::array()}};
@@ -425,7 +395,7 @@ void fit_gpus(const EstimateConfig& config, RunDir* out, Metrics& metrics) {
     if (out != nullptr) {
       out->write(fit.preset.name + ".json", text);
     } else {
-      write_file(config.common.out, text);
+      write_file(options.out, text);
     }
     metrics["fits"].push_back({{"preset", fit.preset.name},
                                {"num_products", fit.num_products},

@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 
 #include "core/error.h"
+#include "core/stats.h"
 
 namespace lowbank::pim {
 namespace {
@@ -174,9 +175,8 @@ Kernels of_kind(const Kernels& kernels, const std::string& kind) {
   return chosen;
 }
 
-GpuTimeError summarise(Vector errors) {
-  std::sort(errors.begin(), errors.end());
-  return {.median_frac = errors[errors.size() / 2], .p90_frac = errors[errors.size() * 9 / 10]};
+GpuTimeError summarise(const Vector& errors) {
+  return {.median_frac = upper_quantile(errors, 0.5), .p90_frac = upper_quantile(errors, 0.9)};
 }
 
 template <class TimeOf>
@@ -232,7 +232,7 @@ GpuTimeError held_out_error(const GpuTimes& machine, const Kernels& products,
         },
         errors);
   }
-  return summarise(std::move(errors));
+  return summarise(errors);
 }
 
 double four_digits(double value) { return std::stod(fmt::format("{:.4g}", value)); }
@@ -325,7 +325,7 @@ GpuFit fit_gpu(const SystemPreset& start, const Kernels& kernels, const std::str
           return kernel_s(gpu, kernel.kind, kernel.m, kernel.n, kernel.k);
         },
         errors);
-    return summarise(std::move(errors));
+    return summarise(errors);
   };
   fit.fitted = error_of(fit.preset, EstimateMode::kPhysical);
   fit.reference = error_of(start, EstimateMode::kReference);

@@ -48,7 +48,7 @@ struct PimProgram {
 using PimCallListener = std::function<void(std::int64_t channel, std::int64_t cycle,
                                            std::int64_t pseudo_channel, const PimStep& step)>;
 
-/// State updates, score and attend on processing units beside the banks of an HBM.
+/// State updates, score and attend on processing units next to the banks of an HBM.
 ///
 /// Source:  Pimba simulator (MICRO 2025), the rules listed in docs/estimate.md.
 /// Differs: none in reference mode (all recorded calls are equal in cycles and counts). Each

@@ -6,7 +6,7 @@
 
 namespace lowbank::pim {
 
-/// What a memory controller tells the processing units beside the banks.
+/// What a memory controller tells the processing units next to the banks.
 enum class PimCommand : std::uint8_t {
   kBarrier,        ///< asks whether a whole row fits before the next refresh
   kWriteRegister,  ///< operands to a unit; its own command only where nothing hides it

@@ -46,8 +46,8 @@ struct PimSchedule {
 
 /// Spreads the work as the reference does: banks are visited in the order channel, pseudo-channel,
 /// bank group, bank, one row activation each; a bank whose block is finished takes the one with the
-/// fewest chunks done, the lowest number on ties. Takes time by the number of blocks that end in
-/// different rounds, not by that of chunks.
+/// fewest chunks done, the lowest number on ties. Run time grows with the number of blocks that
+/// finish in different rounds, not with the number of chunks.
 ///
 /// Source:  Pimba simulator (MICRO 2025), the rules listed in docs/estimate.md. Differs: none.
 PimSchedule spread_pim_work(const PimGeometry& geometry, const PimWork& work);

@@ -11,6 +11,7 @@
 
 #include "core/error.h"
 #include "core/json.h"
+#include "core/json_reader.h"
 #include "core/resources.h"
 #include "core/suggest.h"
 #include "core/text.h"
@@ -187,24 +188,14 @@ const KindEntry kKinds[] = {{SystemKind::kGpu, "gpu", kGpuRules},
                             {SystemKind::kMemory, "memory", kMemoryRules},
                             {SystemKind::kPimUnit, "pim-unit", kPimUnitRules}};
 
-std::string text_of(const Json& object, const std::string& key, const std::string& where) {
-  const auto it = object.find(key);
-  if (it == object.end()) throw ConfigError(fmt::format("{}: key '{}' is missing", where, key));
-  if (!it->is_string() || it->get<std::string>().empty()) {
-    throw ConfigError(fmt::format("{}: {}: must be a text that is not empty", where, key));
+std::span<const ConstantRule> rules_of(SystemKind kind) {
+  for (const auto& entry : kKinds) {
+    if (entry.kind == kind) return entry.rules;
   }
-  return it->get<std::string>();
+  return {};
 }
 
-void refuse_unknown(const Json& object, const std::vector<std::string>& known,
-                    const std::string& where) {
-  for (const auto& [key, value] : object.items()) {
-    if (std::find(known.begin(), known.end(), key) == known.end()) {
-      throw ConfigError(
-          fmt::format("{}: unknown key '{}'{}", where, key, did_you_mean(key, known)));
-    }
-  }
-}
+constexpr JsonRules kPresetRules{.null_is_absent = false};
 
 bool is_in_range(double value, Range range) {
   if (!std::isfinite(value)) return false;
@@ -243,35 +234,25 @@ std::string range_name(Range range) {
   return "";
 }
 
-Constant constant_from_json(const Json& object, const ConstantRule& rule,
-                            const std::string& where) {
-  if (!object.is_object()) {
-    throw ConfigError(where + ": must be an object with value, unit and source");
-  }
-  refuse_unknown(object, {"value", "reference", "unit", "source", "uncertain"}, where);
+Constant read_constant(const JsonReader& reader, const ConstantRule& rule) {
+  reader.check_keys({"value", "reference", "unit", "source", "uncertain"});
   const auto number = [&](const char* key) {
-    const auto it = object.find(key);
-    if (it == object.end() || !it->is_number()) {
-      throw ConfigError(fmt::format("{}: {}: must be a number", where, key));
-    }
-    const auto value = it->get<double>();
+    const double value = reader.number(key);
     if (!is_in_range(value, rule.range)) {
-      throw ConfigError(fmt::format("{}: {}: must be {}; got {}", where, key,
-                                    range_name(rule.range), it->dump()));
+      reader.at(key).reject(fmt::format("must be {}; got {}", range_name(rule.range), value));
     }
     return value;
   };
   Constant constant;
   constant.key = rule.key;
   constant.value = number("value");
-  if (object.contains("reference")) constant.reference = number("reference");
-  constant.unit = text_of(object, "unit", where);
+  if (reader.has("reference")) constant.reference = number("reference");
+  constant.unit = reader.nonempty_text("unit");
   if (constant.unit != rule.unit) {
-    throw ConfigError(
-        fmt::format("{}: unit: must be '{}'; got '{}'", where, rule.unit, constant.unit));
+    reader.at("unit").reject(fmt::format("must be '{}'; got '{}'", rule.unit, constant.unit));
   }
-  constant.source = text_of(object, "source", where);
-  if (object.contains("uncertain")) constant.uncertain = text_of(object, "uncertain", where);
+  constant.source = reader.nonempty_text("source");
+  if (reader.has("uncertain")) constant.uncertain = reader.nonempty_text("uncertain");
   return constant;
 }
 
@@ -307,54 +288,44 @@ PresetText find_preset(const std::string& name_or_path) {
 
 SystemPreset parse_preset(const PresetText& from, bool is_part);
 
-SystemPreset load_part(const Json& document, const char* key, const std::string& source) {
-  return parse_preset(find_preset(text_of(document, key, source)), /*is_part=*/true);
+SystemPreset load_part(const JsonReader& whole, const char* key) {
+  return parse_preset(find_preset(whole.nonempty_text(key)), /*is_part=*/true);
+}
+
+SystemKind read_system_kind(const JsonReader& document) {
+  std::vector<std::string> names;
+  for (const auto& entry : kKinds) names.emplace_back(entry.name);
+  return kKinds[document.choice("kind", names)].kind;
 }
 
 SystemPreset parse_preset(const PresetText& from, bool is_part) {
   const auto& [text, name, source] = from;
-  const Json document = parse_json(text, source, /*allow_comments=*/true);
-  if (!document.is_object()) throw ConfigError(source + ": must be a JSON object");
+  const JsonReader document(parse_json(text, source, /*allow_comments=*/true), source,
+                            kPresetRules);
   SystemPreset preset;
   preset.name = name;
   preset.file = source;
-
-  const std::string kind = text_of(document, "kind", source);
-  const auto entry = std::find_if(std::begin(kKinds), std::end(kKinds),
-                                  [&](const KindEntry& e) { return kind == e.name; });
-  if (entry == std::end(kKinds)) {
-    std::vector<std::string> names;
-    for (const auto& e : kKinds) names.emplace_back(e.name);
-    throw ConfigError(fmt::format("{}: kind: must be one of {}; got '{}'{}", source,
-                                  fmt::join(names, ", "), kind, did_you_mean(kind, names)));
-  }
-  preset.kind = entry->kind;
-  preset.about = text_of(document, "about", source);
+  preset.kind = read_system_kind(document);
+  preset.about = document.nonempty_text("about");
   if (preset.kind == SystemKind::kHbmPim) {
-    if (is_part) throw ConfigError(source + ": is a whole machine and cannot be a part of one");
-    refuse_unknown(document, {"kind", "about", "gpu", "memory", "unit"}, source);
+    if (is_part) document.reject("is a whole machine and cannot be a part of one");
+    document.check_keys({"kind", "about", "gpu", "memory", "unit"});
     SystemPreset whole =
-        combine_hbm_pim(name, load_part(document, "gpu", source),
-                        load_part(document, "memory", source), load_part(document, "unit", source));
+        combine_hbm_pim(name, load_part(document, "gpu"), load_part(document, "memory"),
+                        load_part(document, "unit"));
     whole.about = preset.about;
     whole.file = source;
     return whole;
   }
-  refuse_unknown(document, {"kind", "about", "constants"}, source);
-
-  const auto constants = document.find("constants");
-  if (constants == document.end() || !constants->is_object()) {
-    throw ConfigError(source + ": constants: must be an object");
-  }
+  document.check_keys({"kind", "about", "constants"});
+  const std::span<const ConstantRule> rules = rules_of(preset.kind);
+  const JsonReader constants = document.at("constants");
   std::vector<std::string> keys;
-  for (const auto& rule : entry->rules) keys.emplace_back(rule.key);
-  refuse_unknown(*constants, keys, source + ": constants");
-  for (const auto& rule : entry->rules) {
-    const std::string where = fmt::format("{}: constants.{}", source, rule.key);
-    const auto it = constants->find(rule.key);
-    if (it == constants->end() && rule.is_optional) continue;
-    if (it == constants->end()) throw ConfigError(where + ": is missing");
-    preset.constants.push_back(constant_from_json(*it, rule, where));
+  for (const auto& rule : rules) keys.emplace_back(rule.key);
+  constants.check_keys(keys);
+  for (const auto& rule : rules) {
+    if (rule.is_optional && !constants.has(rule.key)) continue;
+    preset.constants.push_back(read_constant(constants.at(rule.key), rule));
   }
   return preset;
 }

@@ -24,7 +24,7 @@ enum class SystemKind {
   kRram,
   kCpu,     ///< measured by `lowbank bench --calibrate`
   kMemory,  ///< stacks of memory: geometry, timings
-  kPimUnit  ///< the processing units beside its banks
+  kPimUnit  ///< the processing units next to its banks
 };
 
 /// One machine: configs/pim/<name>.json (docs/estimate.md lists the keys and units of each kind).
@@ -33,7 +33,7 @@ struct SystemPreset {
   SystemKind kind = SystemKind::kGpu;
   std::string about;
   std::string file;                 ///< as the user can find it: "configs/pim/gpu-a100.json"
-  std::string gpu;                  ///< kHbmPim: the preset of the GPU beside the memory; else ""
+  std::string gpu;                  ///< kHbmPim: the preset of the GPU of the memory; else ""
   std::vector<Constant> constants;  ///< the keys of its kind (kHbmPim: of its parts), optional ones
                                     ///< where they are known
 

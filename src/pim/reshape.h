@@ -11,7 +11,8 @@ namespace lowbank::pim {
 ///
 /// Sizes that were one row a token, a sequence or a cached token scale with them; caches and states
 /// scale in `activation_bytes`, whose other part goes with the rows. An attention product over
-/// fewer keys than the context (a window) keeps them. The workload's own sizes change nothing.
+/// fewer keys than the context (a window) keeps them. Reshaping to the
+/// workload's own batch and context returns it unchanged.
 /// Errors: ConfigError for a batch or context outside [1, 2^40], sizes beyond 63 bits, and an
 /// operator whose rows are no multiple of what the workload says.
 Workload reshape_workload(const Workload& workload, std::int64_t batch, std::int64_t context);

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "tokenizers/unicode.h"
+#include "tokenizers/vocabulary.h"
 
 namespace lowbank::tokenizers {
 namespace {
@@ -42,11 +43,11 @@ std::size_t skip_spaces(std::string_view text, std::size_t at) {
   return at;
 }
 
-AddedToken read_token(const JsonNode& spec) {
+AddedToken read_token(const JsonReader& spec) {
   spec.check_keys({"id", "content", "special", "normalized", "lstrip", "rstrip", "single_word"});
   AddedToken token;
   token.content = spec.text("content");
-  token.id = static_cast<std::int32_t>(spec.integer("id"));
+  token.id = static_cast<std::int32_t>(spec.integer("id", 0, kMaxId));
   token.special = spec.flag("special", false);
   token.normalized = spec.flag("normalized", !token.special);
   token.lstrip = spec.flag("lstrip", false);
@@ -126,7 +127,7 @@ bool TokenMatcher::next(std::string_view text, std::size_t& from, std::size_t do
   return false;
 }
 
-AddedTokens::AddedTokens(const JsonNode* spec, const WordModel& model,
+AddedTokens::AddedTokens(const JsonReader* spec, const WordModel& model,
                          const Normalizer* normalizer) {
   if (spec == nullptr) return;
   std::map<std::int32_t, AddedToken> by_id;

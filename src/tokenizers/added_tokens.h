@@ -73,7 +73,7 @@ class TokenMatcher {
 class AddedTokens {
  public:
   /// `spec` may be null. Errors: IoError naming the key path.
-  AddedTokens(const JsonNode* spec, const WordModel& model, const Normalizer* normalizer);
+  AddedTokens(const JsonReader* spec, const WordModel& model, const Normalizer* normalizer);
 
   const TokenMatcher& raw() const { return raw_; }
   const TokenMatcher& normalized() const { return normalized_; }

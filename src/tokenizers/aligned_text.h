@@ -9,16 +9,16 @@
 
 namespace lowbank::tokenizers {
 
-/// The bytes of the original text that a byte of a changed text stands for: a character of it
-/// belongs to the last byte of what stands for it, so that half a character stands for nothing.
-/// `begin` only tells whether the byte stands for the start of the text.
+/// Which original bytes a byte of the changed text comes from. The last byte of a replacement
+/// carries the whole original character; the bytes before it carry nothing. `begin` only tells
+/// whether the byte comes from the start of the text.
 struct Origin {
   std::uint32_t begin = 0;
   std::uint32_t end = 0;
 };
 
-/// A text on its way through a tokenizer. `origins` has one entry a byte, or none at all where
-/// nobody asks for offsets.
+/// A text on its way through a tokenizer. `origins` has one entry for each byte, or no entries if
+/// offsets are not needed.
 struct AlignedText {
   std::string text;
   std::vector<Origin> origins;

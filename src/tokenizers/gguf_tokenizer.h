@@ -20,8 +20,8 @@ namespace lowbank::tokenizers {
 ///          llama_tokenize(parse_special = true) of llama-cpp-python 0.3.36.
 /// Differs: decode() does not clean spaces before punctuation, and a bert text gets no space in
 ///          front; a surrogate spelled in UTF-8 reads as invalid bytes; tokens do not strip the
-///          spaces beside them (phi-3, jina, modern-bert). Hugging Face's BertTokenizer strips only
-///          non-spacing marks, keeps all parts of a Hangul syllable, and gives up on words of more
+///          spaces next to them (phi-3, jina, modern-bert). Hugging Face's BertTokenizer strips
+///          only non-spacing marks, keeps all parts of a Hangul syllable, and gives up on words of more
 ///          than 100 characters; llama.cpp strips every mark, keeps the first part, and does not.
 /// Errors:  IoError naming file and key.
 std::unique_ptr<Tokenizer> make_gguf_tokenizer(const GgufFile& file);

@@ -8,9 +8,9 @@
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
+#include "core/json_reader.h"
 #include "core/text.h"
 #include "tokenizers/added_tokens.h"
-#include "tokenizers/json_node.h"
 #include "tokenizers/normalizer.h"
 #include "tokenizers/post_processor.h"
 #include "tokenizers/pre_tokenizer.h"
@@ -51,7 +51,7 @@ std::pair<std::int64_t, std::int64_t> longest_first(std::int64_t first, std::int
 
 class JsonTokenizer : public Tokenizer {
  public:
-  JsonTokenizer(const JsonNode& spec, std::unique_ptr<WordModel> model, const std::string& name,
+  JsonTokenizer(const JsonReader& spec, std::unique_ptr<WordModel> model, const std::string& name,
                 const SpecialNames& names, const SpecialIds& ids);
 
   Ids encode(std::string_view text, bool add_special) const override;
@@ -163,7 +163,7 @@ class JsonTokenizer::WordSink : public PieceSink {
   Ids* ends_;
 };
 
-JsonTokenizer::JsonTokenizer(const JsonNode& spec, std::unique_ptr<WordModel> model,
+JsonTokenizer::JsonTokenizer(const JsonReader& spec, std::unique_ptr<WordModel> model,
                              const std::string& name, const SpecialNames& names,
                              const SpecialIds& ids)
     : name_(name), model_(std::move(model)) {
@@ -379,7 +379,7 @@ std::unique_ptr<Tokenizer> make_json_tokenizer(const nlohmann::ordered_json& spe
                                                std::unique_ptr<WordModel> model,
                                                const std::string& name, const SpecialNames& names,
                                                const SpecialIds& ids) {
-  const JsonNode root(spec, name);
+  const JsonReader root(spec, name, kProgramFile);
   root.check_keys({"version", "truncation", "padding", "added_tokens", "normalizer",
                    "pre_tokenizer", "post_processor", "decoder", "model"});
   if (root.has("version") && root.text("version") != "1.0") {
@@ -391,7 +391,7 @@ std::unique_ptr<Tokenizer> make_json_tokenizer(const nlohmann::ordered_json& spe
 std::unique_ptr<Tokenizer> make_json_tokenizer(const nlohmann::ordered_json& spec,
                                                const std::string& name, const SpecialNames& names,
                                                const SpecialIds& ids) {
-  auto model = make_word_model(JsonNode(spec, name).at("model"));
+  auto model = make_word_model(JsonReader(spec, name, kProgramFile).at("model"));
   return make_json_tokenizer(spec, std::move(model), name, names, ids);
 }
 

@@ -10,12 +10,12 @@
 
 namespace lowbank::tokenizers {
 
-/// Tokens that play a part, by their text; "" where nobody says.
+/// The special tokens, by their text; empty if the file does not name one.
 struct SpecialNames {
   std::string bos = {}, eos = {}, unk = {}, pad = {}, cls = {}, sep = {}, mask = {};
 };
 
-/// A tokenizer from the content of a tokenizer.json; `name` stands in errors.
+/// A tokenizer from the content of a tokenizer.json; `name` names it in errors.
 ///
 /// Source:  huggingface/tokenizers 0.22 (behaviour; ids and decoded texts are checked by
 ///          tests/parity/make_tokenizer_fixture.py).

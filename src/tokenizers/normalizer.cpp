@@ -253,7 +253,7 @@ class NormalizerSequence : public Normalizer {
 
 }  // namespace
 
-std::unique_ptr<Normalizer> make_normalizer(const JsonNode& spec) {
+std::unique_ptr<Normalizer> make_normalizer(const JsonReader& spec) {
   const std::string type = spec.text("type");
   const auto form = [&](NormalForm value) {
     spec.check_keys({"type"});

@@ -2,8 +2,8 @@
 
 #include <memory>
 
+#include "core/json_reader.h"
 #include "tokenizers/aligned_text.h"
-#include "tokenizers/json_node.h"
 
 namespace lowbank::tokenizers {
 
@@ -20,6 +20,6 @@ class Normalizer {
 /// Source:  huggingface/tokenizers 0.22 normalizers (behaviour, checked by tests/parity).
 /// Differs: Precompiled, Nmt and ByteLevel are refused.
 /// Errors:  IoError naming the key path.
-std::unique_ptr<Normalizer> make_normalizer(const JsonNode& spec);
+std::unique_ptr<Normalizer> make_normalizer(const JsonReader& spec);
 
 }  // namespace lowbank::tokenizers

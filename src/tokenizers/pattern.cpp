@@ -8,9 +8,6 @@
 
 #include <fmt/format.h>
 
-#define PCRE2_CODE_UNIT_WIDTH 8
-#include <pcre2.h>
-
 #include "core/error.h"
 #include "tokenizers/unicode.h"
 #include "tokenizers/unicode_tables.h"
@@ -358,7 +355,7 @@ class Translator {
   }
 
   // PCRE2 cannot take characters newer than its tables out of a class inside a set, so that the
-  // complements stand beside it.
+  // complements are next to it.
   void close_set() {
     in_set_ = false;
     ++at_;
@@ -393,66 +390,18 @@ class Translator {
   std::vector<std::string> complements_;
 };
 
-// What a thread needs to match; one serves all patterns.
-struct MatchScratch {
-  MatchScratch()
-      : data(pcre2_match_data_create(1, nullptr)),
-        context(pcre2_match_context_create(nullptr)),
-        stack(pcre2_jit_stack_create(std::size_t{32} << 10, std::size_t{16} << 20, nullptr)) {
-    pcre2_jit_stack_assign(context, nullptr, stack);
+Regex compile(const std::string& regex, const std::string& where) {
+  try {
+    return Regex(Translator(regex, where).run(), {.is_multiline = true});
+  } catch (const RegexError& e) {
+    throw IoError(fmt::format("{}: cannot read the pattern {}: {}", where, regex, e.reason()));
   }
-  ~MatchScratch() {
-    pcre2_match_data_free(data);
-    pcre2_match_context_free(context);
-    pcre2_jit_stack_free(stack);
-  }
-  MatchScratch(const MatchScratch&) = delete;
-  MatchScratch& operator=(const MatchScratch&) = delete;
-
-  pcre2_match_data* data;
-  pcre2_match_context* context;
-  pcre2_jit_stack* stack;
-};
-
-MatchScratch& match_scratch() {
-  thread_local MatchScratch scratch;
-  return scratch;
-}
-
-std::string message_of(int code) {
-  PCRE2_UCHAR buffer[256];
-  pcre2_get_error_message(code, buffer, sizeof(buffer));
-  return reinterpret_cast<const char*>(buffer);
 }
 
 }  // namespace
 
-struct Pattern::Code {
-  explicit Code(std::string place) : where(std::move(place)) {}
-  ~Code() { pcre2_code_free(code); }
-  Code(const Code&) = delete;
-  Code& operator=(const Code&) = delete;
-
-  pcre2_code* code = nullptr;
-  bool has_jit = false;
-  std::string where;
-};
-
-Pattern::Pattern(const std::string& regex, const std::string& where) {
-  const std::string translated = Translator(regex, where).run();
-  auto code = std::make_shared<Code>(where);
-  int error = 0;
-  PCRE2_SIZE error_at = 0;
-  code->code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(translated.data()), translated.size(),
-                             PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C,
-                             &error, &error_at, nullptr);
-  if (code->code == nullptr) {
-    throw IoError(
-        fmt::format("{}: cannot read the pattern {}: {}", where, regex, message_of(error)));
-  }
-  code->has_jit = pcre2_jit_compile(code->code, PCRE2_JIT_COMPLETE) == 0;
-  code_ = std::move(code);
-}
+Pattern::Pattern(const std::string& regex, const std::string& where)
+    : regex_(compile(regex, where)), where_(where) {}
 
 Pattern Pattern::literal(std::string_view text, const std::string& where) {
   std::string escaped;
@@ -465,30 +414,14 @@ Pattern Pattern::literal(std::string_view text, const std::string& where) {
 
 bool Pattern::find(std::string_view text, std::size_t from, std::size_t& begin,
                    std::size_t& end) const {
-  MatchScratch& scratch = match_scratch();
-  const auto* subject = reinterpret_cast<PCRE2_SPTR>(text.data());
-  const auto try_match = [&](auto match) {
-    return match(code_->code, subject, text.size(), from, PCRE2_NO_UTF_CHECK, scratch.data,
-                 scratch.context);
-  };
-  int count = code_->has_jit ? try_match(pcre2_jit_match) : PCRE2_ERROR_JIT_STACKLIMIT;
-  // Without the JIT's fixed stack it takes longer but needs only heap, within PCRE2's own limit.
-  if (count == PCRE2_ERROR_JIT_STACKLIMIT) {
-    count = pcre2_match(code_->code, subject, text.size(), from, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT,
-                        scratch.data, scratch.context);
+  try {
+    return regex_.find(text, from, begin, end);
+  } catch (const ResourceError& e) {
+    throw IoError(where_ + ": " + e.what());
   }
-  if (count == PCRE2_ERROR_NOMATCH) return false;
-  if (count < 0) {
-    throw IoError(fmt::format("{}: cannot match the pattern at byte {} of the text: {}",
-                              code_->where, from, message_of(count)));
-  }
-  const PCRE2_SIZE* const pair = pcre2_get_ovector_pointer(scratch.data);
-  begin = pair[0];
-  end = std::max(pair[0], pair[1]);  // \K in a lookahead may end a match before its start
-  return true;
 }
 
-Pattern read_pattern(const JsonNode& spec) {
+Pattern read_pattern(const JsonReader& spec) {
   spec.check_keys({"String", "Regex"});
   if (spec.has("Regex")) return {spec.text("Regex"), spec.where()};
   return Pattern::literal(spec.text("String"), spec.where());

@@ -1,11 +1,11 @@
 #pragma once
 
 #include <cstddef>
-#include <memory>
 #include <string>
 #include <string_view>
 
-#include "tokenizers/json_node.h"
+#include "core/json_reader.h"
+#include "core/regex.h"
 
 namespace lowbank::tokenizers {
 
@@ -27,12 +27,12 @@ class Pattern {
   bool find(std::string_view text, std::size_t from, std::size_t& begin, std::size_t& end) const;
 
  private:
-  struct Code;
-  std::shared_ptr<const Code> code_;
+  Regex regex_;
+  std::string where_;
 };
 
 /// {"String": "..."} or {"Regex": "..."}.
-Pattern read_pattern(const JsonNode& spec);
+Pattern read_pattern(const JsonReader& spec);
 
 /// All matches, one after the other, as Oniguruma's iterator gives them: an empty match right after
 /// a match is passed over, and an empty text has none.

@@ -7,12 +7,14 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "tokenizers/vocabulary.h"
+
 namespace lowbank::tokenizers {
 namespace {
 
 using Part = Template::Part;
 
-Template read_template(const JsonNode& spec,
+Template read_template(const JsonReader& spec,
                        const std::map<std::string, std::vector<std::int64_t>>& special,
                        int num_texts) {
   std::vector<Part> parts;
@@ -24,7 +26,7 @@ Template read_template(const JsonNode& spec,
     const auto inner = entry.at(is_special ? "SpecialToken" : "Sequence");
     inner.check_keys({"id", "type_id"});
     Part part;
-    part.type_id = inner.integer("type_id", 0);
+    part.type_id = inner.integer("type_id", 0, 0, kMaxId);
     const std::string id = inner.text("id");
     if (is_special) {
       const auto found = special.find(id);
@@ -46,16 +48,12 @@ Template read_template(const JsonNode& spec,
   return Template(std::move(parts));
 }
 
-PostProcessor read_template_processing(const JsonNode& spec) {
+PostProcessor read_template_processing(const JsonReader& spec) {
   spec.check_keys({"type", "single", "pair", "special_tokens"});
   std::map<std::string, std::vector<std::int64_t>> special;
-  const auto list = spec.at("special_tokens");
-  list.check_object();
-  for (const auto& [name, unused] : list.value().items()) {
-    const auto entry = list.at(name.c_str());
+  for (const auto& [name, entry] : spec.at("special_tokens").members()) {
     entry.check_keys({"id", "ids", "tokens"});
-    const auto ids = entry.at("ids");
-    for (std::size_t i = 0; i < ids.size(); ++i) special[name].push_back(ids.at(i).integer());
+    for (const auto& id : entry.at("ids").items()) special[name].push_back(id.integer(0, kMaxId));
   }
   PostProcessor processor;
   processor.single = read_template(spec.at("single"), special, 1);
@@ -65,13 +63,13 @@ PostProcessor read_template_processing(const JsonNode& spec) {
 }
 
 // ["token", id]
-std::int64_t read_token_id(const JsonNode& spec) {
+std::int64_t read_token_id(const JsonReader& spec) {
   if (spec.size() != 2) spec.fail("wants a token and its id");
   spec.at(std::size_t{0}).text();
-  return spec.at(1).integer();
+  return spec.at(1).integer(0, kMaxId);
 }
 
-PostProcessor read_bert_processing(const JsonNode& spec, bool is_roberta) {
+PostProcessor read_bert_processing(const JsonReader& spec, bool is_roberta) {
   if (is_roberta) {
     spec.check_keys({"type", "sep", "cls", "trim_offsets", "add_prefix_space"});
   } else {
@@ -99,7 +97,7 @@ std::size_t Template::num_special() const {
   return count;
 }
 
-PostProcessor make_post_processor(const JsonNode& spec) {
+PostProcessor make_post_processor(const JsonReader& spec) {
   const std::string type = spec.text("type");
   if (type == "TemplateProcessing") return read_template_processing(spec);
   if (type == "BertProcessing") return read_bert_processing(spec, false);

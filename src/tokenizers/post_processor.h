@@ -4,7 +4,7 @@
 #include <optional>
 #include <vector>
 
-#include "tokenizers/json_node.h"
+#include "core/json_reader.h"
 
 namespace lowbank::tokenizers {
 
@@ -36,6 +36,6 @@ struct PostProcessor {
 };
 
 /// Errors: IoError naming the key path.
-PostProcessor make_post_processor(const JsonNode& spec);
+PostProcessor make_post_processor(const JsonReader& spec);
 
 }  // namespace lowbank::tokenizers

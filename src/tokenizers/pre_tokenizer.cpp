@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "core/text.h"
 #include "tokenizers/pattern.h"
 #include "tokenizers/unicode.h"
 
@@ -248,7 +249,7 @@ class MetaspaceStep : public PreTokenizer {
   MetaspaceOptions options_;
 };
 
-Behavior read_behavior(const JsonNode& spec, const std::string& absent = "") {
+Behavior read_behavior(const JsonReader& spec, const std::string& absent = "") {
   const std::string name = absent.empty() ? spec.text("behavior") : spec.text("behavior", absent);
   if (name == "Removed") return Behavior::kRemoved;
   if (name == "Isolated") return Behavior::kIsolated;
@@ -278,7 +279,7 @@ class PreTokenizerChain::NextStep : public PieceSink {
   PieceSink& words_;
 };
 
-PreTokenizerChain::PreTokenizerChain(const JsonNode& spec, bool may_give_bytes) {
+PreTokenizerChain::PreTokenizerChain(const JsonReader& spec, bool may_give_bytes) {
   add_steps(spec);
   if (may_give_bytes && !steps_.empty() &&
       dynamic_cast<const ByteMapStep*>(steps_.back().get()) != nullptr) {
@@ -287,7 +288,7 @@ PreTokenizerChain::PreTokenizerChain(const JsonNode& spec, bool may_give_bytes) 
   }
 }
 
-void PreTokenizerChain::add_steps(const JsonNode& spec) {
+void PreTokenizerChain::add_steps(const JsonReader& spec) {
   const std::string type = spec.text("type");
   if (type != "Sequence") return add_step(spec, type);
   spec.check_keys({"type", "pretokenizers"});
@@ -295,7 +296,7 @@ void PreTokenizerChain::add_steps(const JsonNode& spec) {
   for (std::size_t i = 0; i < list.size(); ++i) add_steps(list.at(i));
 }
 
-void PreTokenizerChain::add_step(const JsonNode& spec, const std::string& type) {
+void PreTokenizerChain::add_step(const JsonReader& spec, const std::string& type) {
   const auto add = [this](auto step) {
     steps_.push_back(std::make_unique<decltype(step)>(std::move(step)));
   };
@@ -322,7 +323,7 @@ void PreTokenizerChain::add_step(const JsonNode& spec, const std::string& type) 
     add(CharacterStep(is_punctuation, read_behavior(spec, "Isolated")));
   } else if (type == "CharDelimiterSplit") {
     spec.check_keys({"type", "delimiter"});
-    add(DelimiterStep(spec.character("delimiter")));
+    add(DelimiterStep(read_character(spec, "delimiter")));
   } else if (type == "Metaspace") {
     const auto options = read_metaspace(spec);
     needs_origins_ = needs_origins_ || options.prepend == MetaspaceOptions::Prepend::kFirst;
@@ -345,12 +346,21 @@ void PreTokenizerChain::cut(TextView text, PieceSink& words) const {
   if (!text.text.empty()) run(0, text, words);
 }
 
-MetaspaceOptions read_metaspace(const JsonNode& spec) {
+char32_t read_character(const JsonReader& spec, std::string_view key) {
+  const std::string value = spec.text(key);
+  if (count_code_points(value) != 1) {
+    spec.at(key).reject(fmt::format("must be one character; got '{}'", value));
+  }
+  std::size_t at_start = 0;
+  return next_code_point(value, at_start);
+}
+
+MetaspaceOptions read_metaspace(const JsonReader& spec) {
   // add_prefix_space and str_rep are how older files say it.
   spec.check_keys(
       {"type", "replacement", "prepend_scheme", "split", "add_prefix_space", "str_rep"});
   MetaspaceOptions options;
-  append_utf8(options.replacement, spec.character("replacement"));
+  append_utf8(options.replacement, read_character(spec, "replacement"));
   options.split = spec.flag("split", true);
   const std::string scheme =
       spec.text("prepend_scheme", spec.flag("add_prefix_space", true) ? "always" : "never");

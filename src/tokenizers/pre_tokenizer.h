@@ -4,8 +4,8 @@
 #include <string>
 #include <vector>
 
+#include "core/json_reader.h"
 #include "tokenizers/aligned_text.h"
-#include "tokenizers/json_node.h"
 
 namespace lowbank::tokenizers {
 
@@ -34,7 +34,7 @@ class PreTokenizerChain {
   PreTokenizerChain() = default;
   /// With `may_give_bytes`, a final ByteLevel leaves the mapping of bytes to characters to the
   /// receiver (gives_bytes()). Errors: IoError naming the key path.
-  PreTokenizerChain(const JsonNode& spec, bool may_give_bytes);
+  PreTokenizerChain(const JsonReader& spec, bool may_give_bytes);
 
   void cut(TextView text, PieceSink& words) const;
   bool gives_bytes() const { return gives_bytes_; }
@@ -43,8 +43,8 @@ class PreTokenizerChain {
 
  private:
   class NextStep;
-  void add_steps(const JsonNode& spec);
-  void add_step(const JsonNode& spec, const std::string& type);
+  void add_steps(const JsonReader& spec);
+  void add_step(const JsonReader& spec, const std::string& type);
   void run(std::size_t step, TextView text, PieceSink& words) const;
 
   std::vector<std::unique_ptr<PreTokenizer>> steps_;
@@ -60,6 +60,9 @@ struct MetaspaceOptions {
   bool split = true;                   ///< every replacement starts a new piece
 };
 
-MetaspaceOptions read_metaspace(const JsonNode& spec);
+MetaspaceOptions read_metaspace(const JsonReader& spec);
+
+/// The member `key`, a string of exactly one character.
+char32_t read_character(const JsonReader& spec, std::string_view key);
 
 }  // namespace lowbank::tokenizers

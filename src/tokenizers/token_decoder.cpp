@@ -13,6 +13,7 @@
 #include "tokenizers/pre_tokenizer.h"
 #include "tokenizers/unicode.h"
 #include "tokenizers/utf8_stream.h"
+#include "tokenizers/vocabulary.h"
 
 namespace lowbank::tokenizers {
 namespace {
@@ -219,7 +220,7 @@ class DecoderSequence : public TokenDecoder {
 };
 
 // `is_fused`: a step before has joined all tokens.
-std::unique_ptr<TokenDecoder> make_step(const JsonNode& spec, bool& is_fused) {
+std::unique_ptr<TokenDecoder> make_step(const JsonReader& spec, bool& is_fused) {
   const std::string type = spec.text("type");
   if (type == "ByteLevel") {
     spec.check_keys({"type", "add_prefix_space", "trim_offsets", "use_regex"});
@@ -248,9 +249,9 @@ std::unique_ptr<TokenDecoder> make_step(const JsonNode& spec, bool& is_fused) {
   if (type == "Strip") {
     spec.check_keys({"type", "content", "start", "stop"});
     std::string content;
-    append_utf8(content, spec.character("content"));
-    return std::make_unique<StripDecoder>(std::move(content), spec.integer("start"),
-                                          spec.integer("stop"), is_fused);
+    append_utf8(content, read_character(spec, "content"));
+    return std::make_unique<StripDecoder>(std::move(content), spec.integer("start", 0, kMaxId),
+                                          spec.integer("stop", 0, kMaxId), is_fused);
   }
   if (type == "BPEDecoder") {
     spec.check_keys({"type", "suffix"});
@@ -271,7 +272,7 @@ std::unique_ptr<TokenDecoder> make_step(const JsonNode& spec, bool& is_fused) {
 
 }  // namespace
 
-std::unique_ptr<TokenDecoder> make_token_decoder(const JsonNode& spec) {
+std::unique_ptr<TokenDecoder> make_token_decoder(const JsonReader& spec) {
   bool is_fused = false;
   return make_step(spec, is_fused);
 }

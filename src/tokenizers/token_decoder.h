@@ -4,11 +4,11 @@
 #include <string>
 #include <vector>
 
-#include "tokenizers/json_node.h"
+#include "core/json_reader.h"
 
 namespace lowbank::tokenizers {
 
-/// What a decoder is told beside the tokens.
+/// What a decoder is told in addition to the tokens.
 struct DecodeState {
   bool at_start = true;     ///< the first token is the first of the text
   bool keep_bytes = false;  ///< bytes that are no UTF-8 stay, for a stream that goes on
@@ -26,6 +26,6 @@ class TokenDecoder {
 /// Source:  huggingface/tokenizers 0.22 decoders (behaviour, checked by tests/parity).
 /// Differs: CTC is refused.
 /// Errors:  IoError naming the key path.
-std::unique_ptr<TokenDecoder> make_token_decoder(const JsonNode& spec);
+std::unique_ptr<TokenDecoder> make_token_decoder(const JsonReader& spec);
 
 }  // namespace lowbank::tokenizers

@@ -10,6 +10,7 @@
 
 #include "core/error.h"
 #include "core/json.h"
+#include "core/json_reader.h"
 #include "core/text.h"
 #include "tokenizers/gguf_tokenizer.h"
 #include "tokenizers/sentencepiece_tokenizer.h"
@@ -38,30 +39,18 @@ fs::path find_tokenizer(const fs::path& folder) {
   return {};
 }
 
-bool flag(const nlohmann::ordered_json& config, const char* key, bool absent,
-          const std::string& path) {
-  const auto found = config.find(key);
-  if (found == config.end() || found->is_null()) return absent;
-  if (!found->is_boolean()) throw IoError(fmt::format("{}: key '{}' wants a boolean", path, key));
-  return found->get<bool>();
-}
-
 SpecialTokens read_special_tokens(const fs::path& model) {
   SpecialTokens special;
   const std::string path = (model.parent_path() / "tokenizer_config.json").string();
   if (!fs::exists(path)) return special;
-  const auto config = read_json(path);
-  if (!config.is_object()) throw IoError(path + ": wants an object");
-  const auto name = config.find("tokenizer_class");
-  if (name != config.end() && *name != "LlamaTokenizer" && *name != "LlamaTokenizerFast") {
+  const JsonReader config(read_json(path), path, kProgramFile);
+  const std::string name = config.text("tokenizer_class", "LlamaTokenizer");
+  if (name != "LlamaTokenizer" && name != "LlamaTokenizerFast") {
     // Others number the pieces differently, or add other tokens.
-    throw IoError(
-        fmt::format("{}: tokenizer_class {} is not supported; allowed: LlamaTokenizer, "
-                    "LlamaTokenizerFast",
-                    path, name->dump()));
+    config.refuse("tokenizer_class", "LlamaTokenizer, LlamaTokenizerFast");
   }
-  special.add_bos = flag(config, "add_bos_token", special.add_bos, path);
-  special.add_eos = flag(config, "add_eos_token", special.add_eos, path);
+  special.add_bos = config.flag("add_bos_token", special.add_bos);
+  special.add_eos = config.flag("add_eos_token", special.add_eos);
   return special;
 }
 

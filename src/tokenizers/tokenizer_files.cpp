@@ -12,6 +12,7 @@
 
 #include "core/error.h"
 #include "core/json.h"
+#include "core/json_reader.h"
 #include "core/log.h"
 #include "core/text.h"
 #include "io/gguf.h"
@@ -168,6 +169,11 @@ TokenizerFiles word_piece_files(const GgufFile& file, const GgufVocabulary& voca
 
 // ------------------------------------------------------------------ files to GGUF
 
+TokenKind kind_of_added(const JsonReader& token) {
+  const auto special = token.find("special");
+  return special && special->value() == true ? TokenKind::kControl : TokenKind::kUserDefined;
+}
+
 /// What all forms have in common: tokens by id, their kinds, and the ids with a part to play.
 class KeyMaker {
  public:
@@ -176,8 +182,9 @@ class KeyMaker {
     for (const auto* name : {"tokenizer_config.json", "special_tokens_map.json"}) {
       const auto found = files.find(name);
       if (found == files.end()) continue;
-      Json parsed = parse_json(found->second, fmt::format("{}/{}", source, name));
-      if (parsed.is_object()) settings_.push_back(std::move(parsed));
+      const std::string path = fmt::format("{}/{}", source, name);
+      const JsonReader parsed(parse_json(found->second, path), path, kProgramFile);
+      if (parsed.is_object()) settings_.push_back(parsed);
     }
   }
 
@@ -205,22 +212,16 @@ class KeyMaker {
     const auto first_id = static_cast<std::int64_t>(tokens_.size());
     for (const auto& settings : settings_) {
       const auto added = settings.find("added_tokens_decoder");
-      if (added == settings.end() || !added->is_object()) continue;
-      for (const auto& [key, token] : added->items()) {
+      if (!added || !added->is_object()) continue;
+      for (const auto& [key, token] : added->members()) {
         std::int64_t id = -1;
         const auto [end, error] = std::from_chars(key.data(), key.data() + key.size(), id);
-        const bool is_token =
-            token.is_object() && token.contains("content") && token["content"].is_string();
-        if (error != std::errc() || end != key.data() + key.size() || !is_token) {
-          throw IoError(
-              fmt::format("{}/tokenizer_config.json: added_tokens_decoder: '{}' wants an "
-                          "id and an object with content",
-                          source_, key));
+        if (error != std::errc() || end != key.data() + key.size()) {
+          token.fail("the key must be an id");
         }
+        const std::string content = token.text("content");
         if (id < first_id) continue;  // a piece of the model
-        const bool is_special = token.contains("special") && token["special"] == true;
-        set(id, token["content"].get<std::string>(),
-            is_special ? TokenKind::kControl : TokenKind::kUserDefined);
+        set(id, content, kind_of_added(token));
       }
     }
   }
@@ -232,7 +233,7 @@ class KeyMaker {
   bool flag(const char* key, bool absent) const {
     for (const auto& settings : settings_) {
       const auto found = settings.find(key);
-      if (found != settings.end() && found->is_boolean()) return found->get<bool>();
+      if (found && found->value().is_boolean()) return found->flag();
     }
     return absent;
   }
@@ -240,11 +241,10 @@ class KeyMaker {
   std::string token_name(const char* key) const {
     for (const auto& settings : settings_) {
       const auto found = settings.find(key);
-      if (found == settings.end()) continue;
-      if (found->is_string()) return found->get<std::string>();
-      if (found->is_object() && found->contains("content") && (*found)["content"].is_string()) {
-        return (*found)["content"].get<std::string>();
-      }
+      if (!found) continue;
+      if (found->is_text()) return found->text();
+      const auto content = found->is_object() ? found->find("content") : std::nullopt;
+      if (content && content->is_text()) return content->text();
     }
     return "";
   }
@@ -292,8 +292,8 @@ class KeyMaker {
     add_id(keys, "mask", id_of("mask_token"));
     for (const auto& settings : settings_) {
       const auto chat = settings.find("chat_template");
-      if (chat == settings.end() || !chat->is_string()) continue;
-      keys.emplace_back("tokenizer.chat_template", chat->get<std::string>());
+      if (!chat || !chat->is_text()) continue;
+      keys.emplace_back("tokenizer.chat_template", chat->text());
       break;
     }
     return keys;
@@ -302,7 +302,7 @@ class KeyMaker {
  private:
   const Json& config_;
   const std::string& source_;
-  std::vector<Json> settings_;
+  std::vector<JsonReader> settings_;
   std::vector<std::string> tokens_;
   std::vector<TokenKind> kinds_;
   std::vector<float> scores_;
@@ -316,38 +316,29 @@ const Json& member_or_null(const Json& object, const char* key) {
 }
 
 // Special tokens and the plain ones that a tokenizer.json adds to its model's.
-void set_added_tokens(KeyMaker& maker, const Json& spec, const std::string& where) {
-  for (const auto& added : member_or_null(spec, "added_tokens")) {
-    const Json& id = member_or_null(added, "id");
-    const Json& content = member_or_null(added, "content");
-    if (!id.is_number_integer() || !content.is_string()) {
-      throw IoError(where + ": added_tokens: wants objects with id and content");
-    }
-    const bool is_special = member_or_null(added, "special") == true;
-    maker.set(id.get<std::int64_t>(), content.get<std::string>(),
-              is_special ? TokenKind::kControl : TokenKind::kUserDefined);
+void set_added_tokens(KeyMaker& maker, const JsonReader& spec) {
+  for (const JsonReader& added : spec.items("added_tokens")) {
+    maker.set(added.integer("id", 0, kMaxGgufVocabulary - 1), added.text("content"),
+              kind_of_added(added));
   }
 }
 
-void set_vocabulary(KeyMaker& maker, const Json& vocab, const std::string& where) {
-  if (!vocab.is_object()) throw IoError(where + ": wants an object of tokens and ids");
-  for (const auto& [token, id] : vocab.items()) {
-    if (!id.is_number_integer()) throw IoError(where + ": wants an object of tokens and ids");
-    maker.set(id.get<std::int64_t>(), token, TokenKind::kNormal);
+// An object of tokens and ids.
+void set_vocabulary(KeyMaker& maker, const JsonReader& vocab) {
+  for (const auto& [token, id] : vocab.members()) {
+    maker.set(id.integer(0, kMaxGgufVocabulary - 1), token, TokenKind::kNormal);
   }
 }
 
-std::vector<std::string> merge_lines(const Json& merges, const std::string& where) {
+std::vector<std::string> merge_lines(const JsonReader& model) {
   std::vector<std::string> lines;
-  for (const auto& merge : merges) {
-    const bool is_pair =
-        merge.is_array() && merge.size() == 2 && merge[0].is_string() && merge[1].is_string();
-    if (merge.is_string()) {
-      lines.push_back(merge.get<std::string>());
-    } else if (is_pair) {
-      lines.push_back(merge[0].get<std::string>() + " " + merge[1].get<std::string>());
+  for (const JsonReader& merge : model.items("merges")) {
+    if (merge.is_text()) {
+      lines.push_back(merge.text());
+    } else if (merge.size() == 2) {
+      lines.push_back(merge.at(0).text() + " " + merge.at(1).text());
     } else {
-      throw IoError(where + ": wants pairs of tokens");
+      merge.fail("must be a pair of tokens");
     }
   }
   return lines;
@@ -366,33 +357,33 @@ bool template_has(const Json& post, const std::string& token, bool in_front) {
   return member_or_null(member_or_null(item, "SpecialToken"), "id") == token;
 }
 
-GgufKeys byte_bpe_keys(KeyMaker& maker, const Json& spec, const std::string& file) {
-  const Json& model = member_or_null(spec, "model");
-  const Json& normalizer = member_or_null(spec, "normalizer");
+GgufKeys byte_bpe_keys(KeyMaker& maker, const JsonReader& spec, const std::string& file) {
+  const JsonReader model = spec.at("model");
+  const Json& normalizer = member_or_null(spec.value(), "normalizer");
   if (!normalizer.is_null()) {
     if (member_or_null(normalizer, "type") != "NFC") {
-      maker.refuse(file + ": GGUF has no place for its normalizer");
+      maker.refuse("tokenizer.json: GGUF has no place for its normalizer");
     }
     warn("{}: GGUF has no place for the normalizer NFC: text in other forms may get other ids",
          file);
   }
-  const bool ignore_merges = member_or_null(model, "ignore_merges") == true;
-  const auto pre = recognise_pre_tokenizer(member_or_null(spec, "pre_tokenizer"), ignore_merges);
+  const bool ignore_merges = member_or_null(model.value(), "ignore_merges") == true;
+  const auto pre =
+      recognise_pre_tokenizer(member_or_null(spec.value(), "pre_tokenizer"), ignore_merges);
   if (!pre) {
-    maker.refuse(file +
-                 ": pre_tokenizer: GGUF has no name for this one, and llama.cpp would cut "
-                 "texts otherwise");
+    maker.refuse(
+        "tokenizer.json: pre_tokenizer: GGUF has no name for this one, and llama.cpp would cut "
+        "texts otherwise");
   }
-  set_vocabulary(maker, member_or_null(model, "vocab"), file + ": model.vocab");
-  set_added_tokens(maker, spec, file);
-  const Json& post = member_or_null(spec, "post_processor");
+  set_vocabulary(maker, model.at("vocab"));
+  set_added_tokens(maker, spec);
+  const Json& post = member_or_null(spec.value(), "post_processor");
   const bool add_bos =
       template_has(post, maker.token_name("bos_token"), true) || maker.flag("add_bos_token", false);
   const bool add_eos = template_has(post, maker.token_name("eos_token"), false) ||
                        maker.flag("add_eos_token", false);
   GgufKeys keys = maker.finish("gpt2", *pre);
-  keys.emplace_back("tokenizer.ggml.merges",
-                    merge_lines(member_or_null(model, "merges"), file + ": model.merges"));
+  keys.emplace_back("tokenizer.ggml.merges", merge_lines(model));
   keys.emplace_back("tokenizer.ggml.add_bos_token", add_bos);
   keys.emplace_back("tokenizer.ggml.add_eos_token", add_eos);
   return keys;
@@ -439,8 +430,8 @@ GgufKeys word_piece_keys(KeyMaker& maker, bool is_lower_case, bool strip_accents
 }
 
 GgufKeys json_keys(KeyMaker& maker, const std::string& content, const std::string& file) {
-  const Json spec = parse_json(content, file);
-  const Json& model = member_or_null(spec, "model");
+  const JsonReader spec(parse_json(content, file), file, kProgramFile);
+  const Json& model = member_or_null(spec.value(), "model");
   const Json& type = member_or_null(model, "type");
   const bool has_bytes = member_or_null(model, "byte_fallback") == true;
   // Files of early versions have no type; only BPE has merges.
@@ -448,14 +439,14 @@ GgufKeys json_keys(KeyMaker& maker, const std::string& content, const std::strin
     return byte_bpe_keys(maker, spec, file);
   }
   if (type == "WordPiece") {
-    const Json& normalizer = member_or_null(spec, "normalizer");
+    const Json& normalizer = member_or_null(spec.value(), "normalizer");
     if (member_or_null(normalizer, "type") != "BertNormalizer") {
       maker.refuse("tokenizer.json: normalizer: GGUF has only BERT's for WordPiece");
     }
     const bool is_lower_case = member_or_null(normalizer, "lowercase") != false;
     const Json& strip = member_or_null(normalizer, "strip_accents");
-    set_vocabulary(maker, member_or_null(model, "vocab"), file + ": model.vocab");
-    set_added_tokens(maker, spec, file);
+    set_vocabulary(maker, spec.at("model").at("vocab"));
+    set_added_tokens(maker, spec);
     return word_piece_keys(maker, is_lower_case,
                            strip.is_boolean() ? strip == true : is_lower_case);
   }
@@ -515,8 +506,8 @@ GgufKeys vocab_txt_keys(KeyMaker& maker, const std::string& content) {
 GgufKeys vocab_json_keys(KeyMaker& maker, const TokenizerFiles& files, const std::string& source) {
   const auto merges = files.find("merges.txt");
   if (merges == files.end()) maker.refuse("vocab.json: merges.txt is not beside it");
-  set_vocabulary(maker, parse_json(files.at("vocab.json"), source + "/vocab.json"),
-                 source + "/vocab.json");
+  const std::string path = source + "/vocab.json";
+  set_vocabulary(maker, JsonReader(parse_json(files.at("vocab.json"), path), path, kProgramFile));
   const std::string kEnd = "<|endoftext|>";
   const auto end = std::find(maker.tokens().begin(), maker.tokens().end(), kEnd);
   if (end != maker.tokens().end()) {
@@ -552,7 +543,7 @@ GgufKeys gguf_tokenizer_keys(const TokenizerFiles& files, const Json& config,
                              const std::string& source) {
   KeyMaker maker(files, config, source);
   const auto path = [&](const char* name) { return fmt::format("{}/{}", source, name); };
-  // A sentencepiece model says all; the tokenizer.json beside it is made from it.
+  // A sentencepiece model says all; the tokenizer.json next to it is made from it.
   if (const auto found = files.find("tokenizer.model");
       found != files.end() && !(is_tiktoken(found->second) && files.contains("tokenizer.json"))) {
     return sentencepiece_keys(maker, found->second, path("tokenizer.model"));

@@ -18,6 +18,7 @@
 #include "tokenizers/bpe_model.h"
 #include "tokenizers/json_tokenizer.h"
 #include "tokenizers/unicode.h"
+#include "tokenizers/vocabulary.h"
 
 namespace lowbank::tokenizers {
 namespace {
@@ -29,19 +30,19 @@ constexpr const char* kLlama3Pattern =
     R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}|)"
     R"( ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
 
-/// The JSON files that stand beside a vocabulary and say how to use it; absent ones are empty.
+/// The JSON files next to a vocabulary that say how to use it; absent ones are empty.
 class Companions {
  public:
-  explicit Companions(const std::string& path) : folder_(fs::path(path).parent_path()) {
-    config_ = read("tokenizer_config.json");
-    special_ = read("special_tokens_map.json");
-    added_ = read("added_tokens.json");
-    generation_ = read("generation_config.json");
-    model_ = read("config.json");
-  }
+  explicit Companions(const std::string& path)
+      : folder_(fs::path(path).parent_path()),
+        config_(read("tokenizer_config.json")),
+        special_(read("special_tokens_map.json")),
+        added_(read("added_tokens.json")),
+        generation_(read("generation_config.json")),
+        model_(read("config.json")) {}
 
-  JsonNode config() const { return {config_, config_name_}; }
-  JsonNode added() const { return {added_, added_name_}; }
+  const JsonReader& config() const { return config_; }
+  const JsonReader& added() const { return added_; }
 
   SpecialNames names() const {
     return {.bos = token("bos_token"),
@@ -69,40 +70,37 @@ class Companions {
   }
 
  private:
-  Json read(const char* name) const {
+  JsonReader read(const char* name) const {
     const std::string path = (folder_ / name).string();
     std::error_code error;
-    if (!fs::is_regular_file(path, error)) return Json::object();
-    Json value = read_json(path);
-    if (!value.is_object()) throw IoError(path + ": wants an object");
-    return value;
+    const bool is_there = fs::is_regular_file(path, error);
+    JsonReader file(is_there ? read_json(path) : Json::object(), path, kProgramFile);
+    file.check_object();
+    return file;
   }
 
   // A string, or an object with the string under `content`.
   std::string token(const char* key) const {
-    for (const JsonNode& file : {config(), JsonNode(special_, special_name_)}) {
-      if (!file.has(key)) continue;
-      const auto value = file.at(key);
-      return value.value().is_object() ? value.text("content") : value.text();
+    for (const JsonReader* file : {&config_, &special_}) {
+      const auto value = file->find(key);
+      if (value) return value->is_object() ? value->text("content") : value->text();
     }
     return "";
   }
 
   std::optional<std::int64_t> id(const char* key) const {
-    for (const auto* file : {&generation_, &model_}) {
+    for (const JsonReader* file : {&generation_, &model_}) {
       const auto found = file->find(key);
-      if (found == file->end()) continue;
-      const Json& value = found->is_array() && !found->empty() ? found->front() : *found;
+      if (!found) continue;
+      const Json& given = found->value();
+      const Json& value = given.is_array() && !given.empty() ? given.front() : given;
       if (value.is_number_unsigned()) return value.get<std::int64_t>();
     }
     return std::nullopt;
   }
 
   fs::path folder_;
-  Json config_, special_, added_, generation_, model_;
-  std::string config_name_ = (folder_ / "tokenizer_config.json").string();
-  std::string special_name_ = (folder_ / "special_tokens_map.json").string();
-  std::string added_name_ = (folder_ / "added_tokens.json").string();
+  JsonReader config_, special_, added_, generation_, model_;
 };
 
 /// The `added_tokens` of a vocabulary that is no tokenizer.json.
@@ -114,26 +112,20 @@ class AddedTokenList {
     }
   }
 
-  /// Tokens that the files beside the vocabulary name with their ids.
+  /// Tokens that the files next to the vocabulary name with their ids.
   void add_all(const Companions& companions) {
-    const auto config = companions.config();
-    if (config.has("added_tokens_decoder")) {
-      const auto list = config.at("added_tokens_decoder");
-      list.check_object();
-      for (const auto& [id, unused] : list.value().items()) {
-        const auto entry = list.at(id.c_str());
-        std::int64_t value = -1;
-        const auto parsed = std::from_chars(id.data(), id.data() + id.size(), value);
-        if (parsed.ptr != id.data() + id.size()) entry.fail("the key must be an id");
-        Json token = entry.value();
-        token["id"] = value;
-        tokens_.push_back(std::move(token));
-        next_id_ = std::max(next_id_, value + 1);
-      }
+    for (const auto& [id, entry] : companions.config().group("added_tokens_decoder").members()) {
+      std::int64_t value = -1;
+      const auto parsed = std::from_chars(id.data(), id.data() + id.size(), value);
+      if (parsed.ptr != id.data() + id.size()) entry.fail("the key must be an id");
+      entry.check_object();
+      Json token = entry.value();
+      token["id"] = value;
+      tokens_.push_back(std::move(token));
+      next_id_ = std::max(next_id_, value + 1);
     }
-    const auto added = companions.added();
-    for (const auto& [token, unused] : added.value().items()) {
-      const std::int64_t id = added.integer(token.c_str());
+    for (const auto& [token, entry] : companions.added().members()) {
+      const std::int64_t id = entry.integer(0, kMaxId);
       if (!has(token)) tokens_.push_back({{"id", id}, {"content", token}});
       next_id_ = std::max(next_id_, id + 1);
     }
@@ -306,9 +298,9 @@ std::unique_ptr<Tokenizer> open_json_tokenizer(const std::string& path) {
   const Json spec = read_json(path);
   const Companions companions(path);
   SpecialNames names = companions.names();
-  if (names.unk.empty() && spec.is_object() && spec.contains("model")) {
-    const JsonNode model(spec["model"], path, "model");
-    if (model.value().is_object()) names.unk = model.text("unk_token", "");
+  if (names.unk.empty() && spec.is_object()) {
+    const auto model = JsonReader(spec, path, kProgramFile).find("model");
+    if (model && model->is_object()) names.unk = model->text("unk_token", "");
   }
   return make_json_tokenizer(spec, path, names, companions.ids());
 }
@@ -319,7 +311,7 @@ std::unique_ptr<Tokenizer> open_gpt2_tokenizer(const std::string& path) {
   companions.check_class({"GPT2Tokenizer", "CodeGenTokenizer"});
   SpecialNames names = companions.names();
   for (auto* name : {&names.bos, &names.eos, &names.unk}) set_default(*name, "<|endoftext|>");
-  JsonNode(vocabulary, path).check_object();
+  JsonReader(vocabulary, path, kProgramFile).check_object();
   AddedTokenList added(vocabulary);
   added.add_all(companions);
   added.add_special(names);

@@ -11,13 +11,13 @@ namespace lowbank::tokenizers {
 /// tokenizer.json.
 std::unique_ptr<Tokenizer> open_json_tokenizer(const std::string& path);
 
-/// vocab.json with the merges.txt beside it.
+/// vocab.json with the merges.txt next to it.
 ///
 /// Source: transformers GPT2TokenizerFast (pattern, <|endoftext|>, add_prefix_space,
 /// add_bos_token).
 std::unique_ptr<Tokenizer> open_gpt2_tokenizer(const std::string& path);
 
-/// vocab.txt: WordPiece, in lower case unless the tokenizer_config.json beside it says otherwise.
+/// vocab.txt: WordPiece, in lower case unless the tokenizer_config.json next to it says otherwise.
 ///
 /// Source: transformers BertTokenizerFast.
 std::unique_ptr<Tokenizer> open_bert_tokenizer(const std::string& path);
@@ -32,7 +32,7 @@ bool is_tiktoken(std::string_view bytes);
 /// Differs: special tokens spelled out in a text become their ids, as in Llama-3's tokenizer.json.
 std::unique_ptr<Tokenizer> make_tiktoken_tokenizer(std::string_view bytes, const std::string& name);
 
-// All throw IoError naming the file and what is wrong in it. The files beside `path` that they
+// All throw IoError naming the file and what is wrong in it. The files next to `path` that they
 // look into: tokenizer_config.json, special_tokens_map.json, added_tokens.json,
 // generation_config.json, config.json.
 

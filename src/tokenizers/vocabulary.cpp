@@ -11,7 +11,7 @@
 namespace lowbank::tokenizers {
 namespace {
 
-std::vector<std::pair<std::string, std::int32_t>> read_entries(const JsonNode& spec) {
+std::vector<std::pair<std::string, std::int32_t>> read_entries(const JsonReader& spec) {
   spec.check_object();
   std::vector<std::pair<std::string, std::int32_t>> entries;
   entries.reserve(spec.value().size());
@@ -73,6 +73,6 @@ std::int32_t StringIndex::find(std::string_view text) const {
 Vocabulary::Vocabulary(std::vector<std::pair<std::string, std::int32_t>> entries)
     : ids_(ids_of(entries)), index_((texts_ = table_of(entries), texts_), ids_) {}
 
-Vocabulary::Vocabulary(const JsonNode& spec) : Vocabulary(read_entries(spec)) {}
+Vocabulary::Vocabulary(const JsonReader& spec) : Vocabulary(read_entries(spec)) {}
 
 }  // namespace lowbank::tokenizers

@@ -6,9 +6,12 @@
 #include <utility>
 #include <vector>
 
-#include "tokenizers/json_node.h"
+#include "core/json_reader.h"
 
 namespace lowbank::tokenizers {
+
+/// The largest id or other whole number that a tokenizer's file may hold.
+inline constexpr std::int64_t kMaxId = (std::int64_t{1} << 31) - 1;
 
 /// Id of a string among `texts`, by open addressing: half the time and a third of the memory of
 /// std::unordered_map.
@@ -30,7 +33,7 @@ class Vocabulary {
   Vocabulary(std::vector<std::pair<std::string, std::int32_t>> entries);
   /// A JSON object of token: id. Errors: IoError for an id that stands twice or is out of
   /// proportion.
-  explicit Vocabulary(const JsonNode& spec);
+  explicit Vocabulary(const JsonReader& spec);
   Vocabulary(const Vocabulary&) = delete;
   Vocabulary& operator=(const Vocabulary&) = delete;
 

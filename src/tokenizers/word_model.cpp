@@ -25,11 +25,11 @@ std::int32_t find_unknown(const Vocabulary& vocabulary, const std::string& token
 /// Longest tokens first, from the left; a word that cannot be spelled is unknown as a whole.
 class WordPieceModel : public WordModel {
  public:
-  explicit WordPieceModel(const JsonNode& spec)
+  explicit WordPieceModel(const JsonReader& spec)
       : vocabulary_(spec.at("vocab")),
         unk_token_(spec.text("unk_token", "[UNK]")),
         prefix_(spec.text("continuing_subword_prefix", "##")),
-        max_characters_(spec.integer("max_input_chars_per_word", 100)),
+        max_characters_(spec.integer("max_input_chars_per_word", 100, 0, kMaxId)),
         name_(spec.where()) {
     for (const auto& text : vocabulary_.texts()) max_size_ = std::max(max_size_, text.size());
   }
@@ -74,7 +74,7 @@ class WordPieceModel : public WordModel {
 /// A token for every word.
 class WordLevelModel : public WordModel {
  public:
-  explicit WordLevelModel(const JsonNode& spec)
+  explicit WordLevelModel(const JsonReader& spec)
       : vocabulary_(spec.at("vocab")),
         unk_token_(spec.text("unk_token", "<unk>")),
         name_(spec.where()) {}
@@ -95,9 +95,8 @@ class WordLevelModel : public WordModel {
 };
 
 // ["left", "right"], or "left right" in older files.
-std::vector<BpeMerge> read_merges(const JsonNode& spec, const Vocabulary& vocabulary,
+std::vector<BpeMerge> read_merges(const JsonReader& spec, const Vocabulary& vocabulary,
                                   const std::string& prefix) {
-  spec.check_array();
   std::vector<BpeMerge> merges;
   merges.reserve(spec.size());
   std::string merged;
@@ -133,7 +132,7 @@ std::vector<BpeMerge> read_merges(const JsonNode& spec, const Vocabulary& vocabu
   return merges;
 }
 
-std::unique_ptr<WordModel> make_bpe_model(const JsonNode& spec) {
+std::unique_ptr<WordModel> make_bpe_model(const JsonReader& spec) {
   spec.check_keys({"type", "dropout", "unk_token", "continuing_subword_prefix",
                    "end_of_word_suffix", "fuse_unk", "byte_fallback", "ignore_merges", "vocab",
                    "merges"});
@@ -155,7 +154,7 @@ std::unique_ptr<WordModel> make_bpe_model(const JsonNode& spec) {
 }
 
 // Very old files do not say what their model is.
-std::string type_of(const JsonNode& spec) {
+std::string type_of(const JsonReader& spec) {
   if (spec.has("type")) return spec.text("type");
   if (spec.has("merges")) return "BPE";
   return spec.has("continuing_subword_prefix") ? "WordPiece" : "WordLevel";
@@ -163,7 +162,7 @@ std::string type_of(const JsonNode& spec) {
 
 }  // namespace
 
-std::unique_ptr<WordModel> make_word_model(const JsonNode& spec) {
+std::unique_ptr<WordModel> make_word_model(const JsonReader& spec) {
   const std::string type = type_of(spec);
   if (type == "BPE") return make_bpe_model(spec);
   if (type == "WordPiece") {

@@ -6,7 +6,7 @@
 #include <string_view>
 #include <vector>
 
-#include "tokenizers/json_node.h"
+#include "core/json_reader.h"
 
 namespace lowbank::tokenizers {
 
@@ -38,6 +38,6 @@ class WordModel {
 /// Source:  huggingface/tokenizers 0.22 models (behaviour, checked by tests/parity).
 /// Differs: Unigram and BPE with dropout are refused.
 /// Errors:  IoError naming the key path.
-std::unique_ptr<WordModel> make_word_model(const JsonNode& spec);
+std::unique_ptr<WordModel> make_word_model(const JsonReader& spec);
 
 }  // namespace lowbank::tokenizers

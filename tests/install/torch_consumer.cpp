@@ -15,7 +15,7 @@ int main() {
   const auto [u_OR, s_R, vh_RI] = at::linalg_svd(weight_OI, /*full_matrices=*/false);
   lowbank::DenseLinear dense(weight_OI, {});
   lowbank::SvdLinear svd(u_OR, s_R, vh_RI, {});
-  const bool ok = at::allclose(dense.forward(x_BI), svd.forward(x_BI), /*rtol=*/1e-4,
+  const bool ok = at::allclose(dense.forward(x_BI, {}), svd.forward(x_BI, {}), /*rtol=*/1e-4,
                                /*atol=*/1e-5);  // float32, two products of size 7
   std::printf("installed nn: %s\n", ok ? "ok" : "wrong");
   return ok ? 0 : 1;

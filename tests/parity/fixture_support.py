@@ -22,21 +22,27 @@ def save_model(model, folder):
     (folder / "generation_config.json").unlink(missing_ok=True)
 
 
+def save_tensors(tensors, folder, version):
+    """Writes expected.safetensors, unless the one that is there has the same content: safetensors
+    writes metadata in any order, so that the bytes would change without a reason."""
+    path = folder / "expected.safetensors"
+    if path.exists():
+        with safe_open(path, "pt") as old:
+            if (old.metadata()["fixture_version"] == version and set(old.keys()) == set(tensors)
+                    and all(torch.equal(old.get_tensor(name), tensors[name]) for name in tensors)):
+                return
+    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path,
+              metadata={"format": "pt", "fixture_version": version,
+                        "transformers": transformers.__version__})
+
+
 def save_expected(tensors, folder, version):
     """Writes expected.safetensors; refuses values that no float32 tolerance could be held to."""
     for name, tensor in tensors.items():
         if tensor.is_floating_point():
             largest = tensor.abs().max().item()
             assert 0.3 < largest < 50, (folder.name, name, largest)
-    path = folder / "expected.safetensors"
-    if path.exists():
-        with safe_open(path, "pt") as old:
-            if (old.metadata()["fixture_version"] == version and set(old.keys()) == set(tensors)
-                    and all(torch.equal(old.get_tensor(name), tensors[name]) for name in tensors)):
-                return  # safetensors writes metadata in any order: the same content, other bytes
-    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path,
-              metadata={"format": "pt", "fixture_version": version,
-                        "transformers": transformers.__version__})
+    save_tensors(tensors, folder, version)
 
 
 def edit_config(folder, edit):

@@ -38,7 +38,8 @@ class LayoutFitter {
   LayoutFitter(ConvertSource& source, ModelLayout layout)
       : source_(source), layout_(std::move(layout)) {}
 
-  void replace_factored(const std::vector<LinearRecord>& linears);
+  /// Takes the layers that lowbank.json names in the place of dense weights.
+  void replace_layers(const std::vector<SlotRecord>& slots);
   /// `rename` gives the Hugging Face name; what it leaves empty has no place in the model.
   void fit(const std::function<std::optional<std::string>(const std::string&)>& rename);
   /// Adds to every tensor what its values need; set before fit().
@@ -46,6 +47,11 @@ class LayoutFitter {
 
  private:
   void drop_ties();
+  void check_type(const TensorEntry& entry) {
+    if (is_float(entry.type) || is_quantized(entry.type)) return;
+    add_problem(fmt::format("'{}' is of type {}, which is no weight type", entry.name,
+                            element_type_name(entry.type)));
+  }
   void add_problem(std::string text) {
     if (problems_.size() < kMaxProblems) problems_.push_back(std::move(text));
   }
@@ -53,6 +59,7 @@ class LayoutFitter {
   ConvertSource& source_;
   ModelLayout layout_;
   std::map<std::string, const TensorEntry*> stored_;  // by Hugging Face name, still without a place
+  std::vector<std::string> slots_;  // paths whose layers hold parameters of their own names
   std::vector<std::string> problems_;
 };
 
@@ -62,26 +69,21 @@ std::vector<std::int64_t> without_ones(std::vector<std::int64_t> shape) {
   return shape;
 }
 
-// A factored linear is stored as u [O, R], s [R], vh [R, I] in place of its weight [O, I].
-void LayoutFitter::replace_factored(const std::vector<LinearRecord>& linears) {
-  for (const auto& linear : linears) {
-    if (linear.kind == "dense") continue;
+// Only the kinds of layers themselves know their parameters; `load_model` checks them.
+void LayoutFitter::replace_layers(const std::vector<SlotRecord>& slots) {
+  for (const auto& slot : slots) {
     const auto found =
         std::find_if(layout_.parameters.begin(), layout_.parameters.end(),
-                     [&](const ParameterSpec& p) { return p.name == linear.path + ".weight"; });
-    if (linear.kind != "svd" || found == layout_.parameters.end()) {
+                     [&](const ParameterSpec& p) { return p.name == slot.path + ".weight"; });
+    if (found == layout_.parameters.end()) {
       add_problem(
           fmt::format("lowbank.json names layer '{}' of kind '{}', which the model has no "
                       "place for",
-                      linear.path, linear.kind));
+                      slot.path, slot.layers.back().kind));
       continue;
     }
-    const auto out = found->shape[0], in = found->shape[1];
-    const std::string part = found->part;
-    found->name = linear.path + ".u";
-    found->shape = {out, linear.rank};
-    layout_.parameters.insert(found + 1, {{linear.path + ".s", {linear.rank}, part},
-                                          {linear.path + ".vh", {linear.rank, in}, part}});
+    if (slot.layers.front().kind != "dense") layout_.parameters.erase(found);
+    slots_.push_back(slot.path);
   }
 }
 
@@ -135,14 +137,26 @@ void LayoutFitter::fit(
     if (without_ones(entry.shape) != without_ones(shape)) {
       add_problem(fmt::format("'{}' is [{}], config.json wants [{}]", entry.name,
                               fmt::join(entry.shape, ", "), fmt::join(shape, ", ")));
-    } else if (!is_float(entry.type) && !is_quantized(entry.type)) {
-      add_problem(fmt::format("'{}' is of type {}, which is no weight type", entry.name,
-                              element_type_name(entry.type)));
+    } else {
+      check_type(entry);
     }
     source_.tensors.push_back({.entry = &entry,
                                .name = name,
                                .shape = shape,
                                .transform = transform_of ? transform_of(name) : TensorTransform()});
+  }
+  for (const auto& path : slots_) {
+    bool has_parameters = false;
+    for (auto it = stored_.lower_bound(path + "."); it != stored_.end();) {
+      if (!it->first.starts_with(path + ".")) break;
+      const TensorEntry& entry = *it->second;
+      check_type(entry);
+      source_.tensors.push_back(
+          {.entry = &entry, .name = it->first, .shape = entry.shape, .transform = {}});
+      it = stored_.erase(it);
+      has_parameters = true;
+    }
+    if (!has_parameters) add_problem(fmt::format("the parameters of layer '{}' are missing", path));
   }
   for (const auto& [name, entry] : stored_) {
     add_problem(fmt::format("'{}' [{}] has no place in the model", entry->name,
@@ -211,7 +225,7 @@ void open_hugging_face(const std::string& folder, ConvertSource& source) {
     return e.name.starts_with("bert.");
   });
   LayoutFitter fitter(source, model_layout(*source.config, config_path, bert_prefix));
-  fitter.replace_factored(source.meta.linears);
+  fitter.replace_layers(source.meta.linears);
   fitter.fit(current_name);
   source.files = read_side_files(folder);
 }
@@ -270,16 +284,17 @@ Json llama2c_config(const Llama2cConfig& c, std::int64_t bos_id, std::int64_t eo
           {"vocab_size", c.vocab_size}};
 }
 
-void open_llama2c(const ConvertConfig& config, ConvertSource& source) {
-  const auto file = Llama2cFile::open(config.src);
+void open_llama2c(const std::string& path, const std::string& tokenizer_path,
+                  ConvertSource& source) {
+  const auto file = Llama2cFile::open(path);
   const auto& shape = file->config();
   std::int64_t bos_id = 1, eos_id = 2;  // Llama's
-  if (!config.tokenizer.empty()) {
-    const auto tokenizer = tokenizers::open_tokenizer(config.tokenizer);
+  if (!tokenizer_path.empty()) {
+    const auto tokenizer = tokenizers::open_tokenizer(tokenizer_path);
     if (tokenizer->vocab_size() != shape.vocab_size) {
       throw ConfigError(fmt::format(
           "tokenizer: {} has {} pieces, the vocabulary of {} has {}; they do not belong together",
-          config.tokenizer, tokenizer->vocab_size(), config.src, shape.vocab_size));
+          tokenizer_path, tokenizer->vocab_size(), path, shape.vocab_size));
     }
     bos_id = tokenizer->bos_id().value_or(bos_id);
     eos_id = tokenizer->eos_id().value_or(eos_id);
@@ -291,12 +306,12 @@ void open_llama2c(const ConvertConfig& config, ConvertSource& source) {
   source.format = "llama2.c file";
   source.config = std::make_shared<const Json>(llama2c_config(shape, bos_id, eos_id));
   source.archive = file;
-  source.meta.base_model = fs::path(config.src).stem().string();
+  source.meta.base_model = fs::path(path).stem().string();
   // llama2.c trains on texts that are set apart by the start token alone, and its program stops at
   // one: both tokens end a text.
   source.files["generation_config.json"] =
       dump_json({{"bos_token_id", bos_id}, {"eos_token_id", {eos_id, bos_id}}});
-  LayoutFitter(source, model_layout(*source.config, config.src)).fit([](const std::string& name) {
+  LayoutFitter(source, model_layout(*source.config, path)).fit([](const std::string& name) {
     return name;
   });
 }
@@ -312,8 +327,8 @@ void open_state_spaces(const std::string& folder, const Json& config, ConvertSou
   });
 }
 
-void open_file(const ConvertConfig& config, ConvertSource& source) {
-  const auto file = MappedFile::open(config.src);
+void open_file(const std::string& path, const std::string& tokenizer_path, ConvertSource& source) {
+  const auto file = MappedFile::open(path);
   const auto bytes = file->bytes();
   const auto has_at = [&](std::size_t at, std::string_view magic) {
     return bytes.size() >= at + magic.size() &&
@@ -321,12 +336,12 @@ void open_file(const ConvertConfig& config, ConvertSource& source) {
   };
   const bool is_safetensors = has_at(8, "{");  // behind the header's length
   if (has_at(0, "GGUF")) {
-    open_gguf(config.src, source);
+    open_gguf(path, source);
   } else if (looks_like_torch_file(bytes) || is_safetensors) {
-    throw ConfigError(config.src +
+    throw ConfigError(path +
                       ": holds weights alone; convert the folder with its config.json instead");
   } else {
-    open_llama2c(config, source);
+    open_llama2c(path, tokenizer_path, source);
   }
 }
 
@@ -358,19 +373,19 @@ bool ConvertSource::has_tokenizer() const {
   });
 }
 
-ConvertSource open_convert_source(const ConvertConfig& config) {
+ConvertSource open_convert_source(const std::string& path, const std::string& tokenizer_path) {
   ConvertSource source;
-  if (fs::is_directory(config.src)) {
-    open_folder(config.src, source);
+  if (fs::is_directory(path)) {
+    open_folder(path, source);
   } else {
-    open_file(config, source);
+    open_file(path, tokenizer_path, source);
   }
-  if (!config.tokenizer.empty()) {
+  if (!tokenizer_path.empty()) {
     if (source.has_tokenizer()) {
-      throw ConfigError("tokenizer: " + config.src + " brings its own; leave --tokenizer out");
+      throw ConfigError("tokenizer: " + path + " brings its own; leave --tokenizer out");
     }
     const auto vocab_size = source.config->at("vocab_size").get<std::int64_t>();
-    source.files.merge(tokenizer_files(config.tokenizer, vocab_size, config.src));
+    source.files.merge(tokenizer_files(tokenizer_path, vocab_size, path));
   }
   return source;
 }

@@ -8,7 +8,6 @@
 
 #include <nlohmann/json_fwd.hpp>
 
-#include "config/stage_configs.h"
 #include "io/checkpoint_meta.h"
 #include "io/tensor_archive.h"
 #include "tools/convert/tensor_stream.h"
@@ -16,7 +15,7 @@
 namespace lowbank {
 
 /// What `lowbank convert` makes of its source before any value is read: the result's config.json,
-/// where each of its tensors comes from, and the files that go beside them.
+/// where each of its tensors comes from, and the files that go with them.
 struct ConvertSource {
   std::string format;                                    ///< "GGUF file", for people
   std::shared_ptr<const nlohmann::ordered_json> config;  ///< Hugging Face's config.json
@@ -30,11 +29,12 @@ struct ConvertSource {
   bool has_tokenizer() const;  ///< one of `files` is a tokenizer's vocabulary
 };
 
-/// Opens the source, whatever its form, and fits its tensors to its configuration.
+/// Opens the source, whatever its form, and fits its tensors to its configuration. `tokenizer_path`
+/// is a tokenizer's file or folder for a source that brings none, else empty.
 ///
 /// Errors: IoError for missing or damaged files and for tensors that are missing, extra or of wrong
 /// shape (at most 20 named); ConfigError for settings that change the result and are not supported,
 /// and for a tokenizer that does not belong to the model.
-ConvertSource open_convert_source(const ConvertConfig& config);
+ConvertSource open_convert_source(const std::string& path, const std::string& tokenizer_path);
 
 }  // namespace lowbank

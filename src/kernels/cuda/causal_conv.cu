@@ -3,6 +3,7 @@
 #include <cuda_runtime.h>
 
 #include "kernels/cuda/cuda_api.h"
+#include "kernels/cuda/launch.h"
 
 // Neighbouring threads have neighbouring channels; inputs that several tokens read are in the
 // cache.
@@ -116,19 +117,13 @@ __global__ void conv_input_gradient_kernel(LowbankCudaConv in, const float* sum_
   }
 }
 
-int blocks_for(std::int64_t count) {
-  const std::int64_t blocks = (count + kThreads - 1) / kThreads;
-  return static_cast<int>(blocks < 65535 ? blocks : 65535);
-}
-
 }  // namespace
 
-// The legacy default stream throughout: the one LibTorch works on unless told otherwise.
 extern "C" int lowbank_cuda_conv_forward(const LowbankCudaConv* conv, float* y_BTD) {
   const std::int64_t count = conv->batch * conv->tokens * conv->channels;
   if (count == 0) return cudaSuccess;
-  conv_forward_kernel<<<blocks_for(count), kThreads>>>(*conv, y_BTD);
-  return cudaGetLastError();
+  return lowbank::launch(conv_forward_kernel, lowbank::blocks_for(count, kThreads), kThreads, 0,
+                         *conv, y_BTD);
 }
 
 extern "C" int lowbank_cuda_conv_backward(const LowbankCudaConv* conv,
@@ -139,13 +134,13 @@ extern "C" int lowbank_cuda_conv_backward(const LowbankCudaConv* conv,
   const std::int64_t num_tiles = (conv->tokens + kTile - 1) / kTile;
   const std::int64_t num_sums = conv->batch * num_tiles * conv->channels;
   if (num_sums > 0) {
-    conv_sum_gradient_kernel<<<blocks_for(num_sums), kThreads>>>(*conv, *grad_y, sum_BTD,
-                                                                 weight_BCWD, bias_BCD);
-    if (const cudaError_t error = cudaGetLastError(); error != cudaSuccess) return error;
+    const cudaError_t error =
+        lowbank::launch(conv_sum_gradient_kernel, lowbank::blocks_for(num_sums, kThreads), kThreads,
+                        0, *conv, *grad_y, sum_BTD, weight_BCWD, bias_BCD);
+    if (error != cudaSuccess) return error;
   }
   const std::int64_t num_inputs = conv->batch * (conv->tokens + conv->width - 1) * conv->channels;
   if (num_inputs == 0) return cudaSuccess;
-  conv_input_gradient_kernel<<<blocks_for(num_inputs), kThreads>>>(*conv, sum_BTD, x_BTD,
-                                                                   before_BWD);
-  return cudaGetLastError();
+  return lowbank::launch(conv_input_gradient_kernel, lowbank::blocks_for(num_inputs, kThreads),
+                         kThreads, 0, *conv, sum_BTD, x_BTD, before_BWD);
 }

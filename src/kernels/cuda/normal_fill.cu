@@ -4,6 +4,7 @@
 
 #include "core/philox_block.h"
 #include "kernels/cuda/cuda_api.h"
+#include "kernels/cuda/launch.h"
 
 namespace {
 
@@ -18,14 +19,14 @@ __global__ void normal_fill_kernel(float* out, std::int64_t count, std::uint64_t
   for (std::uint64_t block = first_block + std::uint64_t{blockIdx.x} * blockDim.x + threadIdx.x;
        block < last_block; block += stride) {
     const auto bits = lowbank::stream_block(key, stream, block);
-    for (int pair = 0; pair < 2; ++pair) {
-      const float radius = sqrtf(-2.0f * logf(lowbank::uniform_from_word(bits.words[2 * pair])));
+    for (int first = 0; first < 4; first += 2) {
+      const float radius = sqrtf(-2.0f * logf(lowbank::uniform_from_word(bits.words[first])));
       float sine;
       float cosine;
-      sincospif(2.0f * lowbank::uniform_from_word(bits.words[2 * pair + 1]), &sine, &cosine);
+      sincospif(2.0f * lowbank::uniform_from_word(bits.words[first + 1]), &sine, &cosine);
       const float values[2] = {radius * cosine, radius * sine};
       for (int i = 0; i < 2; ++i) {
-        const std::int64_t at = static_cast<std::int64_t>(block * 4 - first_index) + 2 * pair + i;
+        const std::int64_t at = static_cast<std::int64_t>(block * 4 - first_index) + first + i;
         if (at >= 0 && at < count) out[at] = values[i];
       }
     }
@@ -37,11 +38,9 @@ __global__ void normal_fill_kernel(float* out, std::int64_t count, std::uint64_t
 extern "C" int lowbank_cuda_normal_fill(float* out, std::int64_t count, std::uint64_t key,
                                         std::uint64_t stream, std::uint64_t first_index) {
   if (count == 0) return cudaSuccess;
-  const std::int64_t blocks_needed = (count / 4 + 2 + kThreadsPerBlock - 1) / kThreadsPerBlock;
-  const int grid = static_cast<int>(blocks_needed < 65535 ? blocks_needed : 65535);
-  // The legacy default stream: the one LibTorch works on unless told otherwise.
-  normal_fill_kernel<<<grid, kThreadsPerBlock>>>(out, count, key, stream, first_index);
-  return cudaGetLastError();
+  const std::int64_t most_draws = count / 4 + 2;  // both ends may lie inside a Philox block
+  return lowbank::launch(normal_fill_kernel, lowbank::blocks_for(most_draws, kThreadsPerBlock),
+                         kThreadsPerBlock, 0, out, count, key, stream, first_index);
 }
 
 extern "C" const char* lowbank_cuda_error_text(int error) {

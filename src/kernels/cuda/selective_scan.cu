@@ -3,6 +3,7 @@
 #include <cuda_runtime.h>
 
 #include "kernels/cuda/cuda_api.h"
+#include "kernels/cuda/launch.h"
 
 // A block has 32 neighbouring channels of one sequence and walks over the tokens in tiles. Four
 // threads share a channel, each with a quarter of its states in registers; the eight channels of a
@@ -20,6 +21,8 @@ constexpr float kLog2E = 1.44269504088896340736f;
 constexpr float kLn2 = 0.693147180559945309417f;
 
 using ChannelTile = float[kTile][kChannels];
+template <int kStates>
+using StateTile = float[kTile][kStates];
 
 __device__ float softplus(float x) { return x > 20.0f ? x : log1pf(expf(x)); }
 __device__ float sigmoid(float x) { return 1.0f / (1.0f + expf(-x)); }
@@ -99,11 +102,11 @@ template <int kOwn>
 __global__ void __launch_bounds__(kThreads)
     scan_forward_kernel(LowbankCudaScan in, float* y_BTD, float* state_BND, float* tile_states) {
   constexpr int kStates = kOwn * kSplit;
-  __shared__ ChannelTile u;
-  __shared__ ChannelTile step;
-  __shared__ ChannelTile y;
-  __shared__ float b[kTile][kStates];
-  __shared__ float c[kTile][kStates];
+  LOWBANK_SHARED(ChannelTile, u);
+  LOWBANK_SHARED(ChannelTile, step);
+  LOWBANK_SHARED(ChannelTile, y);
+  LOWBANK_SHARED(StateTile<kStates>, b);
+  LOWBANK_SHARED(StateTile<kStates>, c);
   const Place place = find_place();
   float h[kOwn] = {};
   float rate[kOwn] = {};  // A in powers of two
@@ -165,17 +168,18 @@ __global__ void __launch_bounds__(kThreads)
     scan_backward_kernel(LowbankCudaScan in, const float* tile_states, LowbankCudaRows grad_y_BTD,
                          LowbankCudaScanGrads grads) {
   constexpr int kStates = kOwn * kSplit;
-  extern __shared__ float history[];
-  __shared__ ChannelTile u;
-  __shared__ ChannelTile step;
-  __shared__ ChannelTile slope;   // d step / d dt
-  __shared__ ChannelTile grad_y;  // first of the output, then of what goes into the gate
-  __shared__ ChannelTile y;       // before the gate; then the gradient of u
-  __shared__ ChannelTile grad_dt;
-  __shared__ float b[kTile][kStates];
-  __shared__ float c[kTile][kStates];
-  __shared__ float grad_b[kWarps][kTile][kStates];
-  __shared__ float grad_c[kWarps][kTile][kStates];
+  using WarpTiles = StateTile<kStates>[kWarps];
+  LOWBANK_DYNAMIC_SHARED(float, history);
+  LOWBANK_SHARED(ChannelTile, u);
+  LOWBANK_SHARED(ChannelTile, step);
+  LOWBANK_SHARED(ChannelTile, slope);   // d step / d dt
+  LOWBANK_SHARED(ChannelTile, grad_y);  // first of the output, then of what goes into the gate
+  LOWBANK_SHARED(ChannelTile, y);       // before the gate; then the gradient of u
+  LOWBANK_SHARED(ChannelTile, grad_dt);
+  LOWBANK_SHARED(StateTile<kStates>, b);
+  LOWBANK_SHARED(StateTile<kStates>, c);
+  LOWBANK_SHARED(WarpTiles, grad_b);
+  LOWBANK_SHARED(WarpTiles, grad_c);
   const Place place = find_place();
   const bool is_there = place.at_channel < in.channels;
   const int warp = static_cast<int>(threadIdx.x) / 32;
@@ -316,12 +320,11 @@ dim3 grid_of(const LowbankCudaScan& scan) {
           static_cast<unsigned>(scan.batch), 1};
 }
 
-// The legacy default stream throughout: the one LibTorch works on unless told otherwise.
 template <int kOwn>
 cudaError_t launch_forward(const LowbankCudaScan& scan, float* y_BTD, float* state_BND,
                            float* tile_states) {
-  scan_forward_kernel<kOwn><<<grid_of(scan), kThreads>>>(scan, y_BTD, state_BND, tile_states);
-  return cudaGetLastError();
+  return lowbank::launch(scan_forward_kernel<kOwn>, grid_of(scan), kThreads, 0, scan, y_BTD,
+                         state_BND, tile_states);
 }
 
 template <int kOwn>
@@ -329,12 +332,12 @@ cudaError_t launch_backward(const LowbankCudaScan& scan, const float* tile_state
                             const LowbankCudaRows& grad_y, const LowbankCudaScanGrads& grads) {
   constexpr int kHistoryBytes = kTile * kOwn * kThreads * static_cast<int>(sizeof(float));
   // Together with the fixed arrays more than the 48 KiB that need no asking.
-  const cudaError_t error = cudaFuncSetAttribute(
-      scan_backward_kernel<kOwn>, cudaFuncAttributeMaxDynamicSharedMemorySize, kHistoryBytes);
-  if (error != cudaSuccess) return error;
-  scan_backward_kernel<kOwn>
-      <<<grid_of(scan), kThreads, kHistoryBytes>>>(scan, tile_states, grad_y, grads);
-  return cudaGetLastError();
+  if (cudaFuncSetAttribute(scan_backward_kernel<kOwn>, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                           kHistoryBytes) != cudaSuccess) {
+    return cudaGetLastError();
+  }
+  return lowbank::launch(scan_backward_kernel<kOwn>, grid_of(scan), kThreads, kHistoryBytes, scan,
+                         tile_states, grad_y, grads);
 }
 
 constexpr std::int64_t kMaxBatch = 65535;  // of a grid's second dimension

@@ -160,7 +160,7 @@ Drawing draw_curves(const Figure& figure, const Panel& panel) {
   for (const bool is_faint : {true, false}) {
     for (std::size_t i = 0; i < panel.series.size(); ++i) {
       if (panel.series[i].is_faint != is_faint) continue;
-      // Error bars at one x stand beside each other instead of on each other.
+      // Error bars at one x are drawn next to each other, not on top of each other.
       const double middle = static_cast<double>(panel.series.size() - 1) / 2;
       const double shift = has_error_bars ? 3.0 * (static_cast<double>(i) - middle) : 0;
       out.body +=

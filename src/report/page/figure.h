@@ -31,7 +31,7 @@ struct Reference {
   double y = 0;
 };
 
-/// A bar beside its name.
+/// A bar with its name.
 struct Bar {
   std::string name = {};
   std::vector<double> segments = {};  ///< one length, or one for each of Figure::segment_names

@@ -1,9 +1,10 @@
 #include "report/runs/claims.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include <fmt/format.h>
+
+#include "core/stats.h"
 
 namespace lowbank::report {
 namespace {
@@ -27,9 +28,9 @@ const SystemComparison::Pair& SystemComparison::least() const {
 }
 
 double SystemComparison::geometric_mean() const {
-  double sum = 0;
-  for (const Pair& pair : pairs) sum += std::log(pair.gain);
-  return pairs.empty() ? kNotReported : std::exp(sum / static_cast<double>(pairs.size()));
+  std::vector<double> gains;
+  for (const Pair& pair : pairs) gains.push_back(pair.gain);
+  return gains.empty() ? kNotReported : lowbank::geometric_mean(gains);
 }
 
 double SystemComparison::arithmetic_mean() const {

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "report/runs/json_node.h"
+#include "core/json_reader.h"
 #include "report/runs/report_data.h"
 
 namespace lowbank::report {
@@ -10,6 +10,6 @@ namespace lowbank::report {
 void read_estimate(const RunInfo& info, ReportData& data);
 
 /// Likewise one over experiments, from its experiments.jsonl; `resolved` are the run's settings.
-void read_experiments(const RunInfo& info, const JsonNode& resolved, ReportData& data);
+void read_experiments(const RunInfo& info, const JsonReader& resolved, ReportData& data);
 
 }  // namespace lowbank::report

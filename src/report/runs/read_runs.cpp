@@ -7,10 +7,11 @@
 
 #include "core/error.h"
 #include "core/json.h"
+#include "core/json_reader.h"
 #include "core/log.h"
 #include "core/text.h"
 #include "report/page/markup.h"
-#include "report/runs/json_node.h"
+#include "report/page/number_format.h"
 #include "report/runs/read_estimates.h"
 #include "report/runs/report_data.h"
 
@@ -18,7 +19,6 @@ namespace lowbank::report {
 namespace {
 
 namespace fs = std::filesystem;
-using Json = nlohmann::ordered_json;
 
 // What cannot be looked at (no permission, a name that is too long) is reported by the read that
 // follows, or as no run folder.
@@ -53,131 +53,138 @@ std::string run_of_checkpoint(const std::string& path) {
 }
 
 // What makes two perplexities comparable.
-std::string perplexity_protocol(const JsonNode& resolved) {
+std::string perplexity_protocol(const JsonReader& resolved) {
   std::string out;
   for (const char* key : {"context", "stride", "max_chars", "max_chunks"}) {
-    out += fmt::format("{} {}; ", key, format_exact(resolved.number(key)));
+    out += fmt::format("{} {}; ", key, format_exact(resolved.number(key, kNotReported)));
   }
-  return out + resolved.text("data");
+  return out + resolved.text("data", "");
 }
 
-void read_convert(const RunInfo& info, const JsonNode& resolved, const JsonNode& metrics,
+// An absent list is empty; null stands for a number that was not reported.
+std::vector<double> read_numbers(const JsonReader& object, const char* key) {
+  std::vector<double> out;
+  for (const JsonReader& item : object.items(key)) {
+    out.push_back(item.value().is_null() ? kNotReported : item.number());
+  }
+  return out;
+}
+
+void read_convert(const RunInfo& info, const JsonReader& resolved, const JsonReader& metrics,
                   ReportData& data) {
-  const std::string source = last_part(resolved.text("src"));
+  const std::string source = last_part(resolved.text("src", ""));
   data.converts.push_back({.info = info,
                            .model = fs::path(source).stem().string(),
-                           .num_params = metrics.number("num_params"),
-                           .num_bytes = metrics.number("num_bytes")});
+                           .num_params = metrics.number("num_params", kNotReported),
+                           .num_bytes = metrics.number("num_bytes", kNotReported)});
 }
 
-void read_evaluate(const RunInfo& info, const JsonNode& resolved, const JsonNode& metrics,
+void read_evaluate(const RunInfo& info, const JsonReader& resolved, const JsonReader& metrics,
                    ReportData& data) {
-  data.evaluations.push_back({.info = info,
-                              .data = last_part(resolved.text("data")),
-                              .perplexity = metrics.required_number("perplexity"),
-                              .word_perplexity = metrics.number("word_perplexity"),
-                              .byte_perplexity = metrics.number("byte_perplexity"),
-                              .bits_per_byte = metrics.number("bits_per_byte"),
-                              .num_predicted = metrics.number("num_predicted"),
-                              .context = metrics.number("context"),
-                              .tokens_per_second = metrics.number("tokens_per_second"),
-                              .protocol = perplexity_protocol(resolved)});
+  data.evaluations.push_back(
+      {.info = info,
+       .data = last_part(resolved.text("data", "")),
+       .perplexity = metrics.number("perplexity"),
+       .word_perplexity = metrics.number("word_perplexity", kNotReported),
+       .byte_perplexity = metrics.number("byte_perplexity", kNotReported),
+       .bits_per_byte = metrics.number("bits_per_byte", kNotReported),
+       .num_predicted = metrics.number("num_predicted", kNotReported),
+       .context = metrics.number("context", kNotReported),
+       .tokens_per_second = metrics.number("tokens_per_second", kNotReported),
+       .protocol = perplexity_protocol(resolved)});
 }
 
-Concentration read_concentration(const JsonNode& shares) {
-  return {.top_05_share = shares.number("top_05_share"),
-          .top_10_share = shares.number("top_10_share"),
-          .top_20_share = shares.number("top_20_share")};
+Concentration read_concentration(const JsonReader& shares) {
+  return {.top_05_share = shares.number("top_05_share", kNotReported),
+          .top_10_share = shares.number("top_10_share", kNotReported),
+          .top_20_share = shares.number("top_20_share", kNotReported)};
 }
 
-void read_training(const RunInfo& info, const JsonNode& metrics, ReportData& data) {
+void read_training(const RunInfo& info, const JsonReader& metrics, ReportData& data) {
   TrainingRun run{.info = info,
-                  .steps = metrics.number("steps"),
-                  .num_tokens = metrics.number("num_tokens"),
-                  .start_valid_perplexity = metrics.number("start_valid_perplexity"),
-                  .valid_perplexity = metrics.number("valid_perplexity"),
-                  .importance_measure = metrics.text("importance_measure")};
+                  .steps = metrics.number("steps", kNotReported),
+                  .num_tokens = metrics.number("num_tokens", kNotReported),
+                  .start_valid_perplexity = metrics.number("start_valid_perplexity", kNotReported),
+                  .valid_perplexity = metrics.number("valid_perplexity", kNotReported),
+                  .importance_measure = metrics.text("importance_measure", "")};
   const std::string path = info.path + "/metrics.jsonl";
   // A run of zero steps without held-out text has no line to write.
   const std::string text = exists(path) ? read_text(path) : std::string();
   std::size_t line_number = 0;
   for (const std::string_view line : split_lines(text)) {
     const std::string where = fmt::format("{}:{}", path, ++line_number);
-    const Json value = parse_json(line, where);
-    const JsonNode entry(value, where);
+    const JsonReader entry(parse_json(line, where), where, kProgramFile);
     if (entry.has("loss")) {
-      run.loss.emplace_back(entry.required_number("step"), entry.number("loss"));
+      run.loss.emplace_back(entry.number("step"), entry.number("loss", kNotReported));
     }
     if (entry.has("valid_loss")) {
-      run.valid_loss.emplace_back(entry.required_number("step"), entry.number("valid_loss"));
+      run.valid_loss.emplace_back(entry.number("step"), entry.number("valid_loss", kNotReported));
     }
   }
-  if (const auto shares = metrics.object("concentration")) {
-    if (const auto before = shares->object("before")) run.before = read_concentration(*before);
-    if (const auto after = shares->object("after")) run.after = read_concentration(*after);
+  if (const auto shares = metrics.find("concentration")) {
+    if (const auto before = shares->find("before")) run.before = read_concentration(*before);
+    if (const auto after = shares->find("after")) run.after = read_concentration(*after);
   }
-  if (const auto curve = metrics.object("concentration_curve")) {
-    run.rank_frac = curve->numbers("rank_frac");
-    run.importance_before = curve->numbers("before");
-    run.importance_after = curve->numbers("after");
+  if (const auto curve = metrics.find("concentration_curve")) {
+    run.rank_frac = read_numbers(*curve, "rank_frac");
+    run.importance_before = read_numbers(*curve, "before");
+    run.importance_after = read_numbers(*curve, "after");
     if (run.importance_before.size() != run.rank_frac.size() ||
         run.importance_after.size() != run.rank_frac.size()) {
-      throw IoError(
-          fmt::format("{}: rank_frac, before and after must be equally long; got {}, {}, "
-                      "{}",
-                      curve->where(), run.rank_frac.size(), run.importance_before.size(),
-                      run.importance_after.size()));
+      curve->fail(fmt::format("rank_frac, before and after must be equally long; got {}, {}, {}",
+                              run.rank_frac.size(), run.importance_before.size(),
+                              run.importance_after.size()));
     }
   }
   data.trainings.push_back(std::move(run));
 }
 
-void read_compress(const RunInfo& info, const JsonNode& resolved, const JsonNode& metrics,
+void read_compress(const RunInfo& info, const JsonReader& resolved, const JsonReader& metrics,
                    ReportData& data) {
   CompressRun run{.info = info,
-                  .method = metrics.text("method", resolved.text("method")),
-                  .rank_policy = metrics.text("rank_policy", resolved.text("rank")),
-                  .params_before = metrics.required_number("params_before"),
-                  .params_after = metrics.required_number("params_after"),
-                  .seconds = metrics.number("seconds")};
-  for (const JsonNode& linear : metrics.objects("linears")) {
+                  .method = metrics.text("method", resolved.text("method", "")),
+                  .rank_policy = metrics.text("rank_policy", resolved.text("rank", "")),
+                  .params_before = metrics.number("params_before"),
+                  .params_after = metrics.number("params_after"),
+                  .seconds = metrics.number("seconds", kNotReported)};
+  for (const JsonReader& linear : metrics.items("linears")) {
     if (!linear.flag("changed", true)) continue;
-    run.linears.push_back({.path = linear.required_text("path"),
-                           .kind = linear.text("kind"),
-                           .out_features = linear.number("out"),
-                           .in_features = linear.number("in"),
-                           .rank = linear.number("rank"),
-                           .break_even_rank = linear.number("break_even_rank"),
-                           .params_before = linear.number("params_before"),
-                           .params_after = linear.number("params_after"),
-                           .relative_error = linear.number("relative_error")});
+    run.linears.push_back({.path = linear.nonempty_text("path"),
+                           .kind = linear.text("kind", ""),
+                           .out_features = linear.number("out", kNotReported),
+                           .in_features = linear.number("in", kNotReported),
+                           .rank = linear.number("rank", kNotReported),
+                           .break_even_rank = linear.number("break_even_rank", kNotReported),
+                           .params_before = linear.number("params_before", kNotReported),
+                           .params_after = linear.number("params_after", kNotReported),
+                           .relative_error = linear.number("relative_error", kNotReported)});
   }
   data.compressions.push_back(std::move(run));
 }
 
-void read_noisy(const RunInfo& info, const JsonNode& resolved, const JsonNode& metrics,
+void read_noisy(const RunInfo& info, const JsonReader& resolved, const JsonReader& metrics,
                 ReportData& data) {
   NoisyRun run{.info = info,
-               .clean_perplexity = metrics.number("clean_perplexity"),
-               .quantised_perplexity = metrics.number("quantised_perplexity"),
+               .clean_perplexity = metrics.number("clean_perplexity", kNotReported),
+               .quantised_perplexity = metrics.number("quantised_perplexity", kNotReported),
                .protocol = perplexity_protocol(resolved)};
-  auto noise = metrics.object("noise");
-  if (!noise) noise = resolved.object("noise");
+  auto noise = metrics.find("noise");
+  if (!noise) noise = resolved.find("noise");
   if (noise) {
-    run.noise_model = noise->text("model");
-    run.encoding = noise->text("encoding");
-    run.sigma = noise->number("sigma");
-    run.cell_bits = noise->number("cell_bits");
+    run.noise_model = noise->text("model", "");
+    run.encoding = noise->text("encoding", "");
+    run.sigma = noise->number("sigma", kNotReported);
+    run.cell_bits = noise->number("cell_bits", kNotReported);
   }
-  for (const JsonNode& curve : metrics.objects("curves")) {
-    NoiseCurve read{.importance = curve.required_text("importance")};
-    for (const JsonNode& point : curve.objects("points")) {
-      read.points.push_back({.slc_frac = point.required_number("slc_frac"),
-                             .num_trials = point.number("num_trials"),
-                             .num_diverged = point.number("num_diverged"),
-                             .mean = point.number("mean"),
-                             .ci95_low = point.number("ci95_low"),
-                             .ci95_high = point.number("ci95_high")});
+  for (const JsonReader& curve : metrics.items("curves")) {
+    NoiseCurve read{.importance = curve.nonempty_text("importance")};
+    for (const JsonReader& point : curve.items("points")) {
+      read.points.push_back({.slc_frac = point.number("slc_frac"),
+                             .num_trials = point.number("num_trials", kNotReported),
+                             .num_diverged = point.number("num_diverged", kNotReported),
+                             .mean = point.number("mean", kNotReported),
+                             .ci95_low = point.number("ci95_low", kNotReported),
+                             .ci95_high = point.number("ci95_high", kNotReported)});
     }
     run.curves.push_back(std::move(read));
   }
@@ -185,24 +192,28 @@ void read_noisy(const RunInfo& info, const JsonNode& resolved, const JsonNode& m
 }
 
 // Runs over tables of calls or operators, and fits, have no rows of workloads.
-bool is_estimate_table(const Json& metrics) {
-  return metrics.contains("num_calls") || metrics.contains("num_operators") ||
-         metrics.contains("fits");
+bool is_estimate_table(const JsonReader& metrics) {
+  return metrics.has("num_calls") || metrics.has("num_operators") || metrics.has("fits");
 }
 
-RunInfo read_info(const std::string& path, const JsonNode& resolved) {
+JsonReader read_file(const std::string& path) {
+  JsonReader file(read_json(path), path, kProgramFile);
+  file.check_object();
+  return file;
+}
+
+RunInfo read_info(const std::string& path, const JsonReader& resolved) {
   const std::string file = path + "/run.json";
   if (!exists(file)) {
     throw IoError(path + ": the run has not finished (no run.json); run that stage again");
   }
-  const Json value = read_json(file);
-  const JsonNode run(value, file);
+  const JsonReader run = read_file(file);
   RunInfo info{.path = repair_utf8(path),
                .name = repair_utf8(last_part(fs::absolute(path).string())),
-               .stage = resolved.required_text("stage"),
-               .checkpoint = resolved.text("checkpoint"),
+               .stage = resolved.nonempty_text("stage"),
+               .checkpoint = resolved.text("checkpoint", ""),
                .date = run.text("date", "unknown date"),
-               .seconds = run.number("seconds")};
+               .seconds = run.number("seconds", kNotReported)};
   info.provenance = {.kind = run.text("provenance", "measured") == "modelled"
                                  ? Provenance::Kind::kModelled
                                  : Provenance::Kind::kMeasured,
@@ -222,18 +233,16 @@ void read_run(const std::string& path, ReportData& data) {
                                          "the output folder of a Lowbank stage"
                                        : ": no such run folder"));
   }
-  const Json resolved_value = read_json(resolved_file);
-  const JsonNode resolved(resolved_value, resolved_file);
+  const JsonReader resolved = read_file(resolved_file);
   const RunInfo info = read_info(path, resolved);
-  const Json metrics_value = read_json(path + "/metrics.json");
-  const JsonNode metrics(metrics_value, path + "/metrics.json");
+  const JsonReader metrics = read_file(path + "/metrics.json");
   data.runs.push_back(info);
   if (info.stage == "convert") read_convert(info, resolved, metrics, data);
   if (info.stage == "evaluate") read_evaluate(info, resolved, metrics, data);
   if (info.stage == "finetune" || info.stage == "redistribute") read_training(info, metrics, data);
   if (info.stage == "compress") read_compress(info, resolved, metrics, data);
   if (info.stage == "noisy-infer") read_noisy(info, resolved, metrics, data);
-  if (info.stage != "estimate" || is_estimate_table(metrics_value)) return;
+  if (info.stage != "estimate" || is_estimate_table(metrics)) return;
   if (metrics.has("num_experiments")) {
     read_experiments(info, resolved, data);
   } else {
@@ -248,14 +257,12 @@ std::vector<std::string> runs_in_folder(const std::string& folder) {
   for (const auto& entry : fs::directory_iterator(folder, error)) {
     const std::string path = entry.path().string();
     if (!exists(path + "/resolved.json")) continue;
-    const Json value = read_json(path + "/resolved.json");
-    if (JsonNode(value, path + "/resolved.json").text("stage") == "report") continue;
+    if (read_file(path + "/resolved.json").text("stage", "") == "report") continue;
     if (!exists(path + "/run.json")) {
       warn("{}: left out, the run has not finished", path);
       continue;
     }
-    const Json run = read_json(path + "/run.json");
-    found.emplace_back(JsonNode(run, path + "/run.json").text("date"), path);
+    found.emplace_back(read_file(path + "/run.json").text("date", ""), path);
   }
   std::sort(found.begin(), found.end());
   std::vector<std::string> paths;

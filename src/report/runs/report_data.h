@@ -257,7 +257,7 @@ struct ReportData {
   std::vector<ExperimentsRun> experiments = {};
 
   /// The run of a folder that `asking` names: the folder itself, the parent of `checkpoint`, or,
-  /// for runs that were moved, a folder of that name beside the run that asks. nullptr if not
+  /// for runs that were moved, a folder of that name next to the run that asks. nullptr if not
   /// given.
   const RunInfo* find_run(const std::string& path, const RunInfo& asking) const;
   /// The run that wrote the checkpoint that `asking` began from.

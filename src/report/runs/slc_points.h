@@ -24,7 +24,7 @@ struct SlcGain {
 /// Of all estimates that is_slc_point says yes to, in their order.
 std::vector<SlcGain> slc_gains(const ReportData& data);
 
-/// The largest gains of each mode beside those that HyFlexPIM's publication states.
+/// The largest gains of each mode, and those that HyFlexPIM's publication states.
 std::vector<std::string> slc_sentences(const ReportData& data);
 
 }  // namespace lowbank::report

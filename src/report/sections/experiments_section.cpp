@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "core/stats.h"
 #include "report/runs/claims.h"
 #include "report/sections/sections.h"
 
@@ -67,7 +68,7 @@ Provenance provenance_on(const ExperimentsRun& run, std::string_view gpu) {
   return provenance;
 }
 
-// A part of the experiments, and the runs that are shown beside each other.
+// A part of the experiments, and the runs that are shown next to each other.
 struct Selection {
   std::vector<const ExperimentsRun*> runs;
   std::function<bool(const ExperimentRow&)> is_in;
@@ -120,7 +121,7 @@ Figure gain_figure(const ReportData& data, const Selection& selection, const std
           if (row == nullptr) continue;
           const double gain = cost(*base) / cost(*row);
           if (!std::isfinite(gain)) continue;
-          gains[i].push_back(std::log(gain));
+          gains[i].push_back(gain);
           group.bars.push_back(
               {.name = systems[i], .segments = {gain}, .text = fmt::format("{:.2f}", gain)});
         }
@@ -130,9 +131,7 @@ Figure gain_figure(const ReportData& data, const Selection& selection, const std
       BarGroup means{.name = "geo. mean", .provenance = panel.groups.front().provenance};
       for (std::size_t i = 0; i < systems.size(); ++i) {
         if (gains[i].empty()) continue;
-        double sum = 0;
-        for (const double gain : gains[i]) sum += gain;
-        const double mean = std::exp(sum / static_cast<double>(gains[i].size()));
+        const double mean = geometric_mean(gains[i]);
         means.bars.push_back(
             {.name = systems[i], .segments = {mean}, .text = fmt::format("{:.2f}", mean)});
       }

@@ -35,14 +35,14 @@ CalibrationGrid small_grid() {
 
 TEST(CalibrationTest, WritesAPresetThatPricesTheModelItIsComparedWith) {
   const testing::TempFolder folder;
-  BenchConfig config;
-  config.calibrate = folder.path("cpu.json");
-  config.model = LOWBANK_SOURCE_DIR "/tests/parity/fixtures/llama_gqa_tied";
-  config.runs = 1;
+  CalibrationOptions options;
+  options.output = folder.path("cpu.json");
+  options.model = LOWBANK_SOURCE_DIR "/tests/parity/fixtures/llama_gqa_tied";
+  options.runs = 1;
   Metrics metrics;
-  calibrate(config, small_grid(), metrics);
+  calibrate(options, small_grid(), metrics);
 
-  const pim::SystemPreset preset = pim::load_preset(config.calibrate);
+  const pim::SystemPreset preset = pim::load_preset(options.output);
   EXPECT_EQ(preset.kind, pim::SystemKind::kCpu);
   for (const auto& constant : preset.constants) {
     EXPECT_THAT(constant.source, HasSubstr("measured by lowbank bench --calibrate on"));
@@ -60,15 +60,15 @@ TEST(CalibrationTest, WritesAPresetThatPricesTheModelItIsComparedWith) {
     largest = std::max(largest, std::abs(row["error_frac"].get<double>()));
   }
   EXPECT_DOUBLE_EQ(preset.value("model_error_max_frac"), largest);
-  EXPECT_THAT(pim::make_system(config.calibrate, pim::SystemOptions{})->notes(),
+  EXPECT_THAT(pim::make_system(options.output, pim::SystemOptions{})->notes(),
               ::testing::Contains(HasSubstr("calibrated on that machine")));
 }
 
 TEST(CalibrationTest, AFolderThatIsNotThereIsSaidBeforeAnythingIsMeasured) {
-  BenchConfig config;
-  config.calibrate = "/nonexistent/cpu.json";
+  CalibrationOptions options;
+  options.output = "/nonexistent/cpu.json";
   Metrics metrics;
-  EXPECT_THROW(calibrate(config, CalibrationGrid{}, metrics), IoError);
+  EXPECT_THROW(calibrate(options, CalibrationGrid{}, metrics), IoError);
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include "error_text.h"
 #include "torch_support.h"
 #include "unit/models/tiny_llama.h"
+#include "unit/nn/test_layers.h"
 
 namespace lowbank {
 namespace {
@@ -15,7 +16,8 @@ using ::testing::HasSubstr;
 class CompressModelTest : public testing::SeededTest {
  protected:
   CompressReport factor(const std::string& rank, const std::vector<std::string>& modules = {}) {
-    return factor_linears(walk, LinearChoice(modules), rank, [](std::int64_t) {});
+    return factor_linears(model->slots(), LinearChoice(modules), RankPolicy(rank),
+                          [](std::int64_t) {});
   }
   torch::Tensor logits() {
     const torch::NoGradGuard guard;
@@ -24,7 +26,6 @@ class CompressModelTest : public testing::SeededTest {
 
   std::shared_ptr<LanguageModel> model = testing::tiny_llama(testing::biased_config());
   torch::Tensor ids = testing::random_ids(2, 9);
-  SlotWalk walk = [this](const SlotVisitor& visit) { model->visit_linears(visit); };
 };
 
 TEST_F(CompressModelTest, FullRankFactorsGiveTheSameLogits) {
@@ -55,23 +56,23 @@ TEST_F(CompressModelTest, EveryBlockLinearIsFactoredAtItsOwnRankAndTheHeadIsLeft
 
 TEST_F(CompressModelTest, TheReportedErrorIsTheOneOfTheLayerNowInPlace) {
   std::map<std::string, torch::Tensor> before;
-  walk([&](const std::string& path, LinearSlot& slot) {
-    before[path] = dynamic_cast<const DenseLinear&>(slot.get()).weight.detach().clone();
-  });
+  for (const auto& slot : model->slots()) {
+    before[slot.path()] = slot.get().as_dense()->weight_OI.detach().clone();
+  }
   const auto report = factor("ratio:0.5");
   std::size_t i = 0;
-  walk([&](const std::string& path, LinearSlot& slot) {
+  for (const auto& slot : model->slots()) {
     const auto& entry = report.linears[i++];
-    const auto* svd = dynamic_cast<const SvdLinear*>(&slot.get());
-    if (svd == nullptr) return;
-    const double error =
-        ((svd->dense_weight() - before[path]).norm() / before[path].norm()).item<double>();
-    EXPECT_NEAR(entry.relative_error, error, 1e-5) << path;  // float32 factors
-  });
+    const auto* svd = find_layer<SvdLinear>(slot);
+    if (svd == nullptr) continue;
+    const auto& weight = before[slot.path()];
+    const double error = ((svd->dense_weight() - weight).norm() / weight.norm()).item<double>();
+    EXPECT_NEAR(entry.relative_error, error, 1e-5) << slot.path();  // float32 factors
+  }
 }
 
 TEST_F(CompressModelTest, PatternsAreSearchedAnywhereInThePath) {
-  const auto report = factor("break_even", {"layers\\.1\\..*up_proj", "lm_head"});
+  const auto report = factor("break_even", {"layers\\.1\\.(?i)MLP\\.(?=up)", "lm_head"});
   std::vector<std::string> changed;
   for (const auto& linear : report.linears) {
     if (linear.changed) changed.push_back(linear.path);
@@ -82,7 +83,7 @@ TEST_F(CompressModelTest, PatternsAreSearchedAnywhereInThePath) {
 TEST_F(CompressModelTest, DenseAgainGivesTheFactoredModelsLogits) {
   factor("ratio:0.5");
   const auto factored = logits();
-  const auto report = make_linears_dense(walk, LinearChoice({}));
+  const auto report = make_linears_dense(model->slots(), LinearChoice({}));
   EXPECT_EQ(report.linears.front().kind, "dense");
   EXPECT_TENSOR_NEAR(logits(), factored, 1e-4 * factored.abs().max().item<double>());
 }
@@ -99,8 +100,17 @@ TEST_F(CompressModelTest, AChoiceThatMatchesNothingNamesSomePaths) {
               HasSubstr("model.layers.0.self_attn.q_proj"));
   EXPECT_THAT(testing::error_text<ConfigError>([&] { factor("break_even", {"("}); }),
               HasSubstr("regular expression"));
-  EXPECT_THAT(testing::error_text<ConfigError>([&] { make_linears_dense(walk, LinearChoice({})); }),
+  EXPECT_THAT(testing::error_text<ConfigError>(
+                  [&] { make_linears_dense(model->slots(), LinearChoice({})); }),
               HasSubstr("factored"));
+}
+
+TEST_F(CompressModelTest, ALayerOfAKindThatNoMatrixStandsForIsNamed) {
+  auto& slot = model->slots()[2];
+  slot.replace(
+      std::make_shared<testing::OddLinear>(slot.get().in_features(), slot.get().out_features()));
+  EXPECT_EQ(testing::error_text<ConfigError>([&] { factor("break_even"); }),
+            slot.path() + ": compress cannot make a matrix of a layer of kind 'odd'");
 }
 
 }  // namespace

@@ -97,6 +97,67 @@ TEST_F(CommandLineTest, AValueMayBeginWithADashOrHoldAnEqualsSign) {
   EXPECT_EQ(config.input, "-");
 }
 
+TEST_F(CommandLineTest, WhatFollowsTwoDashesIsNoFlag) {
+  parse({"--steps", "3", "--", "--greedy", "--"});
+  EXPECT_EQ(config.input, "--greedy");
+  EXPECT_EQ(config.common.out, "--");
+  EXPECT_FALSE(config.greedy);
+  parse({"--names", "a", "--", "in"});
+  EXPECT_THAT(config.names, ElementsAre("a")) << "it also ends a flag that takes many words";
+  EXPECT_EQ(config.input, "in");
+  EXPECT_EQ(parse_error({"in", "--method", "--", "svd"}), "--method wants a value");
+}
+
+TEST_F(CommandLineTest, ANegativeNumberIsAValueAndNoFlag) {
+  parse({"in", "--offset", "-1.5", "--set", "noise.sigma=0.2"});
+  EXPECT_EQ(config.offset, -1.5);
+  parse({"in", "--set", "offset=-2"});
+  EXPECT_EQ(config.offset, -2);
+  parse({"in", "--offset=-3e2"});
+  EXPECT_EQ(config.offset, -300);
+  parse({"in", "--shifts", "-1", "2", "-.5", "--steps", "3"});
+  EXPECT_THAT(config.shifts, ElementsAre(-1.0, 2.0, -0.5));
+  EXPECT_EQ(config.steps, 3);
+  EXPECT_THAT(parse_error({"-1"}), HasSubstr("unknown option '-1'"));
+}
+
+TEST_F(CommandLineTest, AFlagIsWrittenOutInFull) {
+  EXPECT_THAT(parse_error({"in", "--learning", "0.1"}), HasSubstr("unknown option '--learning'"));
+  EXPECT_THAT(parse_error({"in", "-greedy"}), HasSubstr("did you mean '--greedy'?"));
+  EXPECT_THAT(parse_error({"in", "-hx"}), HasSubstr("unknown option '-hx'"));
+  parse({"in", "--learning_rate", "0.25"});
+  EXPECT_EQ(config.learning_rate, 0.25) << "a key's own spelling is a flag as well";
+}
+
+TEST_F(CommandLineTest, ASwitchNeedsNoValueAndTakesOneAfterAnEqualsSign) {
+  parse({"--greedy", "in"});
+  EXPECT_TRUE(config.greedy);
+  EXPECT_EQ(config.input, "in");
+  parse({"in", "--greedy", "--greedy=false"});
+  EXPECT_FALSE(config.greedy);
+  EXPECT_THAT(parse_error({"in", "--greedy=maybe"}), HasSubstr("wants true or false; got 'maybe'"));
+}
+
+TEST_F(CommandLineTest, AValueOfAnyLengthAndWithLineBreaksIsKept) {
+  const std::string text = std::string(1 << 20, 'x') + "\n--steps\n";
+  parse({"--input=" + text, "--method", "svd"});
+  EXPECT_EQ(config.input, text);
+  parse({text, "--names", "", "a"});
+  EXPECT_EQ(config.input, text);
+  EXPECT_THAT(config.names, ElementsAre("", "a"));
+  parse({"in", "--out="});
+  EXPECT_EQ(config.common.out, "");
+}
+
+TEST_F(CommandLineTest, HelpAndVersionWorkWhereverTheyStand) {
+  for (const std::string word : {"--help", "-h", "--version"}) {
+    ::testing::internal::CaptureStdout();
+    EXPECT_EQ(parse({"in", "--steps", "1000", word}), ParseOutcome::kHelpShown);
+    EXPECT_THAT(::testing::internal::GetCapturedStdout(),
+                HasSubstr(word == "--version" ? "lowbank 0." : "usage: lowbank sample"));
+  }
+}
+
 TEST_F(CommandLineTest, AMissingRequiredKeyAndAWordTooManyAreNamed) {
   EXPECT_EQ(parse_error({}), "input is missing: what is read");
   EXPECT_THAT(parse_error({"in", "out", "more"}), HasSubstr("unexpected argument 'more'"));

@@ -22,9 +22,9 @@ using testing::TempFolder;
 class FieldTest : public ::testing::Test {
  protected:
   void set_json(const std::string& text) {
-    apply_json(fields, parse_json(text, "r.json"), "r.json");
+    apply_json(config, parse_json(text, "r.json"), "r.json");
   }
-  void set_text(const std::string& key, const std::string& text) { apply_text(fields, key, text); }
+  void set_text(const std::string& key, const std::string& text) { apply_text(config, key, text); }
   std::string json_error(const std::string& text) {
     return error_text<ConfigError>([&] { set_json(text); });
   }
@@ -147,10 +147,30 @@ TEST_F(FieldTest, WhatIsWrittenReadsBack) {
   set_json(R"({"input": "a", "fracs": [], "names": ["x"], "noise": {"sigma": 0.3}})");
   const auto written = to_json(fields);
   SampleConfig other;
-  Fields other_fields = other.fields();
-  apply_json(other_fields, written, "w");
-  EXPECT_EQ(to_json(other_fields), written);
+  apply_json(other, written, "w");
+  EXPECT_EQ(to_json(other.fields()), written);
   EXPECT_EQ(other.sigma, 0.3);
+}
+
+TEST_F(FieldTest, OnlyPathsThatAreReadAndGivenAreReplaced) {
+  set_json(R"({"input": "a", "files": ["b", "c"], "method": "svd", "out": "o"})");
+  std::vector<std::string> keys;
+  replace_inputs(config, [&](const std::string& key, const std::string& path) {
+    keys.push_back(key);
+    return "new/" + path;
+  });
+  EXPECT_EQ(config.input, "new/a");
+  EXPECT_THAT(config.files, ElementsAre("new/b", "new/c"));
+  EXPECT_EQ(config.common.out, "o");
+  EXPECT_EQ(config.method, "svd");
+  EXPECT_THAT(keys, ElementsAre("input", "files", "files"));
+}
+
+TEST_F(FieldTest, AListOfFieldsTellsThePresentValuesOfAConfigThatIsNotWritten) {
+  const SampleConfig& read_only = config;
+  EXPECT_EQ(to_json(read_only.fields()), to_json(fields));
+  set_text("steps", "7");
+  EXPECT_EQ(to_json(fields)["steps"], 7);
 }
 
 TEST_F(FieldTest, ARequiredFieldMustBeFilled) {

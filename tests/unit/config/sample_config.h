@@ -10,6 +10,8 @@ struct SampleConfig : StageConfig {
   std::int64_t steps = 10;
   double learning_rate = 0.5;
   bool greedy = false;
+  double offset = 0;
+  std::vector<double> shifts;
   std::string method = "svd";
   std::vector<double> fracs = {0, 1};
   std::vector<std::string> names;
@@ -24,11 +26,13 @@ struct SampleConfig : StageConfig {
             .example = "lowbank sample in.txt",
             .positionals = {"input", "out"}};
   }
-  Fields stage_fields() override {
+  Fields stage_fields() const override {
     return {Field("input", &input, "what is read").input().required(),
             Field("steps", &steps, "how many").at_least(1).at_most(100).unit("steps"),
             Field("learning_rate", &learning_rate, "how fast").above(0).below(1),
             Field("greedy", &greedy, "no sampling"),
+            Field("offset", &offset, "from zero"),
+            Field("shifts", &shifts, "more of them").many(),
             Field("method", &method, "how").one_of({"svd", "tile_svd"}),
             Field("fracs", &fracs, "parts").at_least(0).at_most(1),
             Field("names", &names, "names").many(),

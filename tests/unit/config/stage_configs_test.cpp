@@ -1,5 +1,3 @@
-#include "config/stage_configs.h"
-
 #include <algorithm>
 
 #include <gmock/gmock.h>
@@ -7,6 +5,19 @@
 #include <nlohmann/json.hpp>
 
 #include "config/command_line.h"
+#include "config/make_stage_config.h"
+#include "config/parts/noise_config.h"
+#include "config/parts/perplexity_config.h"
+#include "config/parts/train_config.h"
+#include "config/stages/estimate_config.h"
+#include "config/stages/evaluate_config.h"
+#include "config/stages/finetune_config.h"
+#include "config/stages/generate_config.h"
+#include "config/stages/inspect_config.h"
+#include "config/stages/noisy_infer_config.h"
+#include "config/stages/redistribute_config.h"
+#include "config/stages/report_config.h"
+#include "config/stages/workload_config.h"
 #include "core/error.h"
 #include "error_text.h"
 
@@ -26,9 +37,9 @@ TEST(StageConfigsTest, EveryStageIsMadeByItsNameAndCanWriteAndReadItsDefaults) {
     const auto config = make_stage_config(name);
     ASSERT_NE(config, nullptr);
     EXPECT_EQ(config->info().name, name);
-    Fields fields = config->fields();
+    const Fields fields = config->fields();
     const auto defaults = to_json(fields);
-    EXPECT_NO_THROW(apply_json(fields, defaults, name)) << "a default must lie in its own range";
+    EXPECT_NO_THROW(apply_json(*config, defaults, name)) << "a default must lie in its own range";
     EXPECT_EQ(to_json(fields), defaults);
   }
   EXPECT_EQ(make_stage_config("no-such-stage"), nullptr);
@@ -37,7 +48,7 @@ TEST(StageConfigsTest, EveryStageIsMadeByItsNameAndCanWriteAndReadItsDefaults) {
 TEST(StageConfigsTest, KeysOfAStageAreUniqueAndPositionsAreKeys) {
   for (const auto& name : stage_names()) {
     const auto config = make_stage_config(name);
-    Fields fields = config->fields();
+    const Fields fields = config->fields();
     auto keys = field_keys(fields);
     std::sort(keys.begin(), keys.end());
     EXPECT_EQ(std::adjacent_find(keys.begin(), keys.end()), keys.end()) << name;

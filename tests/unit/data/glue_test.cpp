@@ -18,7 +18,7 @@ using testing::TempFolder;
 
 class Glue : public ::testing::Test {
  protected:
-  std::vector<GlueExample> read(const std::string& content, std::int64_t limit = 0) const {
+  std::vector<SentenceExample> read(const std::string& content, std::int64_t limit = 0) const {
     return read_glue(glue_task("sts-b"), folder_.file("dev.tsv", content), GlueSplit::kDev, limit);
   }
   /// What is said of the file, after its name.
@@ -105,6 +105,20 @@ TEST_F(Glue, ClassesAreTheNumbersOfTheirNames) {
   folder_.file("train.tsv", header + "2\t7\t8\ta\tb\n");
   EXPECT_EQ(error_text<IoError>([&] { read_glue(task, file, GlueSplit::kTrain); }),
             file + ": line 2: Quality: must be one of 0, 1; got '2'");
+}
+
+TEST_F(Glue, ATableMayHaveSingleSentencesAndAnyNumbers) {
+  const SentenceTask task = {.name = "table", .first_column = "text", .label_column = "value"};
+  const auto file = folder_.file("table.tsv", "value\tother\ttext\n-2.5\t\tone\n1e3\tx\ttwo\n");
+  const auto examples = read_sentences(task, file);
+  ASSERT_EQ(examples.size(), 2u);
+  EXPECT_EQ(examples[0].first, "one");
+  EXPECT_EQ(examples[0].second, "");
+  EXPECT_EQ(examples[0].label, -2.5);
+  EXPECT_EQ(examples[1].label, 1000);
+  folder_.file("table.tsv", "value\ttext\nhigh\tone\n");
+  EXPECT_EQ(error_text<IoError>([&] { read_sentences(task, file); }),
+            file + ": line 2: value: must be a number; got 'high'");
 }
 
 TEST_F(Glue, AnUnknownTaskIsRefusedWithTheOneThatWasMeant) {

@@ -42,16 +42,20 @@ std::shared_ptr<LanguageModel> small_model() {
 
 class Perplexity : public ::testing::Test {
  protected:
-  PerplexityConfig config(std::int64_t context) {
-    PerplexityConfig c;
+  struct Case : PerplexityOptions {
+    std::string data;
+    std::int64_t batch_size = 8;
+  };
+  Case config(std::int64_t context) {
+    Case c;
     c.data = folder_.file("story.txt", kStory);
     c.context = context;
     return c;
   }
-  PerplexityText open(const PerplexityConfig& c) const {
-    return open_perplexity_text(c, *tokenizer_, /*max_context=*/64);
+  PerplexityText open(const Case& c) const {
+    return open_perplexity_text(c.data, c, *tokenizer_, /*max_context=*/64);
   }
-  PerplexityResult score(const PerplexityConfig& c) const {
+  PerplexityResult score(const Case& c) const {
     return score_text(*model_, open(c), c.batch_size, /*show_progress=*/false);
   }
   /// The definition, in double: every scored token's -log softmax, one window after the other.

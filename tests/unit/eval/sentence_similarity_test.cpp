@@ -7,8 +7,8 @@
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
+#include "core/stats.h"
 #include "error_text.h"
-#include "eval/correlation.h"
 #include "models/factory.h"
 #include "models/language_model.h"
 #include "temp_folder.h"
@@ -43,12 +43,17 @@ std::shared_ptr<LanguageModel> small_encoder() {
 
 class SentenceSimilarity : public ::testing::Test {
  protected:
-  SentenceSimilarity() { config_.perplexity.data = folder_.file("dev.tsv", kPairs); }
+  SentenceSimilarity() : path_(folder_.file("dev.tsv", kPairs)) {}
 
-  SentencePairs open() const { return open_sentence_pairs(config_, *tokenizer_, 12); }
+  SentencePairs open(std::int64_t limit = 0) const {
+    return open_sentence_pairs(path_, limit, *tokenizer_, 12);
+  }
+  void evaluate(const SentencePairs& pairs, Metrics& metrics) const {
+    evaluate_sentence_pairs(*model_, pairs, /*batch_size=*/8, RandomKey(0), metrics);
+  }
 
   TempFolder folder_;
-  EvaluateConfig config_;
+  std::string path_;
   std::shared_ptr<LanguageModel> model_ = small_encoder();
   std::unique_ptr<tokenizers::Tokenizer> tokenizer_ =
       tokenizers::open_tokenizer(folder_.file("vocab.txt", kWords));
@@ -69,7 +74,8 @@ TEST_F(SentenceSimilarity, LongSentencesAreCutAt128TokensOrAtTheModelsContext) {
   folder_.file("dev.tsv", "sentence1\tsentence2\tscore\n" + sentence + "\tdog\t1\n");
   EXPECT_EQ(open().sentences[0].ids.size(), 12u);
   EXPECT_EQ(open().sentences[0].ids.back(), 3);
-  EXPECT_EQ(open_sentence_pairs(config_, *tokenizer_, 512).sentences[0].ids.size(), 128u);
+  EXPECT_EQ(open_sentence_pairs(path_, /*limit=*/0, *tokenizer_, 512).sentences[0].ids.size(),
+            128u);
 }
 
 TEST_F(SentenceSimilarity, BatchesGiveTheVectorsThatSentencesGiveOneByOne) {
@@ -92,7 +98,7 @@ TEST_F(SentenceSimilarity, BatchesGiveTheVectorsThatSentencesGiveOneByOne) {
 TEST_F(SentenceSimilarity, TheFiguresAreTheCorrelationsOfCosinesAndScores) {
   const auto pairs = open();
   Metrics metrics;
-  evaluate_sentence_pairs(*model_, pairs, config_, metrics);
+  evaluate(pairs, metrics);
   const auto vectors = mean_pooled_vectors(*model_, pairs.sentences, pairs.pad_id, 8, false);
   std::vector<double> cosines;
   for (std::int64_t i = 0; i < 8; i += 2) {
@@ -110,23 +116,18 @@ TEST_F(SentenceSimilarity, TheFiguresAreTheCorrelationsOfCosinesAndScores) {
 }
 
 TEST_F(SentenceSimilarity, ALimitTakesTheFirstPairs) {
-  config_.limit = 2;
-  EXPECT_EQ(open().scores, (std::vector<double>{3.5, 2}));
+  EXPECT_EQ(open(/*limit=*/2).scores, (std::vector<double>{3.5, 2}));
 }
 
 TEST_F(SentenceSimilarity, ScoresWithoutSpreadAndVectorsThatAreNotFiniteAreRefused) {
-  config_.limit = 1;
   Metrics metrics;
-  EXPECT_EQ(
-      error_text<ConfigError>([&] { evaluate_sentence_pairs(*model_, open(), config_, metrics); }),
-      config_.perplexity.data +
-          ": the scores of its 1 pairs are all 3.5: there is no correlation with them");
-  config_.limit = 0;
+  EXPECT_EQ(error_text<ConfigError>([&] { evaluate(open(/*limit=*/1), metrics); }),
+            path_ + ": the scores of its 1 pairs are all 3.5: there is no correlation with them");
   {
     const torch::NoGradGuard no_grad;
     model_->parameters().front().fill_(std::numeric_limits<float>::infinity());
   }
-  EXPECT_THROW(evaluate_sentence_pairs(*model_, open(), config_, metrics), ResourceError);
+  EXPECT_THROW(evaluate(open(), metrics), ResourceError);
 }
 
 }  // namespace

@@ -23,7 +23,13 @@ TEST(CheckpointMetaTest, WhatIsWrittenReadsBack) {
   const TempFolder folder;
   CheckpointMeta meta;
   meta.base_model = "stories260K";
-  meta.linears = {{.path = "model.layers.0.self_attn.q_proj", .kind = "svd", .rank = 32}};
+  meta.linears = {{.path = "model.layers.0.self_attn.q_proj",
+                   .layers = {{.kind = "svd", .settings = {{"rank", 32L}}},
+                              {.kind = "lora",
+                               .settings = {{"alpha", 0.5},
+                                            {"ranks", std::vector<std::int64_t>{2, 3}},
+                                            {"scaling", std::string("rslora")},
+                                            {"trained", true}}}}}};
   meta.history = {{.stage = "convert", .settings_hash = "ab", .version = "0.1.0"},
                   {.stage = "compress", .settings_hash = "cd", .version = "0.1.0"}};
   write_checkpoint_meta(folder.path(), meta);
@@ -31,8 +37,7 @@ TEST(CheckpointMetaTest, WhatIsWrittenReadsBack) {
   EXPECT_EQ(back.base_model, "stories260K");
   ASSERT_EQ(back.linears.size(), 1u);
   EXPECT_EQ(back.linears[0].path, "model.layers.0.self_attn.q_proj");
-  EXPECT_EQ(back.linears[0].kind, "svd");
-  EXPECT_EQ(back.linears[0].rank, 32);
+  EXPECT_EQ(back.linears[0].layers, meta.linears[0].layers);
   ASSERT_EQ(back.history.size(), 2u);
   EXPECT_EQ(back.history[1].stage, "compress");
   EXPECT_EQ(back.history[1].settings_hash, "cd");
@@ -53,25 +58,46 @@ TEST(CheckpointMetaTest, ACorruptRecordIsNamedWithThePlace) {
     folder.file("lowbank.json", text);
     return error_text<IoError>([&] { read_checkpoint_meta(folder.path()); });
   };
-  EXPECT_EQ(read_error(R"({"revision": 1, "base_model": "m"})"), "no error");
+  EXPECT_EQ(read_error(R"({"revision": 2, "base_model": "m"})"), "no error");
   EXPECT_THAT(read_error("{"), HasSubstr("lowbank.json: parse error"));
-  EXPECT_THAT(read_error("[]"), HasSubstr("wants an object"));
-  EXPECT_THAT(read_error(R"({"base_model": "m"})"), HasSubstr("'revision' wants a whole number"));
-  EXPECT_THAT(read_error(R"({"revision": 1})"), HasSubstr("'base_model' wants a string"));
+  EXPECT_THAT(read_error("[]"), HasSubstr("lowbank.json: must be a JSON object"));
+  EXPECT_THAT(read_error(R"({"base_model": "m"})"), HasSubstr("key 'revision' is missing"));
+  EXPECT_THAT(read_error(R"({"revision": 1})"), HasSubstr("key 'base_model' is missing"));
   EXPECT_THAT(read_error(R"({"revision": 1, "base_model": "m", "linears": 3})"),
-              HasSubstr("'linears' wants a list"));
+              HasSubstr("linears: must be a list; got 3"));
   EXPECT_THAT(read_error(R"({"revision": 1, "base_model": "m",
                      "linears": [{"path": "p", "kind": "svd", "rank": -1}]})"),
-              HasSubstr("linears[0]: key 'rank' wants a whole number"));
+              HasSubstr("linears[0].rank: must be a whole number >= 0; got -1"));
+  const auto slot_error = [&](const std::string& layers) {
+    return read_error(R"({"revision": 2, "base_model": "m", "linears": [{"path": "p", "layers": )" +
+                      layers + "}]}");
+  };
+  EXPECT_EQ(slot_error(R"([{"kind": "svd", "rank": 3}])"), "no error");
+  EXPECT_THAT(slot_error("[]"), HasSubstr("linears[0]: 'layers' must hold at least one layer"));
+  EXPECT_THAT(slot_error("[3]"), HasSubstr("linears[0].layers[0]: must be a JSON object"));
+  EXPECT_THAT(slot_error(R"([{"rank": 3}])"), HasSubstr("key 'kind' is missing"));
+  EXPECT_THAT(slot_error(R"([{"kind": "svd", "rank": {}}])"),
+              HasSubstr("layers[0].rank: must be a number, a word or a list of whole numbers"));
   EXPECT_THAT(read_error(R"({"revision": 1, "base_model": "m", "history": [3]})"),
-              HasSubstr("history[0]: wants an object"));
+              HasSubstr("history[0]: must be a JSON object; got 3"));
+}
+
+TEST(CheckpointMetaTest, RevisionOneHadOneFactoredLayerASlot) {
+  const TempFolder folder;
+  folder.file("lowbank.json", R"({"revision": 1, "base_model": "m", "linears": [
+      {"path": "a.q_proj", "kind": "svd", "rank": 32}], "history": []})");
+  const auto meta = read_checkpoint_meta(folder.path());
+  ASSERT_EQ(meta.linears.size(), 1u);
+  EXPECT_EQ(meta.linears[0].path, "a.q_proj");
+  const LayerRecord expected{.kind = "svd", .settings = {{"rank", 32L}}};
+  EXPECT_EQ(meta.linears[0].layers, std::vector{expected});
 }
 
 TEST(CheckpointMetaTest, ANewerRevisionIsRefused) {
   const TempFolder folder;
-  folder.file("lowbank.json", R"({"revision": 2, "base_model": "m"})");
+  folder.file("lowbank.json", R"({"revision": 3, "base_model": "m"})");
   EXPECT_THAT(error_text<IoError>([&] { read_checkpoint_meta(folder.path()); }),
-              AllOf(HasSubstr("revision 2"), HasSubstr("reads up to 1")));
+              AllOf(HasSubstr("revision 3"), HasSubstr("reads up to 2")));
 }
 
 TEST(CheckpointMetaTest, ACheckpointIsAFolderWithAConfigOrARunThatHoldsOne) {

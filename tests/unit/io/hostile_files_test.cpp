@@ -206,7 +206,7 @@ INSTANTIATE_TEST_SUITE_P(
                     }},
         HostileFile{"DeepHeader", "nested deeper than 64",
                     [] { return safetensors_of(R"({"a":)" + flood_of("[")); }},
-        HostileFile{"FlatHeader", "'a': wants an object",
+        HostileFile{"FlatHeader", "'a': must be a JSON object; got [[",
                     [] { return safetensors_of(R"({"a":[)" + flood_of("[],") + "[]]}"); }},
         HostileFile{"LongShape", "at most 64 lengths",
                     [] {

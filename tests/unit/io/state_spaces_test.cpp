@@ -47,7 +47,7 @@ TEST(StateSpaces, WhatChangesTheResultIsRefusedByName) {
   EXPECT_THAT(with("rms_norm", false), HasSubstr("rms_norm is false"));
   EXPECT_THAT(with("attn_layer_idx", {1}), HasSubstr("attn_layer_idx"));
   EXPECT_THAT(with("d_intermediate", 64), HasSubstr("d_intermediate"));
-  EXPECT_THAT(with("d_model", -1), HasSubstr("d_model is -1"));
+  EXPECT_THAT(with("d_model", -1), HasSubstr("d_model: must be a whole number in [1, "));
 }
 
 }  // namespace

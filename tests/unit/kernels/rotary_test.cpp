@@ -34,7 +34,7 @@ torch::Tensor exact_rotary(const torch::Tensor& x, const Turn& turn) {
 TEST_P(RotaryTest, ValuesAndGradientsAreThoseOfTheFormula) {
   for (const std::int64_t size : {2, 10, 64, 80}) {
     for (const std::int64_t num_tokens : {1, 5}) {
-      // Heads as they lie beside others in the output of one product.
+      // Heads as they are next to others in the output of one product.
       const auto product = at::randn({2, num_tokens, 3 + 4, size}).requires_grad_();
       const auto x = product.narrow(2, 3, 4);
       const auto turn = random_turn(num_tokens, size);

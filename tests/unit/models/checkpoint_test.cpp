@@ -1,6 +1,7 @@
 #include <filesystem>
 #include <functional>
 #include <map>
+#include <set>
 #include <string>
 
 #include <ATen/ops/equal.h>
@@ -17,6 +18,7 @@
 #include "temp_folder.h"
 #include "tiny_llama.h"
 #include "torch_support.h"
+#include "unit/nn/test_layers.h"
 
 namespace lowbank {
 namespace {
@@ -102,8 +104,8 @@ TEST_F(CheckpointTest, TheHistoryGrowsAndFactorsAreRecorded) {
   EXPECT_EQ(meta.history[1].stage, "finetune");
   ASSERT_EQ(meta.linears.size(), 14u);
   EXPECT_EQ(meta.linears[0].path, "model.layers.0.self_attn.q_proj");
-  EXPECT_EQ(meta.linears[0].kind, "svd");
-  EXPECT_EQ(meta.linears[0].rank, 3);
+  const LayerRecord expected{.kind = "svd", .settings = {{"rank", 3L}}};
+  EXPECT_EQ(meta.linears[0].layers, std::vector{expected});
 }
 
 TEST_F(CheckpointTest, ADenseFolderIsWhatTransformersExpects) {
@@ -219,19 +221,55 @@ TEST_F(CheckpointTest, RecordsOfFactorsMustFitTheModel) {
   factorize(*model, 5);
   save(model);
   auto meta = read_checkpoint_meta(checkpoint_);
-  meta.linears[0].rank = 33;
+  auto& rank = meta.linears[0].layers[0].settings["rank"];
+  rank = std::int64_t{33};
   write_checkpoint_meta(checkpoint_, meta);
   EXPECT_THAT(error_of_load(), HasSubstr("q_proj' has rank 33, allowed are 1 to 32"));
-  meta.linears[0].rank = 4;
+  rank = std::int64_t{4};
   write_checkpoint_meta(checkpoint_, meta);
   EXPECT_THAT(error_of_load(), HasSubstr("q_proj.u' is [32, 5], config.json wants [32, 4]"));
-  meta.linears[0].rank = 5;
-  meta.linears.push_back({.path = "model.layers.9.mlp.up_proj", .kind = "svd", .rank = 1});
+  rank = std::int64_t{5};
+  meta.linears.push_back({.path = "model.layers.9.mlp.up_proj",
+                          .layers = {{.kind = "svd", .settings = {{"rank", 1L}}}}});
   write_checkpoint_meta(checkpoint_, meta);
   EXPECT_THAT(error_of_load(), HasSubstr("lowbank.json names layer 'model.layers.9.mlp.up_proj'"));
-  meta.linears.back().kind = "tile_svd";
+  meta.linears.back().layers[0].kind = "tile_svd";
   write_checkpoint_meta(checkpoint_, meta);
   EXPECT_THAT(error_of_load(), HasSubstr("is of kind 'tile_svd'"));
+}
+
+TEST_F(CheckpointTest, AFolderOfRevisionOneLoads) {
+  const auto model = tiny_llama();
+  factorize(*model, 5);
+  save(model);
+  nlohmann::ordered_json old = {{"revision", 1}, {"base_model", ""}};
+  for (const auto& slot : read_checkpoint_meta(checkpoint_).linears) {
+    old["linears"].push_back({{"path", slot.path}, {"kind", "svd"}, {"rank", 5}});
+  }
+  folder_.file("checkpoint/lowbank.json", old.dump());
+  const auto ids = random_ids(1, 4);
+  EXPECT_TRUE(at::equal(load_model(checkpoint_).model->forward(ids), model->forward(ids)));
+}
+
+TEST_F(CheckpointTest, NamesInFilesDoNotShowWrappersAndAdaptersAreApart) {
+  const auto model = tiny_llama();
+  const auto names = [](const NamedTensors& parameters) {
+    std::set<std::string> out;
+    for (const auto& [name, tensor] : parameters) out.insert(name);
+    return out;
+  };
+  const auto before = names(base_parameters(*model));
+  EXPECT_TRUE(adapter_parameters(*model).empty());
+  auto& slot = model->slots().front();
+  slot.wrap([](auto base) { return std::make_shared<testing::ZeroAdapter>(std::move(base)); });
+  EXPECT_EQ(names(base_parameters(*model)), before);
+  EXPECT_EQ(names(adapter_parameters(*model)),
+            (std::set<std::string>{slot.path() + ".a", slot.path() + ".b"}));
+  save(model);
+  EXPECT_NE(SafetensorsFile::open(weights_)->find(slot.path() + ".a"), nullptr);
+  EXPECT_NE(SafetensorsFile::open(weights_)->find(kQuery), nullptr);
+  EXPECT_THAT(error_of_load(), HasSubstr("layer '" + slot.path() +
+                                         "' is of kind 'zero_adapter'; this Lowbank knows dense"));
 }
 
 TEST_F(CheckpointTest, ShardsAreReadThroughTheirIndex) {
@@ -259,7 +297,7 @@ TEST_F(CheckpointTest, ShardsAreReadThroughTheirIndex) {
 
   index["weight_map"]["model.norm.weight"] = first;
   write_index();
-  EXPECT_THAT(error_of_load(), HasSubstr("'model.norm.weight': is not in " + first));
+  EXPECT_THAT(error_of_load(), HasSubstr("model.norm.weight: is not in " + first));
 }
 
 TEST_F(CheckpointTest, MissingAndTruncatedFilesAreIoErrors) {

@@ -87,7 +87,7 @@ ModelInput padded_input(const LanguageModel& model, std::int64_t num_tokens) {
 
 Tensor loss_of(LanguageModel& model, const ModelInput& input) {
   const auto hidden_BTD = model.hidden_states(input);
-  if (model.output() == ModelOutput::kSequence) {
+  if (model.head_kind() == HeadKind::kSequence) {
     return at::cross_entropy_loss(model.head(hidden_BTD), at::arange(2));
   }
   auto targets_BT = input.ids_BT.roll(-1, 1);
@@ -172,14 +172,15 @@ TEST_F(DevicePathsTest, OnTheMetaDeviceEveryFamilyHasItsShapes) {
     SCOPED_TRACE(family.name);
     const auto model = make_random_model(family.config, RandomKey(1), torch::kMeta);
     for (const auto& parameter : model->parameters()) EXPECT_TRUE(parameter.is_meta());
-    const bool is_sequence = model->output() == ModelOutput::kSequence;
+    const bool is_sequence = model->head_kind() == HeadKind::kSequence;
     for (const bool is_padded : {false, true}) {
       ModelInput input(ids_of(7));
       if (is_padded) input.mask_BT = at::empty({2, 7}, input.ids_BT.options().dtype(torch::kBool));
       if (!model->is_causal()) input.dropout_key = RandomKey(5);
       const auto hidden_BTD = model->hidden_states(input);
       expect_shape(hidden_BTD, {2, 7, 32});
-      const auto logits = model->head(hidden_BTD, input.dropout_key);
+      const auto logits =
+          model->head(hidden_BTD, {.mask_BS = {}, .num_past = 0, .key = input.dropout_key});
       expect_shape(logits,
                    is_sequence ? c10::IntArrayRef({2, 3}) : c10::IntArrayRef({2, 7, kVocab}));
       if (!model->is_causal()) continue;

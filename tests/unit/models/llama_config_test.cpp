@@ -38,7 +38,7 @@ TEST_P(RefusedConfig, IsOneLineWithFileKeyValueAndWhatIsSupported) {
     FAIL() << "accepted";
   } catch (const ConfigError& e) {
     EXPECT_THAT(e.what(), AllOf(HasSubstr("ckpt/config.json: "), HasSubstr(GetParam().key),
-                                HasSubstr("supported: " + GetParam().allowed)));
+                                HasSubstr(GetParam().allowed)));
   }
 }
 
@@ -68,7 +68,7 @@ INSTANTIATE_TEST_SUITE_P(
                  "default, linear, dynamic, llama3"},
         BadValue{"rope_parameters", {{"rope_type", "dynamic"}}, "a number > 0"},
         BadValue{"rope_parameters", {{"rope_type", "llama3"}}, "a number > 0"},
-        BadValue{"rope_scaling", "linear", "an object"}));
+        BadValue{"rope_scaling", "linear", "a JSON object"}));
 
 TEST(LlamaConfig, BothVersionsOfTheRopeKeysMeanTheSame) {
   const Json scaling = {{"rope_type", "llama3"},

@@ -68,12 +68,12 @@ TEST_F(LlamaTest, FullRankFactorsLeaveTheLogits) {
   const auto model = tiny_llama(biased_config());
   const auto ids = random_ids(2, 7);
   const auto before = model->forward(ids);
-  model->visit_linears([&](const std::string&, LinearSlot& slot) {
-    const auto& dense = dynamic_cast<const DenseLinear&>(slot.get());
-    const auto [u, s, vh] = at::linalg_svd(dense.weight.detach(), /*full_matrices=*/false);
+  for (auto& slot : model->slots()) {
+    const auto dense = *slot.get().as_dense();
+    const auto [u, s, vh] = at::linalg_svd(dense.weight_OI.detach(), /*full_matrices=*/false);
     slot.replace(std::make_shared<SvdLinear>(
-        u, s, vh, dense.bias.defined() ? dense.bias.detach() : torch::Tensor()));
-  });
+        u, s, vh, dense.bias_O.defined() ? dense.bias_O.detach() : torch::Tensor()));
+  }
   EXPECT_TENSOR_NEAR(model->forward(ids), before, kSameMaths);
 }
 
@@ -144,8 +144,8 @@ TEST_F(LlamaTest, LinearsAreVisitedInForwardOrder) {
   auto config = biased_config();
   config["num_hidden_layers"] = 1;
   std::vector<std::string> paths;
-  tiny_llama(config)->visit_linears(
-      [&](const std::string& path, LinearSlot&) { paths.push_back(path); });
+  const auto model = tiny_llama(config);
+  for (const auto& slot : model->slots()) paths.push_back(slot.path());
   EXPECT_THAT(paths,
               ElementsAre("model.layers.0.self_attn.q_proj", "model.layers.0.self_attn.k_proj",
                           "model.layers.0.self_attn.v_proj", "model.layers.0.self_attn.o_proj",
@@ -155,8 +155,7 @@ TEST_F(LlamaTest, LinearsAreVisitedInForwardOrder) {
 
 TEST_F(LlamaTest, ATiedHeadIsCountedOnceAndIsNoSlot) {
   const auto model = tiny_llama();
-  model->visit_linears(
-      [](const std::string&, LinearSlot& slot) { EXPECT_NE(slot.role(), LinearRole::kHead); });
+  for (const auto& slot : model->slots()) EXPECT_NE(slot.role(), LinearRole::kHead);
   // Per layer: q 32x32, k and v 16x32, o 32x32, three of 40x32, two norms; one final norm.
   const std::int64_t layer = 2 * 32 * 32 + 2 * 16 * 32 + 3 * 40 * 32 + 2 * 32;
   EXPECT_EQ(count_parameters(*model), testing::kVocab * 32 + 2 * layer + 32);

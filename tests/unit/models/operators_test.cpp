@@ -10,6 +10,7 @@
 #include "models/factory.h"
 #include "models/make_workload.h"
 #include "pim/reshape.h"
+#include "pim/workload.h"
 #include "tiny_llama.h"
 #include "torch_support.h"
 
@@ -230,27 +231,27 @@ TEST_F(OperatorsTest, FactorsStandAsTwoProductsOfTheirRank) {
 TEST_F(OperatorsTest, AWorkloadSurvivesItsFile) {
   LoadedModel loaded{.model = tiny_llama(), .folder = "somewhere/tiny", .meta = {}};
   factorize(*loaded.model, 5);
-  WorkloadConfig config;
-  config.context = 16;
-  config.batch = 2;
-  const auto workload = make_workload(loaded, config);
+  WorkloadOptions options;
+  options.context = 16;
+  options.batch = 2;
+  const auto workload = make_workload(loaded, options);
   EXPECT_EQ(workload.model, "tiny");
   EXPECT_EQ(workload.num_layers, 2);
   EXPECT_EQ(workload.num_params, count_parameters(*loaded.model));
   EXPECT_EQ(workload.weight_bits, 32);
   EXPECT_EQ(total_macs(workload.prefill),
             total_macs(loaded.model->operators(pim::Phase::kPrefill, 2, 16)));
-  config.phase = "decode";
-  EXPECT_TRUE(make_workload(loaded, config).prefill.empty());
+  options.phases = WorkloadPhases::kDecode;
+  EXPECT_TRUE(make_workload(loaded, options).prefill.empty());
 }
 
 TEST_F(OperatorsTest, SizesBeyond63BitsAreRefused) {
   const LoadedModel loaded{.model = tiny_llama(), .folder = "tiny", .meta = {}};
-  WorkloadConfig config;
+  WorkloadOptions options;
   for (const std::int64_t context : {std::int64_t{1} << 62, std::int64_t{1} << 39}) {
-    config.context = context;
-    config.batch = 4;
-    EXPECT_THROW(make_workload(loaded, config), ConfigError);
+    options.context = context;
+    options.batch = 4;
+    EXPECT_THROW(make_workload(loaded, options), ConfigError);
   }
 }
 

@@ -12,7 +12,6 @@
 #include "core/philox.h"
 #include "models/factory.h"
 #include "models/language_model.h"
-#include "nn/dense_linear.h"
 #include "nn/svd_linear.h"
 
 namespace lowbank::testing {
@@ -53,14 +52,14 @@ inline torch::Tensor random_ids(std::int64_t batch, std::int64_t num_tokens) {
 
 /// Every linear inside the blocks becomes its SVD at `rank`.
 inline void factorize(LanguageModel& model, std::int64_t rank) {
-  model.visit_linears([&](const std::string&, LinearSlot& slot) {
-    if (slot.role() == LinearRole::kHead) return;
-    const auto& dense = dynamic_cast<const DenseLinear&>(slot.get());
-    const auto [u, s, vh] = at::linalg_svd(dense.weight.detach(), /*full_matrices=*/false);
+  for (auto& slot : model.slots()) {
+    if (slot.role() == LinearRole::kHead) continue;
+    const auto dense = *slot.get().as_dense();
+    const auto [u, s, vh] = at::linalg_svd(dense.weight_OI.detach(), /*full_matrices=*/false);
     slot.replace(std::make_shared<SvdLinear>(
         u.narrow(1, 0, rank).clone(), s.narrow(0, 0, rank).clone(), vh.narrow(0, 0, rank).clone(),
-        dense.bias.defined() ? dense.bias.detach().clone() : torch::Tensor()));
-  });
+        dense.bias_O.defined() ? dense.bias_O.detach().clone() : torch::Tensor()));
+  }
 }
 
 }  // namespace lowbank::testing

@@ -8,11 +8,11 @@
 namespace lowbank {
 namespace {
 
-constexpr const char* kEncodings[] = {"twos_complement", "sign_magnitude", "differential",
-                                      "offset_binary"};
+constexpr CellEncoding kEncodings[] = {CellEncoding::kTwosComplement, CellEncoding::kSignMagnitude,
+                                       CellEncoding::kDifferential, CellEncoding::kOffsetBinary};
 
 TEST(CellCoding, SlicesRecombineToTheCodeForEveryCodeEncodingAndCellSize) {
-  for (const char* encoding : kEncodings) {
+  for (const CellEncoding encoding : kEncodings) {
     for (const int cell_bits : {1, 2, 4}) {
       const CellCoding coding(encoding, 8, cell_bits);
       for (int code = -127; code <= 127; ++code) {
@@ -20,14 +20,15 @@ TEST(CellCoding, SlicesRecombineToTheCodeForEveryCodeEncodingAndCellSize) {
         for (const auto& slice : coding.slices()) {
           sum += slice.place_value * slice.levels[static_cast<std::size_t>(code + kCodeOffset)];
         }
-        EXPECT_EQ(sum, code) << encoding << ", " << cell_bits << " bits a cell";
+        EXPECT_EQ(sum, code) << "encoding " << static_cast<int>(encoding) << ", " << cell_bits
+                             << " bits a cell";
       }
     }
   }
 }
 
 TEST(CellCoding, MinusOneInTwosComplementIsMinus64Plus48Plus12Plus3) {
-  const CellCoding coding("twos_complement", 8, 2);
+  const CellCoding coding(CellEncoding::kTwosComplement, 8, 2);
   std::vector<int> parts;
   for (const auto& slice : coding.slices()) {
     parts.push_back(slice.place_value * slice.levels[kCodeOffset - 1]);
@@ -36,17 +37,17 @@ TEST(CellCoding, MinusOneInTwosComplementIsMinus64Plus48Plus12Plus3) {
 }
 
 TEST(CellCoding, SignedLevelsCountTheirCellsTwice) {
-  EXPECT_EQ(CellCoding("offset_binary", 8, 2).cells_per_weight(), 4);
-  EXPECT_EQ(CellCoding("offset_binary", 8, 1).cells_per_weight(), 8);
-  EXPECT_EQ(CellCoding("sign_magnitude", 8, 2).cells_per_weight(),
-            CellCoding("differential", 8, 2).cells_per_weight());
-  EXPECT_GT(CellCoding("twos_complement", 8, 2).cells_per_weight(), 4) << "the signed top slice";
+  EXPECT_EQ(CellCoding(CellEncoding::kOffsetBinary, 8, 2).cells_per_weight(), 4);
+  EXPECT_EQ(CellCoding(CellEncoding::kOffsetBinary, 8, 1).cells_per_weight(), 8);
+  EXPECT_EQ(CellCoding(CellEncoding::kSignMagnitude, 8, 2).cells_per_weight(),
+            CellCoding(CellEncoding::kDifferential, 8, 2).cells_per_weight());
+  EXPECT_GT(CellCoding(CellEncoding::kTwosComplement, 8, 2).cells_per_weight(), 4)
+      << "the signed top slice";
 }
 
-TEST(CellCoding, UnknownEncodingsAndBitsAreRefused) {
-  EXPECT_THROW(CellCoding("gray", 8, 2), c10::Error);
-  EXPECT_THROW(CellCoding("offset_binary", 9, 2), c10::Error);
-  EXPECT_THROW(CellCoding("offset_binary", 8, 5), c10::Error);
+TEST(CellCoding, UnknownBitsAreRefused) {
+  EXPECT_THROW(CellCoding(CellEncoding::kOffsetBinary, 9, 2), c10::Error);
+  EXPECT_THROW(CellCoding(CellEncoding::kOffsetBinary, 8, 5), c10::Error);
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 #include "noise/code_noise.h"
 
 #include <cmath>
+#include <utility>
 
 #include <ATen/Parallel.h>
 #include <ATen/ops/full.h>
@@ -11,16 +12,12 @@
 namespace lowbank {
 namespace {
 
-NoiseConfig noise_of(const char* model, const char* encoding, double sigma = 0.1) {
-  NoiseConfig noise;
-  noise.model = model;
-  noise.encoding = encoding;
-  noise.sigma = sigma;
-  return noise;
+NoiseOptions noise_of(NoiseModel model, CellEncoding encoding, double sigma = 0.1) {
+  return {.model = model, .sigma = sigma, .encoding = encoding};
 }
 
-CellCoding coding_of(const NoiseConfig& noise) {
-  return {noise.encoding, static_cast<int>(noise.weight_bits), static_cast<int>(noise.cell_bits)};
+CellCoding coding_of(const NoiseOptions& noise) {
+  return {noise.encoding, noise.weight_bits, noise.cell_bits};
 }
 
 class CodeNoiseTest : public testing::SeededTest {};
@@ -34,29 +31,35 @@ TEST_F(CodeNoiseTest, QuantisingKeepsEveryWeightWithinHalfAStep) {
 
 TEST_F(CodeNoiseTest, MeanAndVarianceOfEachModelAndEncodingAreTheStatedOnes) {
   constexpr std::int64_t kDraws = 40000;
-  for (const char* model : {"multiplicative", "additive"}) {
-    for (const char* encoding :
-         {"twos_complement", "sign_magnitude", "differential", "offset_binary"}) {
+  const std::pair<const char*, CellEncoding> encodings[] = {
+      {"twos_complement", CellEncoding::kTwosComplement},
+      {"sign_magnitude", CellEncoding::kSignMagnitude},
+      {"differential", CellEncoding::kDifferential},
+      {"offset_binary", CellEncoding::kOffsetBinary}};
+  for (const auto model : {NoiseModel::kMultiplicative, NoiseModel::kAdditive}) {
+    const char* const model_name =
+        model == NoiseModel::kMultiplicative ? "multiplicative" : "additive";
+    for (const auto& [name, encoding] : encodings) {
       const auto noise = noise_of(model, encoding);
       const auto coding = coding_of(noise);
       const auto variance = code_noise_variance(coding, noise);
       for (const int code : {-127, -64, -1, 0, 1, 37, 127}) {
         const double wanted = variance[static_cast<std::size_t>(code + kCodeOffset)];
         const auto draw = draw_code_noise(at::full({kDraws}, code, at::kChar), coding, noise,
-                                          RandomKey(3).derive(encoding))
+                                          RandomKey(3).derive(name))
                               .to(at::kDouble);
         // Five standard errors: of the mean sqrt(v / n), of the variance v sqrt(2 / n).
         EXPECT_NEAR(draw.mean().item<double>(), 0, 5 * std::sqrt(wanted / kDraws) + 1e-12)
-            << model << " " << encoding << " " << code;
+            << model_name << " " << name << " " << code;
         EXPECT_NEAR(draw.var().item<double>(), wanted, 5 * wanted * std::sqrt(2.0 / kDraws) + 1e-12)
-            << model << " " << encoding << " " << code;
+            << model_name << " " << name << " " << code;
       }
     }
   }
 }
 
 TEST_F(CodeNoiseTest, VarianceOfMinusOneFollowsFromItsSlices) {
-  const auto noise = noise_of("multiplicative", "twos_complement", 0.025);
+  const auto noise = noise_of(NoiseModel::kMultiplicative, CellEncoding::kTwosComplement, 0.025);
   const auto variance = code_noise_variance(coding_of(noise), noise);
   // -1 = -64 + 48 + 12 + 3: 80 times the deviation of +1, which is one cell of value 1.
   const double wanted = 0.025 * 0.025 * (64.0 * 64 + 48 * 48 + 12 * 12 + 3 * 3);
@@ -66,20 +69,20 @@ TEST_F(CodeNoiseTest, VarianceOfMinusOneFollowsFromItsSlices) {
 
 TEST_F(CodeNoiseTest, SignMagnitudeIsQuieterThanTwosComplementOnGaussianWeights) {
   const auto codes = quantise_factor(at::randn({512, 512}), 8).codes;
-  const auto ratio_db = [&](const char* encoding) {
-    const auto noise = noise_of("multiplicative", encoding, 0.025);
+  const auto ratio_db = [&](CellEncoding encoding) {
+    const auto noise = noise_of(NoiseModel::kMultiplicative, encoding, 0.025);
     const auto draw = draw_code_noise(codes, coding_of(noise), noise, RandomKey(1));
     return 10 * std::log10(codes.to(at::kDouble).square().sum().item<double>() /
                            draw.to(at::kDouble).square().sum().item<double>());
   };
   // Published comparison at this sigma: 25.9 and 33.5 dB. The figures move with the largest of the
   // weights, which sets the scale, hence half a decibel.
-  EXPECT_NEAR(ratio_db("twos_complement"), 25.9, 0.5);
-  EXPECT_NEAR(ratio_db("sign_magnitude"), 33.5, 0.5);
+  EXPECT_NEAR(ratio_db(CellEncoding::kTwosComplement), 25.9, 0.5);
+  EXPECT_NEAR(ratio_db(CellEncoding::kSignMagnitude), 33.5, 0.5);
 }
 
 TEST_F(CodeNoiseTest, TheDrawDoesNotDependOnTheNumberOfThreads) {
-  const auto noise = noise_of("additive", "sign_magnitude");
+  const auto noise = noise_of(NoiseModel::kAdditive, CellEncoding::kSignMagnitude);
   const auto codes = quantise_factor(at::randn({700, 900}), 8).codes;
   at::set_num_threads(1);
   const auto one = draw_code_noise(codes, coding_of(noise), noise, RandomKey(5));
@@ -90,7 +93,7 @@ TEST_F(CodeNoiseTest, TheDrawDoesNotDependOnTheNumberOfThreads) {
 }
 
 TEST_F(CodeNoiseTest, DifferentKeysAndSlicesDrawDifferently) {
-  const auto noise = noise_of("additive", "offset_binary");
+  const auto noise = noise_of(NoiseModel::kAdditive, CellEncoding::kOffsetBinary);
   const auto codes = at::full({1000}, 5, at::kChar);
   const auto a = draw_code_noise(codes, coding_of(noise), noise, RandomKey(5));
   const auto b = draw_code_noise(codes, coding_of(noise), noise, RandomKey(6));

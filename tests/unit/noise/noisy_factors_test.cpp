@@ -3,9 +3,12 @@
 #include <ATen/ops/full.h>
 
 #include "compress/compress_model.h"
+#include "core/error.h"
+#include "error_text.h"
 #include "noise/rank_selection.h"
 #include "torch_support.h"
 #include "unit/models/tiny_llama.h"
+#include "unit/nn/test_layers.h"
 
 namespace lowbank {
 namespace {
@@ -14,7 +17,7 @@ class NoisyFactorsTest : public testing::SeededTest {
  protected:
   void SetUp() override {
     SeededTest::SetUp();
-    factor_linears(walk, LinearChoice({}), "break_even", [](std::int64_t) {});
+    factor_linears(model->slots(), LinearChoice({}), RankPolicy("break_even"), [](std::int64_t) {});
   }
   torch::Tensor logits() {
     const torch::NoGradGuard guard;
@@ -30,13 +33,12 @@ class NoisyFactorsTest : public testing::SeededTest {
 
   std::shared_ptr<LanguageModel> model = testing::tiny_llama();
   torch::Tensor ids = testing::random_ids(2, 8);
-  SlotWalk walk = [this](const SlotVisitor& visit) { model->visit_linears(visit); };
-  NoiseConfig noise;
+  NoiseOptions noise;
 };
 
 TEST_F(NoisyFactorsTest, ZeroNoiseIsTheQuantisedModelBitForBit) {
   noise.sigma = 0;
-  NoisyFactors factors(walk, noise);
+  NoisyFactors factors(model->slots(), noise);
   const auto quantised = logits();
   factors.draw(RandomKey(1));
   factors.protect(masks(factors, false));
@@ -45,7 +47,7 @@ TEST_F(NoisyFactorsTest, ZeroNoiseIsTheQuantisedModelBitForBit) {
 
 TEST_F(NoisyFactorsTest, ProtectingEveryRankIsTheQuantisedModelBitForBit) {
   noise.sigma = 0.3;
-  NoisyFactors factors(walk, noise);
+  NoisyFactors factors(model->slots(), noise);
   const auto quantised = logits();
   factors.draw(RandomKey(1));
   factors.protect(masks(factors, false));
@@ -57,7 +59,7 @@ TEST_F(NoisyFactorsTest, ProtectingEveryRankIsTheQuantisedModelBitForBit) {
 TEST_F(NoisyFactorsTest, TheModelIsAsBeforeAfterwards) {
   const auto before = logits();
   {
-    NoisyFactors factors(walk, noise);
+    NoisyFactors factors(model->slots(), noise);
     factors.draw(RandomKey(1));
     factors.protect(masks(factors, false));
     EXPECT_FALSE(logits().equal(before));
@@ -66,13 +68,9 @@ TEST_F(NoisyFactorsTest, TheModelIsAsBeforeAfterwards) {
 }
 
 TEST_F(NoisyFactorsTest, AProtectedRankIsExactAndTheOthersKeepTheirNoise) {
-  NoisyFactors factors(walk, noise);
+  NoisyFactors factors(model->slots(), noise);
   const auto layer_in_slot = [&]() -> SvdLinear& {
-    SvdLinear* first = nullptr;
-    walk([&](const std::string&, LinearSlot& slot) {
-      if (first == nullptr) first = dynamic_cast<SvdLinear*>(&slot.get());
-    });
-    return *first;
+    return *find_layer<SvdLinear>(model->slots().front());
   };
   const auto clean_u = layer_in_slot().u.clone(), clean_vh = layer_in_slot().vh.clone();
   factors.draw(RandomKey(1));
@@ -90,22 +88,49 @@ TEST_F(NoisyFactorsTest, AProtectedRankIsExactAndTheOthersKeepTheirNoise) {
 }
 
 TEST_F(NoisyFactorsTest, EveryFactoredLayerGetsNoise) {
-  NoisyFactors factors(walk, noise);
+  NoisyFactors factors(model->slots(), noise);
   EXPECT_EQ(factors.num_layers(), 14u);  // q, k, v, o, gate, up, down of two layers
   std::vector<torch::Tensor> clean, noisy;
   const auto collect = [&](std::vector<torch::Tensor>& out) {
-    walk([&](const std::string&, LinearSlot& slot) {
-      if (auto* svd = dynamic_cast<SvdLinear*>(&slot.get())) {
+    for (const auto& slot : model->slots()) {
+      if (auto* svd = find_layer<SvdLinear>(slot)) {
         out.push_back(svd->u.clone());
         out.push_back(svd->vh.clone());
       }
-    });
+    }
   };
   collect(clean);
   factors.draw(RandomKey(1));
   factors.protect(masks(factors, false));
   collect(noisy);
   for (std::size_t i = 0; i < clean.size(); ++i) EXPECT_FALSE(clean[i].equal(noisy[i])) << i;
+}
+
+TEST_F(NoisyFactorsTest, AnAdapterOverTheFactorsChangesNothingAboutTheirNoise) {
+  const auto noisy = [&] {
+    NoisyFactors factors(model->slots(), noise);
+    factors.draw(RandomKey(1));
+    factors.protect(masks(factors, false));
+    return logits();
+  };
+  const auto without = noisy();
+  const auto before = logits();
+  for (auto& slot : model->slots()) {
+    slot.wrap([](auto base) { return std::make_shared<testing::ZeroAdapter>(std::move(base)); });
+  }
+  EXPECT_TRUE(noisy().equal(without));
+  EXPECT_TRUE(logits().equal(before));
+  for (const auto& slot : model->slots()) EXPECT_EQ(slot.get().kind(), "zero_adapter");
+}
+
+TEST_F(NoisyFactorsTest, ALayerOfAnotherKindIsNamedAndNothingIsChanged) {
+  const auto& first = model->slots().front().pointer();
+  auto& slot = model->slots().back();
+  slot.replace(
+      std::make_shared<testing::OddLinear>(slot.get().in_features(), slot.get().out_features()));
+  EXPECT_EQ(testing::error_text<ConfigError>([&] { NoisyFactors(model->slots(), noise); }),
+            slot.path() + ": noise cannot work on a layer of kind 'odd'");
+  EXPECT_EQ(model->slots().front().pointer(), first);
 }
 
 }  // namespace

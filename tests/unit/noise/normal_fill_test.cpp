@@ -6,6 +6,7 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/from_blob.h>
 
+#include "kernels/cuda/cuda_api.h"
 #include "torch_support.h"
 
 namespace lowbank {
@@ -31,6 +32,16 @@ TEST(NormalFill, AnElementDependsNeitherOnTheSpanNorOnTheThreads) {
     normal_fill_(part, RandomKey(4), static_cast<std::uint64_t>(begin));
     EXPECT_TRUE(part.equal(whole.narrow(0, begin, length))) << begin;
   }
+}
+
+// Where the kernel runs on the CPU; the tests of the CUDA kernels try its spans.
+TEST(NormalFill, TheEmulatedGpuDrawsTheSameNumbers) {
+  const auto key = RandomKey(4).derive("a");
+  const auto cpu = at::empty({10007});
+  const auto gpu = at::empty({10007});
+  normal_fill_(cpu, key, 5);
+  ASSERT_EQ(lowbank_cuda_normal_fill(gpu.data_ptr<float>(), 10007, key.key(), key.stream(), 5), 0);
+  EXPECT_TENSOR_NEAR(gpu, cpu, 5e-6);  // log, sin and cos of two libraries
 }
 
 TEST(NormalFill, TheGpuDrawsTheSameNumbers_CUDA) {

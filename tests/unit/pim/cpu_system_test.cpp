@@ -122,7 +122,7 @@ TEST(CpuSystemTest, ABadPresetIsRefusedByKey) {
   };
   Json document = cpu_json();
   document["constants"].erase("scan_ns_per_mac");
-  EXPECT_THAT(error_of(document), HasSubstr("constants.scan_ns_per_mac: is missing"));
+  EXPECT_THAT(error_of(document), HasSubstr("constants: key 'scan_ns_per_mac' is missing"));
   document = cpu_json();
   document["constants"]["cache_bytes"]["value"] = 0;
   EXPECT_THAT(error_of(document), HasSubstr("must be > 0"));

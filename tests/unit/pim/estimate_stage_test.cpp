@@ -49,7 +49,7 @@ class EstimateStageTest : public ::testing::Test {
     workload.model = name;
     return folder_.file(name + ".json", workload_to_json(workload));
   }
-  testing::TempFolder folder_;
+  lowbank::testing::TempFolder folder_;
 };
 
 TEST_F(EstimateStageTest, PricesEveryWorkloadOnEverySystemInBothPhases) {
@@ -445,9 +445,9 @@ TEST_F(EstimateStageTest, BadTablesEndInOneLineThatNamesTheirLine) {
   expect(experiments("system", "GPU+PIN"), 2, "line 2: system: unknown system 'GPU+PIN'; did you");
   expect(experiments("batch_size", 0), 2, "line 2: batch_size");
   expect(experiments("batch_size", -1), 2, "line 2: batch_size");
-  expect(experiments("batch_size", 1.5), 2, "line 2: batch_size: must be a whole number; got 1.5");
+  expect(experiments("batch_size", 1.5), 2, "line 2: batch_size: must be a whole number in [1, ");
   expect(experiments("batch_size", 18446744073709551615ULL), 2, "line 2: batch_size");
-  expect(experiments("model", 3), 2, "line 2: model: must be a text");
+  expect(experiments("model", 3), 2, "line 2: model: must be a string; got 3");
   expect(experiments("batchsize", 3), 2, "did you mean 'batch_size'");
   expect(experiments("gpu", nullptr), 2, "line 2: key 'gpu' is missing");
   expect("--experiments " + folder_.file("torn.jsonl", "{\"model\""), 3, "line 1");

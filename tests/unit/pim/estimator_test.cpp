@@ -214,7 +214,7 @@ TEST(EstimatorTest, AnotherMemoryIsAFileAndNoCode) {
   set("nBL", 8);
   set("nCCDL", 8);
   set("nRFC", 180);
-  const testing::TempFolder folder;
+  const lowbank::testing::TempFolder folder;
   const Json machine = {{"kind", "hbm-pim"},
                         {"about", "test"},
                         {"gpu", "gpu-a100"},

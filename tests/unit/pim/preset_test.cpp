@@ -74,7 +74,7 @@ TEST(PresetTest, AGpuWithComputingMemoryIsPutTogetherOfItsParts) {
 }
 
 TEST(PresetTest, AFileOfThatFormIsASystemToo) {
-  const testing::TempFolder folder;
+  const lowbank::testing::TempFolder folder;
   Json document = preset_json("gpu-a100");
   document["constants"]["num_cores"]["value"] = 7;
   const SystemPreset preset = load_preset(folder.file("mine.json", document.dump()));
@@ -107,7 +107,7 @@ TEST(PresetTest, UnknownAndMissingKeysAreRefusedByName) {
   EXPECT_THAT(preset_error(document), HasSubstr("did you mean 'l2_bytes'"));
   document = preset_json("gpu-a100");
   document["constants"].erase("l2_bytes");
-  EXPECT_THAT(preset_error(document), HasSubstr("constants.l2_bytes: is missing"));
+  EXPECT_THAT(preset_error(document), HasSubstr("constants: key 'l2_bytes' is missing"));
   document = preset_json("gpu-a100");
   document["constants"]["l2_bytes"]["sorce"] = "x";
   EXPECT_THAT(preset_error(document), HasSubstr("did you mean 'source'"));

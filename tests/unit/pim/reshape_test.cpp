@@ -74,19 +74,19 @@ TEST(ReshapeTest, ConvolutionsAndScansKeepTheirStatesForEachSequence) {
 
 TEST(ReshapeTest, RefusesAbsurdSizesAndWhatItCannotDerive) {
   const Workload workload = sample_workload({.batch = 2});
-  EXPECT_THAT(testing::error_text<ConfigError>([&] { reshape_workload(workload, 0, 8); }),
+  EXPECT_THAT(lowbank::testing::error_text<ConfigError>([&] { reshape_workload(workload, 0, 8); }),
               HasSubstr("batch"));
-  EXPECT_THAT(testing::error_text<ConfigError>([&] { reshape_workload(workload, 1, -1); }),
+  EXPECT_THAT(lowbank::testing::error_text<ConfigError>([&] { reshape_workload(workload, 1, -1); }),
               HasSubstr("context"));
-  EXPECT_THAT(testing::error_text<ConfigError>(
+  EXPECT_THAT(lowbank::testing::error_text<ConfigError>(
                   [&] { reshape_workload(workload, kMaxDimension, kMaxDimension); }),
               HasSubstr("63 bits"));
-  EXPECT_THAT(testing::error_text<ConfigError>(
+  EXPECT_THAT(lowbank::testing::error_text<ConfigError>(
                   [&] { reshape_workload(workload, 1, std::int64_t{1} << 39); }),
               HasSubstr("63 bits"));
   Workload odd = workload;
   odd.decode[1].m = 3;  // rows of two sequences
-  EXPECT_THAT(testing::error_text<ConfigError>([&] { reshape_workload(odd, 4, 32); }),
+  EXPECT_THAT(lowbank::testing::error_text<ConfigError>([&] { reshape_workload(odd, 4, 32); }),
               HasSubstr("multiple of the exported batch"));
 }
 
@@ -186,8 +186,9 @@ TEST(ReshapeTest, StateUpdatesGoWithTheSequencesAndAPromptsTokens) {
   const auto mine = split_over_gpus(with(3, 24).decode, 3, 2);
   EXPECT_EQ(mine[0].count, 3 * 3);
   EXPECT_EQ(mine[0].n, 64);
-  EXPECT_THAT(testing::error_text<ConfigError>([&] { split_over_gpus(with(3, 24).decode, 3, 6); }),
-              HasSubstr("5 heads"));
+  EXPECT_THAT(
+      lowbank::testing::error_text<ConfigError>([&] { split_over_gpus(with(3, 24).decode, 3, 6); }),
+      HasSubstr("5 heads"));
 }
 
 TEST(SplitTest, TilesOfAFactoredLayerAreDealtOut) {
@@ -228,7 +229,7 @@ TEST(SplitTest, PartsRoundUpAndHeadsBoundTheGpus) {
       EXPECT_EQ(op.n, 25);
     }
   }
-  EXPECT_THAT(testing::error_text<ConfigError>(
+  EXPECT_THAT(lowbank::testing::error_text<ConfigError>(
                   [&] { split_over_gpus(sample_workload(shape).decode, 1, 8); }),
               HasSubstr("6 heads"));
 }

@@ -29,7 +29,7 @@ std::string workload_error(const Json& document) {
 
 TEST(WorkloadTest, WhatIsWrittenIsReadBackWithEveryField) {
   const std::string text = workload_to_json(testing::sample_workload({.rank = 7}));
-  const testing::TempFolder folder;
+  const lowbank::testing::TempFolder folder;
   const Workload back = read_workload(folder.file("workload.json", text));
   EXPECT_EQ(workload_to_json(back), text);
   EXPECT_EQ(back.decode.size(), 1 + 2 * (2 * 7 + 6) + 2);

@@ -2,11 +2,11 @@
 
 #include <cmath>
 #include <limits>
-#include <regex>
 #include <stdexcept>
 
 #include <gtest/gtest.h>
 
+#include "core/regex.h"
 #include "markup_checker.h"
 
 namespace lowbank::report {
@@ -48,11 +48,14 @@ Figure column_figure() {
   return figure;
 }
 
+// What the expression matches, which is a number each time.
 std::vector<double> all_numbers(const std::string& text, const std::string& pattern) {
   std::vector<double> out;
-  const std::regex expression(pattern);
-  for (std::sregex_iterator at(text.begin(), text.end(), expression), end; at != end; ++at) {
-    out.push_back(std::stod((*at)[1]));
+  const Regex expression(pattern);
+  std::size_t begin = 0;
+  std::size_t end = 0;
+  while (expression.find(text, end, begin, end)) {
+    out.push_back(std::stod(text.substr(begin, end - begin)));
   }
   return out;
 }
@@ -83,7 +86,7 @@ TEST(FigureTest, DrawsHigherValuesHigher) {
     const std::string svg = panel_svg(figure, 0);
     const auto start = svg.find("lb-curve");
     const std::string path = svg.substr(start, svg.find("/>", start) - start);
-    const auto heights = all_numbers(path, "[ML][0-9.]+ ([0-9.]+)");
+    const auto heights = all_numbers(path, "[ML][0-9.]+ \\K[0-9.]+");
     ASSERT_EQ(heights.size(), 3u);
     EXPECT_GT(heights[0], heights[1]);
     EXPECT_GT(heights[1], heights[2]);
@@ -94,26 +97,26 @@ TEST(FigureTest, DrawsHigherValuesHigher) {
 }
 
 TEST(FigureTest, DrawsBarsInProportion) {
-  const auto widths = all_numbers(panel_svg(bar_figure(), 0), "<rect[^>]* width=\"([0-9.]+)\"");
+  const auto widths = all_numbers(panel_svg(bar_figure(), 0), "<rect[^>]* width=\"\\K[0-9.]+");
   ASSERT_EQ(widths.size(), 2u);
   EXPECT_NEAR(widths[0], 2 * widths[1], 0.02);  // pixels are rounded to a hundredth
 }
 
 TEST(FigureTest, DrawsColumnsInProportionAndEachNameInOneColour) {
   const std::string svg = panel_svg(column_figure(), 0);
-  const auto heights = all_numbers(svg, "<rect[^>]* height=\"([0-9.]+)\"");
+  const auto heights = all_numbers(svg, "<rect[^>]* height=\"\\K[0-9.]+");
   ASSERT_EQ(heights.size(), 3u);
   EXPECT_NEAR(heights[1], 2.5 * heights[0], 0.03);  // pixels are rounded to a hundredth
   EXPECT_NEAR(heights[2], 5 * heights[0], 0.06);
-  EXPECT_EQ(all_numbers(svg, "<rect class=\"lb-f([0-9])"), (std::vector<double>{0, 1, 1}));
-  EXPECT_EQ(all_numbers(legend_html(column_figure()), "lb-f([0-9])"), (std::vector<double>{0, 1}));
+  EXPECT_EQ(all_numbers(svg, "<rect class=\"lb-f\\K[0-9]"), (std::vector<double>{0, 1, 1}));
+  EXPECT_EQ(all_numbers(legend_html(column_figure()), "lb-f\\K[0-9]"), (std::vector<double>{0, 1}));
 }
 
 TEST(FigureTest, ColumnsOfSeveralPanelsHaveOneScale) {
   Figure figure = column_figure();
   figure.panels.push_back(figure.panels[0]);
   figure.panels[1].groups = {{.name = "one", .bars = {{.name = "a", .segments = {10}}}}};
-  const std::string pattern = "<rect[^>]* height=\"([0-9.]+)\"";
+  const std::string pattern = "<rect[^>]* height=\"\\K[0-9.]+";
   const auto small = all_numbers(panel_svg(figure, 0), pattern);
   const auto large = all_numbers(panel_svg(figure, 1), pattern);
   EXPECT_NEAR(large.at(0), 10 * small.at(0), 0.1);

@@ -173,7 +173,7 @@ class ReportStageTest : public ::testing::Test {
 TEST_F(ReportStageTest, MakesOnePageThatNeedsNothingElse) {
   ASSERT_EQ(report(whole_line()), 0) << errors_;
   std::string page = text("report.html");
-  EXPECT_EQ(lowbank::testing::markup_fault(page), "");
+  EXPECT_EQ(testing::markup_fault(page), "");
   for (std::size_t at = 0; (at = page.find("xmlns=\"http://www.w3.org/2000/svg\"")) != page.npos;) {
     page.erase(at, 34);
   }
@@ -195,7 +195,7 @@ TEST_F(ReportStageTest, WritesDataAndScriptBesideEachFigureAndOneCsvPerTable) {
   const Json metrics = read_json(folder_.path("report/metrics.json"));
   EXPECT_GE(metrics["figures"].size(), 6u);
   for (const std::string id : metrics["figures"]) {
-    EXPECT_EQ(lowbank::testing::markup_fault(text("report/" + id + ".svg")), "") << id;
+    EXPECT_EQ(testing::markup_fault(text("report/" + id + ".svg")), "") << id;
     EXPECT_GE(split_lines(text("report/" + id + ".csv")).size(), 2u) << id;
     EXPECT_THAT(text("report/" + id + ".py"), HasSubstr("matplotlib"));
   }
@@ -297,7 +297,7 @@ TEST_F(ReportStageTest, SweepsAndStudiesOfAnEstimateHaveTheirOwnSections) {
   const std::string tornado = text("report/fig_tornado_gpu_decode_finetune.svg");
   EXPECT_THAT(tornado, HasSubstr("+12.5 / -7.5 %"));
   EXPECT_THAT(tornado, Not(HasSubstr(">energy<")));  // nothing there changes it
-  EXPECT_EQ(lowbank::testing::markup_fault(text("report.html")), "");
+  EXPECT_EQ(testing::markup_fault(text("report.html")), "");
 }
 
 TEST_F(ReportStageTest, DropsSentencesAndSectionsWithoutData) {
@@ -350,7 +350,7 @@ TEST_F(ReportStageTest, RefusesInOneLineAFileThatHoldsSomethingElse) {
   folder_.file("evaluate/metrics.json", "{\"perplexity\": ");
   expect_refused({runs[1]}, "evaluate/metrics.json");
   folder_.file("evaluate/metrics.json", "{\"perplexity\": \"low\"}");
-  expect_refused({runs[1]}, "key 'perplexity' must hold a number");
+  expect_refused({runs[1]}, "perplexity: must be a number; got \"low\"");
   folder_.file("evaluate/metrics.json", "{}");
   expect_refused({runs[1]}, "key 'perplexity' is missing");
   folder_.file("evaluate/metrics.json", "[1]");

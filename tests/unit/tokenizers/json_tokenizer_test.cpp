@@ -130,7 +130,8 @@ TEST(JsonTokenizer, SaysWhereAFileIsWrong) {
   EXPECT_THAT(message_with("/model/merges/0", R"(["a", "zz"])"),
               HasSubstr("model.merges[0]: token 'zz'"));
   EXPECT_THAT(message_with("/model/merges/0", R"("a b c")"), HasSubstr("one space between"));
-  EXPECT_THAT(message_with("/model/extra", "1"), HasSubstr("model: key 'extra' is not supported"));
+  EXPECT_THAT(message_with("/model/extra", "1"),
+              HasSubstr("model: unknown key 'extra'; known: type, "));
   EXPECT_THAT(message_with("/normalizer", R"({"type": "Nmt"})"),
               HasSubstr("normalizer: normalizer 'Nmt'"));
   EXPECT_THAT(
@@ -148,12 +149,14 @@ TEST(JsonTokenizer, SaysWhereAFileIsWrong) {
   EXPECT_THAT(message_with("/post_processor/special_tokens/<s>/ids/0", "21"),
               HasSubstr("post_processor: token id must be in [0, 21), got 21"));
   EXPECT_THAT(message_with("/decoder", R"({"type": "CTC"})"), HasSubstr("decoder 'CTC'"));
-  EXPECT_THAT(message_with("/added_tokens/0/id", "3000000000"),
-              HasSubstr("added_tokens[0].id: must be in"));
+  EXPECT_THAT(
+      message_with("/added_tokens/0/id", "3000000000"),
+      HasSubstr("added_tokens[0].id: must be a whole number in [0, 2147483647]; got 3000000000"));
   EXPECT_THAT(message_with("/added_tokens/0/id", "1000000"),
               HasSubstr("added_tokens[0].id: must be below"));
   EXPECT_THAT(message_with("/version", R"("2.0")"), HasSubstr("version: must be"));
-  EXPECT_THAT(message_with("/extra", "1"), HasSubstr("key 'extra' is not supported"));
+  EXPECT_THAT(message_with("/extra", "1"),
+              HasSubstr("t.json: unknown key 'extra'; known: version, "));
 }
 
 TEST(JsonTokenizer, ReadsOverTruncationAndPadding) {

@@ -1,6 +1,6 @@
-// Stands in for any stage: started through a link `lowbank-<stage>`, it reads that stage's recipe
-// with the real machinery, and does what the file `behaviour` beside the link says ("<stage> fail",
-// "<stage> interrupt", "<stage> terminate", "<stage> crash"; else it works).
+// Takes the place of any stage: started through a link `lowbank-<stage>`, it reads that stage's
+// recipe with the real machinery, and does what the file `behaviour` next to the link says
+// ("<stage> fail", "<stage> interrupt", "<stage> terminate", "<stage> crash"; else it works).
 #include <chrono>
 #include <csignal>
 #include <filesystem>
@@ -11,8 +11,9 @@
 
 #include <nlohmann/json.hpp>
 
+#include "config/make_stage_config.h"
 #include "config/run_stage.h"
-#include "config/stage_configs.h"
+#include "config/stages/report_config.h"
 #include "core/error.h"
 #include "core/interrupt.h"
 #include "core/json.h"
@@ -30,9 +31,9 @@ int main(int argc, char** argv) {
   if (who != stage) behaviour.clear();
   return lowbank::run_stage_erased(
       argc, argv, *config, [&](lowbank::RunDir* out, lowbank::Metrics& metrics) {
-        lowbank::Fields fields = config->fields();
+        const lowbank::Fields fields = config->fields();
         const lowbank::Field* const resume = lowbank::find_field(fields, "resume");
-        const bool resumed = resume != nullptr && *std::get<bool*>(resume->target);
+        const bool resumed = resume != nullptr && *std::get<const bool*>(resume->target);
         std::ofstream(link.parent_path() / "starts", std::ios::app)
             << fs::path(out->path()).filename().string() << (resumed ? " resumed" : "") << "\n";
         if (behaviour == "fail") throw lowbank::IoError("fake: fails");

@@ -5,7 +5,7 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
-#include "config/stage_configs.h"
+#include "config/make_stage_config.h"
 #include "pim/workload.h"
 #include "run_command.h"
 

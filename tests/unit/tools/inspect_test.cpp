@@ -126,7 +126,7 @@ TEST_F(InspectTest, WhatIsNoCheckpointIsOneLineAndExitCode3) {
   }
   folder.file("run/checkpoint/config.json", "{}");
   EXPECT_THAT(run_command("lowbank-inspect", {folder.path("run")}).err,
-              HasSubstr("'model_type' wants a string"));
+              HasSubstr("key 'model_type' is missing"));
 }
 
 }  // namespace

@@ -82,7 +82,7 @@ TEST_F(AdamWTest, ClippingScalesAllGradientsToTheLargestNormAllowed) {
   EXPECT_NEAR(clip_grad_norm_(parameters, 10), 5.0, 1e-6);
   EXPECT_FLOAT_EQ(a.grad()[0].item<float>(), 3.0f);
   EXPECT_NEAR(clip_grad_norm_(parameters, 2.5), 5.0, 1e-6);
-  EXPECT_NEAR(a.grad()[0].item<double>(), 1.5, 1e-5);  // the 1e-6 beside the norm
+  EXPECT_NEAR(a.grad()[0].item<double>(), 1.5, 1e-5);  // the 1e-6 added to the norm
   EXPECT_NEAR(b.grad()[0][0].item<double>(), 2.0, 1e-5);
 }
 

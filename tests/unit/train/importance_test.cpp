@@ -3,8 +3,9 @@
 #include <fstream>
 
 #include "core/error.h"
-#include "train/trainer.h"
+#include "error_text.h"
 #include "train_test_support.h"
+#include "unit/nn/test_layers.h"
 
 namespace lowbank {
 namespace {
@@ -18,7 +19,7 @@ TEST_F(ImportanceTest, OfOneExampleIsTheSizeOfAutogradsGradientOfTheScales) {
   const auto data = testing::toy_dataset(folder_);
   const auto model = testing::factored_tiny_model();
   const auto importance = collect_importance(*model, data, /*max_examples=*/1, /*batch_size=*/4);
-  (sum_nll(*model, data.batch(std::vector<std::int64_t>{0})) / 15.0).backward();
+  (testing::next_token_loss(*model, data.batch(std::vector<std::int64_t>{0})) / 15.0).backward();
   const auto linears = factored_linears(*model);
   ASSERT_EQ(linears.size(), 14u);
   for (const auto& [path, linear] : linears) {
@@ -53,7 +54,8 @@ TEST_F(ImportanceTest, IsTheMeanOverTheExamples) {
   const auto both = collect_importance(*model, data, 2, 2);
   std::map<std::string, torch::Tensor> abs_sum, signed_sum;
   for (const std::int64_t example : {0, 1}) {
-    (sum_nll(*model, data.batch(std::vector<std::int64_t>{example})) / 15.0).backward();
+    (testing::next_token_loss(*model, data.batch(std::vector<std::int64_t>{example})) / 15.0)
+        .backward();
     for (const auto& [path, linear] : factored_linears(*model)) {
       const auto grad_R = linear->s.grad().clone();
       abs_sum[path] = example == 0 ? grad_R.abs() : abs_sum[path] + grad_R.abs();
@@ -82,13 +84,35 @@ TEST_F(ImportanceTest, LeavesTheModelAsItWas) {
   const auto data = testing::toy_dataset(folder_);
   const auto model = testing::factored_tiny_model();
   const auto before = testing::copy_parameters(*model);
+  const auto* const former = factored_linears(*model).front().linear;
   collect_importance(*model, data, 3, 2);
   for (const auto& item : model->named_parameters()) {
     EXPECT_TRUE(item.value().requires_grad()) << item.key();
     EXPECT_FALSE(item.value().grad().defined()) << item.key();
     EXPECT_TRUE(item.value().equal(before.at(item.key()))) << item.key();
   }
-  for (const auto& [path, linear] : factored_linears(*model)) EXPECT_FALSE(linear->on_scaled);
+  EXPECT_EQ(factored_linears(*model).front().linear, former);
+}
+
+TEST_F(ImportanceTest, SeesTheFactorsUnderAnAdapterAndNamesAnotherKind) {
+  const auto data = testing::toy_dataset(folder_);
+  const auto model = testing::factored_tiny_model();
+  const auto without = collect_importance(*model, data, 2, 2);
+  for (auto& slot : model->slots()) {
+    slot.wrap([](auto base) { return std::make_shared<testing::ZeroAdapter>(std::move(base)); });
+  }
+  const auto under = collect_importance(*model, data, 2, 2);
+  for (const auto& [path, measures] : without.layers) {
+    for (const auto& [measure, values_R] : measures) {
+      // The adapters' part of the gradients below is zero; sums of another shape.
+      EXPECT_TENSOR_NEAR(under.layers.at(path).at(measure), values_R, 1e-6);
+    }
+  }
+  auto& slot = model->slots()[1];
+  slot.replace(
+      std::make_shared<testing::OddLinear>(slot.get().in_features(), slot.get().out_features()));
+  EXPECT_EQ(testing::error_text<ConfigError>([&] { collect_importance(*model, data, 1, 1); }),
+            slot.path() + ": importance cannot work on a layer of kind 'odd'");
 }
 
 TEST_F(ImportanceTest, TopShareIsTheRankFractionWhenAllRanksMatterAlike) {

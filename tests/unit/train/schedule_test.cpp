@@ -5,49 +5,43 @@
 namespace lowbank {
 namespace {
 
-TrainConfig schedule_config(const char* schedule) {
-  TrainConfig config;
-  config.steps = 13;
-  config.warmup_steps = 3;
-  config.learning_rate = 2.0;
-  config.min_learning_rate_frac = 0.1;
-  config.schedule = schedule;
-  return config;
+constexpr std::int64_t kSteps = 13;
+
+LearningRate rate_of(Schedule schedule) {
+  return {.peak = 2.0, .min_frac = 0.1, .schedule = schedule, .warmup_steps = 3};
 }
 
 TEST(Schedule, WarmsUpInEqualPartsToThePeak) {
-  for (const char* name : {"cosine", "linear", "constant"}) {
-    const auto config = schedule_config(name);
-    EXPECT_DOUBLE_EQ(learning_rate_at(config, 0), 2.0 / 3);
-    EXPECT_DOUBLE_EQ(learning_rate_at(config, 1), 4.0 / 3);
-    EXPECT_DOUBLE_EQ(learning_rate_at(config, 2), 2.0);
+  for (const auto schedule : {Schedule::kCosine, Schedule::kLinear, Schedule::kConstant}) {
+    const auto rate = rate_of(schedule);
+    EXPECT_DOUBLE_EQ(learning_rate_at(rate, kSteps, 0), 2.0 / 3);
+    EXPECT_DOUBLE_EQ(learning_rate_at(rate, kSteps, 1), 4.0 / 3);
+    EXPECT_DOUBLE_EQ(learning_rate_at(rate, kSteps, 2), 2.0);
   }
 }
 
 TEST(Schedule, FallsToTheGivenPartOfThePeakAtTheLastStep) {
-  EXPECT_NEAR(learning_rate_at(schedule_config("cosine"), 12), 0.2, 1e-12);
-  EXPECT_NEAR(learning_rate_at(schedule_config("linear"), 12), 0.2, 1e-12);
-  EXPECT_DOUBLE_EQ(learning_rate_at(schedule_config("constant"), 12), 2.0);
+  EXPECT_NEAR(learning_rate_at(rate_of(Schedule::kCosine), kSteps, 12), 0.2, 1e-12);
+  EXPECT_NEAR(learning_rate_at(rate_of(Schedule::kLinear), kSteps, 12), 0.2, 1e-12);
+  EXPECT_DOUBLE_EQ(learning_rate_at(rate_of(Schedule::kConstant), kSteps, 12), 2.0);
 }
 
 TEST(Schedule, IsHalfwayDownInTheMiddle) {
-  EXPECT_NEAR(learning_rate_at(schedule_config("cosine"), 7), 1.1, 1e-12);
-  EXPECT_NEAR(learning_rate_at(schedule_config("linear"), 7), 1.1, 1e-12);
+  EXPECT_NEAR(learning_rate_at(rate_of(Schedule::kCosine), kSteps, 7), 1.1, 1e-12);
+  EXPECT_NEAR(learning_rate_at(rate_of(Schedule::kLinear), kSteps, 7), 1.1, 1e-12);
   // A quarter of the way: 1/2 (1 + cos(pi / 4)) against 3/4.
-  auto config = schedule_config("cosine");
-  config.steps = 11;
-  config.min_learning_rate_frac = 0;
-  EXPECT_NEAR(learning_rate_at(config, 4), 2.0 * 0.85355339059, 1e-9);
-  config.schedule = "linear";
-  EXPECT_NEAR(learning_rate_at(config, 4), 1.5, 1e-12);
+  auto rate = rate_of(Schedule::kCosine);
+  rate.min_frac = 0;
+  EXPECT_NEAR(learning_rate_at(rate, 11, 4), 2.0 * 0.85355339059, 1e-9);
+  rate.schedule = Schedule::kLinear;
+  EXPECT_NEAR(learning_rate_at(rate, 11, 4), 1.5, 1e-12);
 }
 
 TEST(Schedule, StartsAtThePeakWithoutWarmUp) {
-  auto config = schedule_config("cosine");
-  config.warmup_steps = 0;
-  EXPECT_DOUBLE_EQ(learning_rate_at(config, 0), 2.0);
-  config.steps = 1;
-  EXPECT_DOUBLE_EQ(learning_rate_at(config, 0), 2.0);
+  auto rate = rate_of(Schedule::kCosine);
+  rate.warmup_steps = 0;
+  EXPECT_DOUBLE_EQ(learning_rate_at(rate, kSteps, 0), 2.0);
+  EXPECT_DOUBLE_EQ(learning_rate_at(rate, 1, 0), 2.0);
 }
 
 }  // namespace

@@ -4,12 +4,14 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include <ATen/ops/randn.h>
 #include <nlohmann/json.hpp>
 
 #include "config/run_dir.h"
-#include "config/stage_configs.h"
+#include "config/stages/finetune_config.h"
 #include "data/text_dataset.h"
 #include "models/factory.h"
 #include "models/language_model.h"
@@ -17,6 +19,8 @@
 #include "temp_folder.h"
 #include "tokenizers/tokenizer.h"
 #include "torch_support.h"
+#include "train/resume_point.h"
+#include "train/text_examples.h"
 #include "train/trainer.h"
 
 namespace lowbank::testing {
@@ -54,11 +58,11 @@ inline std::shared_ptr<LanguageModel> tiny_model(std::uint64_t seed = 3) {
 inline std::shared_ptr<LanguageModel> factored_tiny_model() {
   auto model = tiny_model();
   torch::manual_seed(0);
-  model->visit_linears([](const std::string&, LinearSlot& slot) {
+  for (auto& slot : model->slots()) {
     const auto in = slot.get().in_features(), out = slot.get().out_features();
     slot.replace(std::make_shared<SvdLinear>(0.3 * at::randn({out, 5}), at::randn({5}).abs() + 0.1,
                                              0.3 * at::randn({5, in}), torch::Tensor()));
-  });
+  }
   return model;
 }
 
@@ -83,19 +87,67 @@ inline std::map<std::string, torch::Tensor> copy_parameters(const LanguageModel&
   return copies;
 }
 
-/// fit() in a run folder of its own.
-inline TrainResult fit_in(const std::string& folder, LanguageModel& model, const TextDataset& train,
-                          const TrainConfig& train_config, std::uint64_t seed = 0,
-                          const TextDataset* valid = nullptr, bool resume = false,
-                          const TrainHooks& hooks = {}) {
+/// What a run of fit() may be told.
+struct TrainSettings {
+  TrainOptions options = {};
+  LearningRate learning_rate = {};
+  AdamWOptions adamw = {.beta2 = 0.95, .weight_decay = 0.1};
+  BatchShape shape = {};
+};
+
+/// Six steps, validated and saved every second.
+inline TrainSettings short_settings() {
+  return {.options = {.steps = 6, .eval_every = 2, .save_every = 2},
+          .learning_rate = {.peak = 1e-2, .warmup_steps = 2},
+          .shape = {.micro_batch_size = 4}};
+}
+
+/// fit() in a run folder of its own. What a resumed run compares is the peak learning rate.
+inline TrainResult fit_set(const std::string& folder, LanguageModel& model,
+                           const Objective& objective, BatchSource& source, const HeldOut* held_out,
+                           const TrainSettings& settings, bool resume = false,
+                           std::vector<TrainHook*> hooks = {}) {
   FinetuneConfig config;
-  config.train = train_config;
+  config.train.learning_rate = settings.learning_rate.peak;
+  config.train.save_every = settings.options.save_every;
   config.resume = resume;
   RunDir out(folder, config);
   const ResumePoint point(folder, config, resume);
   out.begin();
   out.keep();
-  return fit(model, train, valid, train_config, RandomKey(seed), out, point, hooks);
+  RunFolderSink sink(out, point);
+  AdamW optimizer(trainable_parameters(model), settings.adamw);
+  return fit({.model = model,
+              .objective = objective,
+              .source = source,
+              .held_out = held_out,
+              .optimizer = optimizer,
+              .learning_rate = settings.learning_rate,
+              .options = settings.options,
+              .dropout_key = RandomKey(9).derive("dropout"),
+              .hooks = std::move(hooks),
+              .sink = sink});
+}
+
+/// fit_set() on the next tokens of a text.
+inline TrainResult fit_in(const std::string& folder, LanguageModel& model, const TextDataset& train,
+                          const TrainSettings& settings, std::uint64_t seed = 0,
+                          const TextDataset* valid = nullptr, bool resume = false,
+                          std::vector<TrainHook*> hooks = {}) {
+  ShuffledSource source(std::make_shared<NextTokenExamples>(train), settings.shape,
+                        RandomKey(seed).derive("epochs"));
+  std::optional<HeldOut> held_out;
+  if (valid != nullptr) {
+    held_out.emplace(std::make_shared<NextTokenExamples>(*valid),
+                     batches_in_order(valid->size(), settings.shape.micro_batch_size));
+  }
+  return fit_set(folder, model, TokenObjective(), source, held_out ? &*held_out : nullptr, settings,
+                 resume, std::move(hooks));
+}
+
+/// The summed loss of predicting the next tokens of these rows.
+inline torch::Tensor next_token_loss(LanguageModel& model, const torch::Tensor& ids_BT) {
+  return TokenObjective().loss_sum(model, next_token_batch(ids_BT));
 }
 
 }  // namespace lowbank::testing

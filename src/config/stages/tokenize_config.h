@@ -1,0 +1,18 @@
+#pragma once
+
+#include <string>
+
+#include "config/stage_config.h"
+
+namespace lowbank {
+
+struct TokenizeConfig : StageConfig {
+  std::string tokenizer;
+  std::string file;
+  std::string out;
+  bool special = false;
+  CommandInfo info() const override;
+  Fields stage_fields() const override;
+};
+
+}  // namespace lowbank

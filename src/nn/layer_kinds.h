@@ -1,0 +1,49 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <torch/types.h>
+
+#include "io/layer_record.h"
+
+namespace lowbank {
+
+class Linear;
+
+/// What a kind builds one layer of a slot from.
+struct LayerPlan {
+  const LayerRecord& record;
+  const std::string& path;    ///< the slot's
+  const std::string& source;  ///< the file that holds the record, for errors
+  std::int64_t in_features = 0;
+  std::int64_t out_features = 0;
+  bool has_bias = false;         ///< of the innermost layer
+  std::shared_ptr<Linear> base;  ///< the layers built so far; nullptr for the innermost
+  /// The layer's parameter of this name and shape.
+  std::function<torch::Tensor(const std::string& name, const std::vector<std::int64_t>& shape)>
+      take;
+
+  /// The bias [O], or undefined where the projection has none.
+  torch::Tensor take_bias() const;
+  /// A whole number of the record. Errors: IoError if it is missing or not in [low, high], naming
+  /// slot and key.
+  std::int64_t integer(const char* key, std::int64_t low, std::int64_t high) const;
+};
+
+/// A kind of layer that lowbank.json can name.
+struct LayerKind {
+  std::string_view name;
+  std::shared_ptr<Linear> (*build)(const LayerPlan& plan);
+};
+
+/// The kind of this name. Errors: IoError for one that this Lowbank does not know, naming the slot
+/// and `source`.
+const LayerKind& layer_kind(const std::string& name, const std::string& path,
+                            const std::string& source);
+
+}  // namespace lowbank
