@@ -17,10 +17,9 @@
 
 #include "core/philox.h"
 #include "kernels/cpu/causal_conv_core.h"
+#include "kernels/cpu/cpu_isa.h"
 
 namespace {
-
-using lowbank::CpuIsa;
 
 struct Shape {
   std::int64_t num_tokens = 512;
@@ -77,16 +76,16 @@ class Buffers {
 
   std::int64_t num_groups() const { return lowbank::num_scan_groups(shape_.num_channels); }
 
-  void scan_forward(CpuIsa isa) {
+  void scan_forward() {
     std::ranges::fill(state_.values(), 0.0f);
     const lowbank::ScanForward<float> scan = {.in = scan_operands(),
                                               .y = rows(y_),
                                               .state_ND = state_.data(),
                                               .chunk_states_CND = chunk_states_.data()};
-    for (std::int64_t g = 0; g < num_groups(); ++g) selective_scan_forward(scan, g, isa);
+    for (std::int64_t g = 0; g < num_groups(); ++g) selective_scan_forward(scan, g);
   }
 
-  void scan_backward(CpuIsa isa) {
+  void scan_backward() {
     std::ranges::fill(state_.values(), 0.0f);
     const lowbank::ScanBackward<float> scan = {.in = scan_operands(),
                                                .chunk_states_CND = chunk_states_.data(),
@@ -100,22 +99,22 @@ class Buffers {
                                                .grad_skip_D = sums_.data(),
                                                .grad_dt_bias_D = sums_.data(),
                                                .grad_state_ND = state_.data()};
-    for (std::int64_t g = 0; g < num_groups(); ++g) selective_scan_backward(scan, g, isa);
+    for (std::int64_t g = 0; g < num_groups(); ++g) selective_scan_backward(scan, g);
   }
 
-  void conv_forward(CpuIsa isa) {
+  void conv_forward() {
     const lowbank::ConvForward<float> conv = {.in = conv_operands(), .y = rows(y_)};
-    for (std::int64_t g = 0; g < num_groups(); ++g) causal_conv_forward(conv, g, isa);
+    for (std::int64_t g = 0; g < num_groups(); ++g) causal_conv_forward(conv, g);
   }
 
-  void conv_backward(CpuIsa isa) {
+  void conv_backward() {
     const lowbank::ConvBackward<float> conv = {.in = conv_operands(),
                                                .grad_y = {z_.data(), shape_.num_channels},
                                                .grad_x = rows(grad_u_),
                                                .grad_before = rows(grad_z_),
                                                .grad_weight_WD = sums_.data(),
                                                .grad_bias_D = grad_dt_.data()};
-    for (std::int64_t g = 0; g < num_groups(); ++g) causal_conv_backward(conv, g, isa);
+    for (std::int64_t g = 0; g < num_groups(); ++g) causal_conv_backward(conv, g);
   }
 
  private:
@@ -177,7 +176,7 @@ int main(int argc, char** argv) try {
     *fields[i - 1] = std::max(1LL, std::strtoll(argv[i], nullptr, 10));
   }
   Buffers buffers(shape);
-  using Kernel = void (Buffers::*)(CpuIsa);
+  using Kernel = void (Buffers::*)();
   const std::pair<const char*, Kernel> kernels[] = {{"scan forward", &Buffers::scan_forward},
                                                     {"scan backward", &Buffers::scan_backward},
                                                     {"conv forward", &Buffers::conv_forward},
@@ -189,8 +188,8 @@ int main(int argc, char** argv) try {
   for (std::int64_t round = 0; round < shape.num_rounds; ++round) {
     for (std::size_t i = 0; i < best.size(); ++i) {
       const Kernel kernel = kernels[i % std::size(kernels)].second;
-      const CpuIsa isa = isas[i / std::size(kernels)];
-      best[i] = std::min(best[i], seconds_of([&] { (buffers.*kernel)(isa); }));
+      lowbank::use_cpu_isa(isas[i / std::size(kernels)]);
+      best[i] = std::min(best[i], seconds_of([&] { (buffers.*kernel)(); }));
     }
   }
   const auto updates =

@@ -182,6 +182,8 @@ void FileWeights::throw_problems() const {
 }
 
 torch::Tensor RandomWeights::take(const std::string& name, const std::vector<std::int64_t>& shape) {
+  // There is no memory to draw into.
+  if (device_.is_meta()) return at::empty(shape, at::TensorOptions(type_).device(device_));
   const auto options = at::TensorOptions(c10::kFloat);
   const auto finish = [&](const torch::Tensor& values) { return values.to(device_, type_); };
   const RandomKey key = key_.derive(name);

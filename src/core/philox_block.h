@@ -7,7 +7,9 @@
 #ifdef __CUDACC__
 #define LOWBANK_HOST_DEVICE __host__ __device__
 #else
-#define LOWBANK_HOST_DEVICE
+// Always inlined: kernels/cpu compiles it for several instruction sets, and of copies that stand
+// alone the linker would keep one for all.
+#define LOWBANK_HOST_DEVICE [[gnu::always_inline]]
 #endif
 
 namespace lowbank {

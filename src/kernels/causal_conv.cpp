@@ -16,6 +16,7 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "kernels/cpu/causal_conv_core.h"
+#include "kernels/cpu/cpu_isa.h"
 #include "kernels/scan_tensors.h"
 
 namespace lowbank {
@@ -76,12 +77,11 @@ ConvOperands<T> operands_of(const ConvTensors& in, std::int64_t sequence) {
 template <class T>
 Tensor conv_forward_on_cpu(const ConvTensors& in) {
   auto y_BTD = at::empty(in.x_BTD.sizes(), in.x_BTD.options());
-  const CpuIsa isa = best_cpu_isa();
   for_groups(in.x_BTD, in.x_BTD.size(1) * in.weight_WD.size(0),
              [&](std::int64_t sequence, std::int64_t group) {
                causal_conv_forward(
                    {.in = operands_of<T>(in, sequence), .y = mutable_rows_of<T>(y_BTD, sequence)},
-                   group, isa);
+                   group);
              });
   return y_BTD;
 }
@@ -98,7 +98,6 @@ ConvTensors conv_backward_on_cpu(const ConvTensors& in, const Tensor& grad_y_BTD
   grad.before_BWD = at::empty({batch, width - 1, channels}, options);
   const auto weight_BWD = at::zeros({batch, width, channels}, options);
   const auto bias_BD = in.bias_D.defined() ? at::zeros({batch, channels}, options) : Tensor();
-  const CpuIsa isa = best_cpu_isa();
   for_groups(in.x_BTD, in.x_BTD.size(1) * in.weight_WD.size(0),
              [&](std::int64_t sequence, std::int64_t group) {
                causal_conv_backward({.in = operands_of<T>(in, sequence),
@@ -107,7 +106,7 @@ ConvTensors conv_backward_on_cpu(const ConvTensors& in, const Tensor& grad_y_BTD
                                      .grad_before = mutable_rows_of<T>(grad.before_BWD, sequence),
                                      .grad_weight_WD = part_of<T>(weight_BWD, sequence),
                                      .grad_bias_D = part_of<T>(bias_BD, sequence)},
-                                    group, isa);
+                                    group);
              });
   grad.weight_WD = sum_in_order(weight_BWD, 0);
   if (bias_BD.defined()) grad.bias_D = sum_in_order(bias_BD, 0);
@@ -116,7 +115,7 @@ ConvTensors conv_backward_on_cpu(const ConvTensors& in, const Tensor& grad_y_BTD
 
 // Whether our own kernels run where x is; the operands are still of any type.
 bool is_conv_fused(const CausalConvInput& in) {
-  if (in.x_BTD.is_cpu()) return true;
+  if (in.x_BTD.is_cpu()) return uses_cpu_kernels();
   return in.x_BTD.is_cuda() && scan_type(in.x_BTD) == torch::kFloat &&
          in.weight_DW.size(1) <= kLowbankCudaConvMaxWidth && cuda_library() != nullptr;
 }

@@ -2,8 +2,7 @@
 
 #include <algorithm>
 #include <cstddef>
-#include <span>
-#include <type_traits>
+#include <cstring>
 #include <utility>
 #include <vector>
 
@@ -17,7 +16,7 @@
 #include <c10/util/Exception.h>
 #include <torch/csrc/autograd/custom_function.h>
 
-#include "kernels/cpu/softmax_span.h"
+#include "kernels/cpu/cpu_tensor.h"
 #include "kernels/linear.h"
 
 namespace lowbank {
@@ -58,35 +57,32 @@ std::int64_t rows_per_chunk(std::int64_t num_rows, std::int64_t num_classes, c10
   return num_chunks == 1 ? rows : (rows + kVector - 1) / kVector * kVector;
 }
 
-float consume_row(std::span<float> row, std::int64_t target, bool to_gradient) {
-  return to_gradient ? row_nll_to_gradient_(row, target) : row_nll(row, target);
-}
-
 // Bfloat16 takes its rows through float32 one at a time.
-template <class T>
 void consume_rows(float* nll, const torch::Tensor& logits_RV, const torch::Tensor& targets_R,
                   bool to_gradient) {
-  const auto num_classes = static_cast<std::size_t>(logits_RV.size(1));
-  T* const logits = logits_RV.mutable_data_ptr<T>();
+  const auto& kernels = cpu_kernels();
+  const int type = vector_type(logits_RV);
+  const bool is_float = logits_RV.scalar_type() == c10::kFloat;
+  const std::int64_t num_classes = logits_RV.size(1);
+  const std::int64_t row_bytes = num_classes * logits_RV.element_size();
+  auto* const logits = static_cast<char*>(logits_RV.mutable_data_ptr());
   const auto contiguous_targets = targets_R.contiguous();
   const std::int64_t* const targets = contiguous_targets.const_data_ptr<std::int64_t>();
-  const std::int64_t grain = std::max<std::int64_t>(1, kGrainLogits / logits_RV.size(1));
+  const std::int64_t grain = std::max<std::int64_t>(1, kGrainLogits / num_classes);
   at::parallel_for(0, logits_RV.size(0), grain, [&](std::int64_t begin, std::int64_t end) {
-    std::vector<float> wide;
-    for (auto r = static_cast<std::size_t>(begin); r < static_cast<std::size_t>(end); ++r) {
-      T* const row = logits + r * num_classes;
+    std::vector<float> wide(is_float ? 0 : static_cast<std::size_t>(num_classes));
+    for (std::int64_t r = begin; r < end; ++r) {
+      void* const row = logits + r * row_bytes;
       if (targets[r] == kIgnoreIndex) {
         nll[r] = 0;
-        if (to_gradient) std::fill_n(row, num_classes, T(0.0f));
-      } else if constexpr (std::is_same_v<T, float>) {
-        nll[r] = consume_row({row, num_classes}, targets[r], to_gradient);
-      } else {
-        wide.resize(num_classes);
-        auto* const bits = reinterpret_cast<std::uint16_t*>(row);
-        widen_bfloat16({bits, num_classes}, wide.data());
-        nll[r] = consume_row(wide, targets[r], to_gradient);
-        if (to_gradient) narrow_to_bfloat16(wide, bits);
+        if (to_gradient) std::memset(row, 0, static_cast<std::size_t>(row_bytes));
+        continue;
       }
+      float* const values = is_float ? static_cast<float*>(row) : wide.data();
+      if (!is_float) kernels.widen[type](values, row, num_classes);
+      nll[r] = to_gradient ? kernels.nll_to_gradient(values, num_classes, targets[r])
+                           : kernels.nll(values, num_classes, targets[r]);
+      if (!is_float && to_gradient) kernels.narrow[type](row, values, num_classes);
     }
   });
 }
@@ -96,12 +92,8 @@ void consume_rows(float* nll, const torch::Tensor& logits_RV, const torch::Tenso
 void consume_logits(const torch::Tensor& nll_R, const torch::Tensor& logits_RV,
                     const torch::Tensor& targets_R, bool to_gradient) {
   const auto type = logits_RV.scalar_type(), wide_type = nll_R.scalar_type();
-  if (logits_RV.is_cpu() && logits_RV.is_contiguous() && type == c10::kFloat) {
-    consume_rows<float>(nll_R.mutable_data_ptr<float>(), logits_RV, targets_R, to_gradient);
-    return;
-  }
-  if (logits_RV.is_cpu() && logits_RV.is_contiguous() && type == c10::kBFloat16) {
-    consume_rows<c10::BFloat16>(nll_R.mutable_data_ptr<float>(), logits_RV, targets_R, to_gradient);
+  if (is_vector_tensor(logits_RV) && logits_RV.is_contiguous()) {
+    consume_rows(nll_R.mutable_data_ptr<float>(), logits_RV, targets_R, to_gradient);
     return;
   }
   if (type != wide_type) {

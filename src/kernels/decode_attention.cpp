@@ -58,7 +58,7 @@ torch::Tensor decode_attention(const torch::Tensor& q_BHE, const torch::Tensor& 
     return plain_decode_attention(q_BHE, keys_BKSE, values_BKSE, mask_BS);
   }
 
-  const auto& kernels = vector_kernels();
+  const auto& kernels = cpu_kernels();
   const auto q = q_BHE.contiguous();
   const auto mask = mask_BS.defined() ? mask_BS.contiguous() : mask_BS;
   // Pieces of the keys are attended to apart and merged in order; they depend on their number only.

@@ -9,7 +9,6 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "kernels/cpu/cpu_tensor.h"
-#include "kernels/cpu/dropout_span.h"
 
 namespace lowbank {
 namespace {
@@ -19,27 +18,25 @@ using torch::autograd::variable_list;
 
 constexpr std::int64_t kDropoutGrain = std::int64_t{1} << 15;  // about 15 us of work for each task
 
-torch::Tensor run_dropout(const torch::Tensor& x, const DropoutRule& rule) {
-  if (!is_vector_tensor(x)) {
-    // The factors are drawn on the CPU and follow x.
-    const auto ones = at::ones(x.sizes(), x.options().dtype(c10::kFloat).device(c10::kCPU));
-    return x * run_dropout(ones, rule).to(x.options());
-  }
+torch::Tensor drop_on_cpu(const torch::Tensor& x, const DropoutRule& rule) {
   const auto from = x.contiguous();
   auto out = empty_cpu(from.sizes(), from.scalar_type());
-  const auto run = [&](auto* to, const auto* values) {
-    at::parallel_for(0, from.numel(), kDropoutGrain, [&](std::int64_t begin, std::int64_t end) {
-      dropout_span(to + begin, values + begin, end - begin, static_cast<std::uint64_t>(begin),
-                   rule);
-    });
-  };
-  if (from.scalar_type() == c10::kFloat) {
-    run(out.mutable_data_ptr<float>(), from.const_data_ptr<float>());
-  } else {
-    run(static_cast<std::uint16_t*>(out.mutable_data_ptr()),
-        static_cast<const std::uint16_t*>(from.const_data_ptr()));
-  }
+  const auto run = cpu_kernels().dropout[vector_type(from)];
+  const std::int64_t item = from.element_size();
+  const auto* const values = static_cast<const char*>(from.const_data_ptr());
+  auto* const dropped = static_cast<char*>(out.mutable_data_ptr());
+  at::parallel_for(0, from.numel(), kDropoutGrain, [&](std::int64_t begin, std::int64_t end) {
+    run(dropped + begin * item, values + begin * item, end - begin,
+        static_cast<std::uint64_t>(begin), rule);
+  });
   return out;
+}
+
+torch::Tensor run_dropout(const torch::Tensor& x, const DropoutRule& rule) {
+  if (is_vector_tensor(x)) return drop_on_cpu(x, rule);
+  // The factors are drawn on the CPU and follow x.
+  const auto ones = at::ones(x.sizes(), at::TensorOptions(c10::kFloat));
+  return x * drop_on_cpu(ones, rule).to(x.options());
 }
 
 class DropoutFunction : public torch::autograd::Function<DropoutFunction> {

@@ -40,7 +40,7 @@ const std::optional<c10::TypedOperatorHandle<Pointwise>>& onednn_linear() {
 }
 
 bool is_cpu_float(const torch::Tensor& x) {
-  return x.is_cpu() && x.scalar_type() == c10::kFloat && x.layout() == c10::kStrided;
+  return runs_cpu_kernels(x) && x.scalar_type() == c10::kFloat && x.layout() == c10::kStrided;
 }
 
 bool serves_onednn(const torch::Tensor& x_I, const torch::Tensor& weight_OI,

@@ -49,7 +49,7 @@ NormResult run_rms_norm(const torch::Tensor& x_D, const torch::Tensor& residual_
     result.scale = empty_cpu({num_rows}, c10::kFloat);
     rows.scale = result.scale.mutable_data_ptr<float>();
   }
-  const auto run = vector_kernels().rms_norm[vector_type(x_D)];
+  const auto run = cpu_kernels().rms_norm[vector_type(x_D)];
   at::parallel_for(0, num_rows, row_grain(size), [&](std::int64_t begin, std::int64_t end) {
     RmsNormRows part = rows;
     part.begin = begin;
@@ -88,7 +88,7 @@ NormGrads run_rms_norm_grad(const torch::Tensor& grad_D, const torch::Tensor& gr
                              .scale = scale.const_data_ptr<float>(),
                              .grad_x = grads.x.mutable_data_ptr(),
                              .size = size};
-  const auto& kernels = vector_kernels();
+  const auto& kernels = cpu_kernels();
   const int type = vector_type(x_D);
   at::parallel_for(0, num_slices, row_grain(slice * size),
                    [&](std::int64_t begin, std::int64_t end) {

@@ -46,7 +46,7 @@ void run_rotary(const torch::Tensor& out_BTHE, const torch::Tensor& x_BTHE,
   auto* const out = static_cast<char*>(out_BTHE.mutable_data_ptr());
   const auto* const cosines = static_cast<const char*>(cos_T1E.const_data_ptr());
   const auto* const sines = static_cast<const char*>(sin_T1E.const_data_ptr());
-  const auto run = vector_kernels().rotary[vector_type(x_BTHE)];
+  const auto run = cpu_kernels().rotary[vector_type(x_BTHE)];
   const std::int64_t x_strides[] = {x_BTHE.stride(0), x_BTHE.stride(1), x_BTHE.stride(2)};
   const std::int64_t out_strides[] = {out_BTHE.stride(0), out_BTHE.stride(1), out_BTHE.stride(2)};
   at::parallel_for(0, x_BTHE.size(0) * num_tokens, row_grain(num_heads * size),

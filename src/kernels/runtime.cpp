@@ -14,6 +14,7 @@
 #include <fmt/format.h>
 
 #include "core/error.h"
+#include "kernels/cpu/cpu_isa.h"
 
 namespace lowbank {
 namespace {
@@ -68,6 +69,9 @@ c10::Device apply_runtime(const RuntimeOptions& options) {
   if (options.threads > kMaxThreads) {
     throw ConfigError(fmt::format("threads: {} is more than {}", options.threads, kMaxThreads));
   }
+  // Read now, so that a mistake in the environment shows before any work.
+  cpu_isa();
+  uses_cpu_kernels();
   const c10::Device device = parse_device(options.device);
   if (device.is_cpu() && options.type == c10::kHalf) {
     throw ConfigError("dtype: f16 is not computed in on the CPU; use f32 or bf16, or a GPU");

@@ -19,6 +19,7 @@
 #include <c10/core/GradMode.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include "kernels/cpu/cpu_isa.h"
 #include "kernels/cpu/selective_scan_core.h"
 #include "kernels/scan_tensors.h"
 
@@ -97,14 +98,13 @@ FusedForward forward_on_cpu(const SelectiveScanInput& in, const Tensor& state_BN
         {in.u_BTD.size(0), num_scan_chunks(in.u_BTD.size(1)), in.A_ND.size(0), in.u_BTD.size(2)},
         options);
   }
-  const CpuIsa isa = best_cpu_isa();
   for_groups(
       in.u_BTD, in.u_BTD.size(1) * in.A_ND.size(0), [&](std::int64_t sequence, std::int64_t group) {
         selective_scan_forward({.in = operands_of<T>(in, sequence),
                                 .y = mutable_rows_of<T>(out.y_BTD, sequence),
                                 .state_ND = part_of<T>(state_BND, sequence),
                                 .chunk_states_CND = part_of<T>(out.chunk_states_BCND, sequence)},
-                               group, isa);
+                               group);
       });
   return out;
 }
@@ -129,7 +129,6 @@ SelectiveScanInput backward_on_cpu(const SelectiveScanInput& in, const Tensor& c
   const auto c_BGTN = at::empty({batch, num_groups, tokens, states}, options);
   const auto skip_BD = in.D_D.defined() ? at::zeros({batch, channels}, options) : Tensor();
   const auto bias_BD = in.dt_bias_D.defined() ? at::zeros({batch, channels}, options) : Tensor();
-  const CpuIsa isa = best_cpu_isa();
   for_groups(in.u_BTD, in.u_BTD.size(1) * in.A_ND.size(0),
              [&](std::int64_t sequence, std::int64_t group) {
                selective_scan_backward({.in = operands_of<T>(in, sequence),
@@ -144,7 +143,7 @@ SelectiveScanInput backward_on_cpu(const SelectiveScanInput& in, const Tensor& c
                                         .grad_skip_D = part_of<T>(skip_BD, sequence),
                                         .grad_dt_bias_D = part_of<T>(bias_BD, sequence),
                                         .grad_state_ND = part_of<T>(grad_state_BND, sequence)},
-                                       group, isa);
+                                       group);
              });
   grad.A_ND = sum_in_order(a_BND, 0);
   grad.B_BTN = sum_in_order(b_BGTN, 1);
@@ -156,7 +155,7 @@ SelectiveScanInput backward_on_cpu(const SelectiveScanInput& in, const Tensor& c
 
 // Whether the fused form runs where u is; the operands are still of any type.
 bool is_fused(const SelectiveScanInput& in) {
-  if (in.u_BTD.is_cpu()) return true;
+  if (in.u_BTD.is_cpu()) return uses_cpu_kernels();
   return in.u_BTD.is_cuda() && scan_type(in.u_BTD) == torch::kFloat &&
          in.A_ND.size(0) <= kLowbankCudaScanMaxStates && cuda_library() != nullptr;
 }

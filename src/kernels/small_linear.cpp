@@ -51,7 +51,7 @@ std::vector<torch::Tensor> small_linear_group(const torch::Tensor& x_I,
 
   const std::int64_t num_in = x_I.size(-1);
   const std::int64_t num_x = num_in == 0 ? 0 : x_I.numel() / num_in;
-  const auto& kernels = vector_kernels();
+  const auto& kernels = cpu_kernels();
   const int x_type = vector_type(x_I), weight_type = vector_type(weights_OI.front());
   torch::Tensor ordered_x = x_I;
   if (const auto order_x = kernels.order_x[weight_type][x_type]) {

@@ -27,7 +27,7 @@ SwigluRows swiglu_inputs(const torch::Tensor& gate, const torch::Tensor& up, std
           .grad_stride = stride};
 }
 
-void run_swiglu_rows(const SwigluRows& rows, std::int64_t num_rows, VectorKernels::Swiglu run) {
+void run_swiglu_rows(const SwigluRows& rows, std::int64_t num_rows, CpuKernels::Swiglu run) {
   at::parallel_for(0, num_rows, row_grain(rows.size, kSwigluCost),
                    [&](std::int64_t begin, std::int64_t end) {
                      SwigluRows part = rows;
@@ -43,7 +43,7 @@ torch::Tensor run_swiglu(const torch::Tensor& gate, const torch::Tensor& up) {
   auto out = empty_cpu(sizes, gate.scalar_type());
   SwigluRows rows = swiglu_inputs(gate, up, sizes.back());
   rows.out = out.mutable_data_ptr();
-  run_swiglu_rows(rows, out.numel() / rows.size, vector_kernels().swiglu[vector_type(gate)]);
+  run_swiglu_rows(rows, out.numel() / rows.size, cpu_kernels().swiglu[vector_type(gate)]);
   return out;
 }
 
@@ -59,7 +59,7 @@ variable_list run_swiglu_grad(const torch::Tensor& grad, const torch::Tensor& ga
   rows.grad_gate = first;
   rows.grad_up =
       up.defined() ? grad_up.mutable_data_ptr() : first + rows.size * gate.element_size();
-  run_swiglu_rows(rows, grad.numel() / rows.size, vector_kernels().swiglu_grad[vector_type(gate)]);
+  run_swiglu_rows(rows, grad.numel() / rows.size, cpu_kernels().swiglu_grad[vector_type(gate)]);
   return {grad_gate, grad_up};
 }
 

@@ -39,10 +39,10 @@ struct ConvBackward {
 };
 
 /// Channels [128 group, 128 (group + 1)) of one sequence; groups may run at the same time. The bits
-/// depend on `isa` and on nothing else.
-void causal_conv_forward(const ConvForward<float>& conv, std::int64_t group, CpuIsa isa);
-void causal_conv_forward(const ConvForward<double>& conv, std::int64_t group, CpuIsa isa);
-void causal_conv_backward(const ConvBackward<float>& conv, std::int64_t group, CpuIsa isa);
-void causal_conv_backward(const ConvBackward<double>& conv, std::int64_t group, CpuIsa isa);
+/// depend on cpu_isa() and on nothing else.
+void causal_conv_forward(const ConvForward<float>& conv, std::int64_t group);
+void causal_conv_forward(const ConvForward<double>& conv, std::int64_t group);
+void causal_conv_backward(const ConvBackward<float>& conv, std::int64_t group);
+void causal_conv_backward(const ConvBackward<double>& conv, std::int64_t group);
 
 }  // namespace lowbank

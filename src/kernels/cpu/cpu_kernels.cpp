@@ -32,46 +32,52 @@ std::int64_t conv_scratch_bytes(std::int64_t width) {
 
 }  // namespace
 
-const CpuKernels& cpu_kernels(CpuIsa isa) {
+const CpuKernels& cpu_kernels() {
 #if defined(__x86_64__)
-  if (isa == CpuIsa::kAvx512) return avx512::kernels();
-  if (isa == CpuIsa::kAvx2) return avx2::kernels();
+  switch (cpu_isa()) {
+    case CpuIsa::kAvx512:
+      return avx512::kernels();
+    case CpuIsa::kAvx2:
+      return avx2::kernels();
+    case CpuIsa::kPortable:
+      break;
+  }
 #endif
   return portable::kernels();
 }
 
-void selective_scan_forward(const ScanForward<float>& scan, std::int64_t group, CpuIsa isa) {
+void selective_scan_forward(const ScanForward<float>& scan, std::int64_t group) {
   const auto scratch = make_scratch(kWidestPackBytes * 2 * scan.in.num_states);
-  cpu_kernels(isa).scan_forward(scan, group, scratch.get());
+  cpu_kernels().scan_forward(scan, group, scratch.get());
 }
-void selective_scan_forward(const ScanForward<double>& scan, std::int64_t group, CpuIsa /*isa*/) {
+void selective_scan_forward(const ScanForward<double>& scan, std::int64_t group) {
   const auto scratch = make_scratch(kWidestPackBytes * 2 * scan.in.num_states);
-  portable::scan_forward(scan, group, scratch.get());
+  scan_forward_in_double(scan, group, scratch.get());
 }
 
-void selective_scan_backward(const ScanBackward<float>& scan, std::int64_t group, CpuIsa isa) {
+void selective_scan_backward(const ScanBackward<float>& scan, std::int64_t group) {
   const auto scratch = make_scratch(scan_scratch_bytes(scan.in.num_states));
-  cpu_kernels(isa).scan_backward(scan, group, scratch.get());
+  cpu_kernels().scan_backward(scan, group, scratch.get());
 }
-void selective_scan_backward(const ScanBackward<double>& scan, std::int64_t group, CpuIsa /*isa*/) {
+void selective_scan_backward(const ScanBackward<double>& scan, std::int64_t group) {
   const auto scratch = make_scratch(scan_scratch_bytes(scan.in.num_states));
-  portable::scan_backward(scan, group, scratch.get());
+  scan_backward_in_double(scan, group, scratch.get());
 }
 
-void causal_conv_forward(const ConvForward<float>& conv, std::int64_t group, CpuIsa isa) {
-  cpu_kernels(isa).conv_forward(conv, group);
+void causal_conv_forward(const ConvForward<float>& conv, std::int64_t group) {
+  cpu_kernels().conv_forward(conv, group);
 }
-void causal_conv_forward(const ConvForward<double>& conv, std::int64_t group, CpuIsa /*isa*/) {
-  portable::conv_forward(conv, group);
+void causal_conv_forward(const ConvForward<double>& conv, std::int64_t group) {
+  conv_forward_in_double(conv, group);
 }
 
-void causal_conv_backward(const ConvBackward<float>& conv, std::int64_t group, CpuIsa isa) {
+void causal_conv_backward(const ConvBackward<float>& conv, std::int64_t group) {
   const auto scratch = make_scratch(conv_scratch_bytes<float>(conv.in.width));
-  cpu_kernels(isa).conv_backward(conv, group, scratch.get());
+  cpu_kernels().conv_backward(conv, group, scratch.get());
 }
-void causal_conv_backward(const ConvBackward<double>& conv, std::int64_t group, CpuIsa /*isa*/) {
+void causal_conv_backward(const ConvBackward<double>& conv, std::int64_t group) {
   const auto scratch = make_scratch(conv_scratch_bytes<double>(conv.in.width));
-  portable::conv_backward(conv, group, scratch.get());
+  conv_backward_in_double(conv, group, scratch.get());
 }
 
 }  // namespace lowbank

@@ -8,15 +8,19 @@
 #include <c10/core/GradMode.h>
 #include <c10/util/Exception.h>
 
-#include "kernels/cpu/vector_kernels.h"
+#include "kernels/cpu/cpu_kernels.h"
 
 // What the kernels of this room share to look at tensors and make them without the dispatcher,
 // which costs more than the work on one token.
 namespace lowbank {
 
-/// On the CPU and of a VectorType.
+/// Whether our loops serve the device of x. If not, LibTorch's operators do.
+inline bool runs_cpu_kernels(const at::Tensor& x) { return x.is_cpu() && uses_cpu_kernels(); }
+
+/// Of a VectorType, and where our loops serve.
 inline bool is_vector_tensor(const at::Tensor& x) {
-  return x.is_cpu() && (x.scalar_type() == c10::kFloat || x.scalar_type() == c10::kBFloat16);
+  return runs_cpu_kernels(x) &&
+         (x.scalar_type() == c10::kFloat || x.scalar_type() == c10::kBFloat16);
 }
 
 /// The same, and its rows (the last dimension) can be read one element after the other.
@@ -24,7 +28,7 @@ inline bool has_vector_rows(const at::Tensor& x) {
   return is_vector_tensor(x) && x.dim() >= 1 && (x.stride(-1) == 1 || x.size(-1) == 1);
 }
 
-/// Index into the arrays of VectorKernels.
+/// Index into the arrays of CpuKernels.
 inline int vector_type(const at::Tensor& x) {
   return static_cast<int>(x.scalar_type() == c10::kFloat ? VectorType::kFloat
                                                          : VectorType::kBfloat16);

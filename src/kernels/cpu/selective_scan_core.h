@@ -2,8 +2,6 @@
 
 #include <cstdint>
 
-#include "kernels/cpu/cpu_isa.h"
-
 // The selective scan of one sequence on raw pointers, without LibTorch. The recurrence never
 // leaves the registers: nothing of tokens x channels x states is written.
 namespace lowbank {
@@ -68,15 +66,15 @@ struct ScanBackward {
 };
 
 /// Channels [128 group, 128 (group + 1)) of one sequence; groups may run at the same time. The bits
-/// depend on `isa` and on nothing else.
+/// depend on cpu_isa() and on nothing else.
 ///
 /// Source:  Mamba (arXiv 2312.00752), section 3.3.2 and algorithm 2; the backward pass recomputes
 ///          the states of a chunk from its first one.
 /// Differs: exp, log1p and the sigmoid are own polynomials in float (kernels/cpu/pack.h has their
 ///          bounds); double runs on libm, one channel at a time, for checks of gradients.
-void selective_scan_forward(const ScanForward<float>& scan, std::int64_t group, CpuIsa isa);
-void selective_scan_forward(const ScanForward<double>& scan, std::int64_t group, CpuIsa isa);
-void selective_scan_backward(const ScanBackward<float>& scan, std::int64_t group, CpuIsa isa);
-void selective_scan_backward(const ScanBackward<double>& scan, std::int64_t group, CpuIsa isa);
+void selective_scan_forward(const ScanForward<float>& scan, std::int64_t group);
+void selective_scan_forward(const ScanForward<double>& scan, std::int64_t group);
+void selective_scan_backward(const ScanBackward<float>& scan, std::int64_t group);
+void selective_scan_backward(const ScanBackward<double>& scan, std::int64_t group);
 
 }  // namespace lowbank

@@ -272,8 +272,8 @@ void backward_group(const ScanBackward<ScalarOf<V>>& scan, std::int64_t group, v
     }
     const std::int64_t at = (group * in.num_tokens + begin) * num_states;
     for (std::int64_t i = 0; i < size; ++i) {
-      scan.grad_b_GTN[at + i] = lane_sum(work.grad_b[i]);
-      scan.grad_c_GTN[at + i] = lane_sum(work.grad_c[i]);
+      scan.grad_b_GTN[at + i] = sum_lanes(work.grad_b[i]);
+      scan.grad_c_GTN[at + i] = sum_lanes(work.grad_c[i]);
     }
   }
 }

@@ -78,14 +78,14 @@ ConvResults on_the_cpu(const ConvData& data) {
                                      .bias_D = has_bias ? data.bias_D.data() : nullptr,
                                      .silu = silu};
     for (std::int64_t group = 0; group < num_scan_groups(channels); ++group) {
-      causal_conv_forward({.in = in, .y = rows(out.y, tokens)}, group, CpuIsa::kPortable);
+      causal_conv_forward({.in = in, .y = rows(out.y, tokens)}, group);
       causal_conv_backward({.in = in,
                             .grad_y = data.grad_y.of_sequence(b),
                             .grad_x = rows(out.x, tokens),
                             .grad_before = rows(out.before, width - 1),
                             .grad_weight_WD = out.weight.data(),
                             .grad_bias_D = has_bias ? out.bias.data() : nullptr},
-                           group, CpuIsa::kPortable);
+                           group);
     }
   }
   return out;

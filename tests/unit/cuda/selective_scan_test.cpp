@@ -116,7 +116,7 @@ ScanResults on_the_cpu(const ScanData& data) {
                               .y = rows(out.y),
                               .state_ND = out.final_state.data() + s * states * channels,
                               .chunk_states_CND = chunk_states.data()},
-                             group, CpuIsa::kPortable);
+                             group);
       selective_scan_backward({.in = in,
                                .chunk_states_CND = chunk_states.data(),
                                .grad_y = data.grad_y.of_sequence(s),
@@ -129,7 +129,7 @@ ScanResults on_the_cpu(const ScanData& data) {
                                .grad_skip_D = or_none(out.skip),
                                .grad_dt_bias_D = or_none(out.bias),
                                .grad_state_ND = out.state.data() + s * states * channels},
-                              group, CpuIsa::kPortable);
+                              group);
     }
     append(out.b, sum_of_parts(b_GTN, num_groups, tokens * states));
     append(out.c, sum_of_parts(c_GTN, num_groups, tokens * states));

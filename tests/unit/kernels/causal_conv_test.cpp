@@ -15,6 +15,7 @@
 
 #include "kernels/cpu/causal_conv_core.h"
 #include "torch_support.h"
+#include "unit/kernels/kernels_fixture.h"
 
 namespace lowbank {
 namespace {
@@ -131,7 +132,10 @@ TEST_F(CausalConvTest, InDoubleIsTheReference) {
   expect_the_reference(causal_conv, conv_as_is, kDoubleConv);
 }
 
-TEST_F(CausalConvTest, InFloatIsTheReference) {
+class CausalConvIsaTest : public testing::EveryIsa<CausalConvTest> {};
+LOWBANK_EVERY_ISA(CausalConvIsaTest);
+
+TEST_P(CausalConvIsaTest, InFloatIsTheReference) {
   expect_the_reference(causal_conv, conv_to_float, kFloatConv);
 }
 
@@ -202,28 +206,6 @@ TEST_F(CausalConvTest, HalfTypesAreComputedInFloat) {
   rounded.initial_state_BWD = in.initial_state_BWD.to(torch::kBFloat16).to(torch::kFloat);
   EXPECT_TRUE(out.y_BTD.equal(causal_conv(rounded).y_BTD.to(torch::kBFloat16)));
   EXPECT_EQ(out.final_state_BWD.scalar_type(), torch::kBFloat16);
-}
-
-TEST_F(CausalConvTest, EveryInstructionSetGivesTheReference) {
-  const auto in = mapped_conv(random_conv({1, 30, 147, 4, true, true}), conv_to_float);
-  const auto wanted = causal_conv_reference(in).y_BTD;
-  const auto weight_WD = in.weight_DW.t().contiguous();
-  for (const CpuIsa isa : usable_cpu_isas()) {
-    const auto y = at::zeros({1, 30, 147});
-    const ConvForward<float> conv = {
-        .in = {.num_tokens = 30,
-               .num_channels = 147,
-               .width = 4,
-               .x = {in.x_BTD.const_data_ptr<float>(), 147},
-               .before = {in.initial_state_BWD.const_data_ptr<float>(), 147},
-               .weight_WD = weight_WD.const_data_ptr<float>(),
-               .bias_D = in.bias_D.const_data_ptr<float>()},
-        .y = {y.data_ptr<float>(), 147}};
-    for (std::int64_t group = 0; group < num_scan_groups(147); ++group) {
-      causal_conv_forward(conv, group, isa);
-    }
-    EXPECT_TENSOR_NEAR(y, wanted, 1e-5) << cpu_isa_name(isa);  // sums of four terms of order 3
-  }
 }
 
 TEST_F(CausalConvTest, WrongOperandsAreRefused) {

@@ -26,6 +26,7 @@
 #include <torch/types.h>
 
 #include "torch_support.h"
+#include "unit/kernels/kernels_fixture.h"
 
 namespace lowbank {
 namespace {
@@ -219,18 +220,25 @@ TEST_F(CrossEntropyTest, FrozenInputsGetNoGradientAndCostNone) {
   EXPECT_TENSOR_NEAR(linear_cross_entropy(h, w, targets), both.loss, 0.0);
 }
 
-TEST_F(CrossEntropyTest, LogitsFormHasTheReferencesLossAndGradient) {
-  const auto source = at::randn({37, 1009}) * 5, targets = targets_of(37, 1009);
-  const auto x = source.clone().requires_grad_();
-  const auto y = source.to(c10::kDouble).requires_grad_();
-  const auto loss = softmax_cross_entropy_(x * 1.0, targets);
-  (loss * 3).backward();
-  const auto expected = reference_loss(y, targets);
-  (expected * 3).backward();
-  EXPECT_TENSOR_NEAR(loss.to(c10::kDouble), expected, 2e-7 * largest(expected));  // 37 float32
-  EXPECT_TENSOR_NEAR(x.grad().to(c10::kDouble), y.grad(), 2e-6);  // float32 x - max, below 40
-  const c10::InferenceMode inference;
-  EXPECT_TENSOR_NEAR(softmax_cross_entropy_(source.clone(), targets), loss, 0.0);
+class CrossEntropyIsaTest : public testing::IsaTest {};
+LOWBANK_EVERY_ISA(CrossEntropyIsaTest);
+
+// Rows shorter than a vector, ends of 16 and of 256 classes, and more.
+TEST_P(CrossEntropyIsaTest, LogitsFormHasTheReferencesLossAndGradient) {
+  for (const std::int64_t num_classes : {1, 3, 16, 17, 255, 256, 263, 1009}) {
+    SCOPED_TRACE(num_classes);
+    const auto source = at::randn({37, num_classes}) * 5, targets = targets_of(37, num_classes);
+    const auto x = source.clone().requires_grad_();
+    const auto y = source.to(c10::kDouble).requires_grad_();
+    const auto loss = softmax_cross_entropy_(x * 1.0, targets);
+    (loss * 3).backward();
+    const auto expected = reference_loss(y, targets);
+    (expected * 3).backward();
+    EXPECT_TENSOR_NEAR(loss.to(c10::kDouble), expected, 2e-7 * largest(expected));  // 37 float32
+    EXPECT_TENSOR_NEAR(x.grad().to(c10::kDouble), y.grad(), 2e-6);  // float32 x - max, below 40
+    const c10::InferenceMode inference;
+    EXPECT_TENSOR_NEAR(softmax_cross_entropy_(source.clone(), targets), loss, 0.0);
+  }
 }
 
 TEST_F(CrossEntropyTest, TransposedLogitsAreTakenToo) {
@@ -272,7 +280,7 @@ TEST_F(CrossEntropyTest, Bfloat16IsSummedInFloat32) {
   }
 }
 
-TEST_F(CrossEntropyTest, ExtremeLogitsStayFiniteAndBadOnesShow) {
+TEST_P(CrossEntropyIsaTest, ExtremeLogitsStayFiniteAndBadOnesShow) {
   const float infinity = std::numeric_limits<float>::infinity();
   const auto one_row = [](const std::vector<float>& logits) {
     const auto x = at::tensor(logits).unsqueeze(0).requires_grad_();
@@ -292,7 +300,7 @@ TEST_F(CrossEntropyTest, ExtremeLogitsStayFiniteAndBadOnesShow) {
   EXPECT_TRUE(std::isnan(one_row({0.0f, infinity}).first));
 }
 
-TEST_F(CrossEntropyTest, ThreadsDoNotChangeTheLogitsForm) {
+TEST_P(CrossEntropyIsaTest, ThreadsDoNotChangeTheLogitsForm) {
   const auto source = at::randn({64, 5003}), targets = targets_of(64, 5003);
   const auto run = [&](int num_threads) {
     at::set_num_threads(num_threads);

@@ -13,8 +13,8 @@ namespace {
 
 using testing::same_bits_for_any_thread_count;
 
-class DecodeAttentionTest : public testing::VectorKernelTest {};
-LOWBANK_ALL_EXTENSIONS(DecodeAttentionTest);
+class DecodeAttentionTest : public testing::IsaTest {};
+LOWBANK_EVERY_ISA(DecodeAttentionTest);
 
 torch::Tensor exact_attention(const torch::Tensor& q, const torch::Tensor& keys,
                               const torch::Tensor& values, const torch::Tensor& mask) {

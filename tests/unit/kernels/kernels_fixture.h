@@ -1,40 +1,34 @@
 #pragma once
 
-#include <array>
 #include <string>
 
 #include <ATen/Parallel.h>
 
-#include "kernels/cpu/vector_kernels.h"
+#include "kernels/cpu/cpu_kernels.h"
 #include "torch_support.h"
 
 namespace lowbank::testing {
 
-/// Runs each test with every vector extension that the processor has.
-class VectorKernelTest : public SeededTest, public ::testing::WithParamInterface<CpuIsa> {
+/// Runs each test of a fixture with the loops of every instruction set that the processor has.
+template <class Fixture>
+class EveryIsa : public Fixture, public ::testing::WithParamInterface<CpuIsa> {
  protected:
-  void SetUp() override {
-    SeededTest::SetUp();
-    if (GetParam() > best_cpu_isa()) GTEST_SKIP() << "the processor lacks it";
-    use_cpu_isa(GetParam());
-  }
-  void TearDown() override {
-    use_cpu_isa(best_cpu_isa());
+  EveryIsa() { use_cpu_isa(GetParam()); }
+  ~EveryIsa() override {
+    use_cpu_isa(usual_);
     at::set_num_threads(1);
   }
+
+ private:
+  const CpuIsa usual_ = cpu_isa();
 };
+using IsaTest = EveryIsa<SeededTest>;
 
-inline std::string extension_name(const ::testing::TestParamInfo<CpuIsa>& extension) {
-  constexpr std::array kNames = {"Portable", "Avx2", "Avx512"};
-  return kNames[static_cast<std::size_t>(extension.param)];
-}
-
-#define LOWBANK_ALL_EXTENSIONS(suite)                                           \
-  INSTANTIATE_TEST_SUITE_P(                                                     \
-      Extensions, suite,                                                        \
-      ::testing::Values(::lowbank::CpuIsa::kPortable, ::lowbank::CpuIsa::kAvx2, \
-                        ::lowbank::CpuIsa::kAvx512),                            \
-      ::lowbank::testing::extension_name)
+#define LOWBANK_EVERY_ISA(suite)                                                           \
+  INSTANTIATE_TEST_SUITE_P(Isas, suite, ::testing::ValuesIn(::lowbank::usable_cpu_isas()), \
+                           [](const ::testing::TestParamInfo<::lowbank::CpuIsa>& isa) {    \
+                             return std::string(::lowbank::cpu_isa_name(isa.param));       \
+                           })
 
 /// The same bits with one thread and with three.
 template <class Call>

@@ -10,8 +10,8 @@ namespace {
 
 using testing::same_bits_for_any_thread_count;
 
-class RmsNormTest : public testing::VectorKernelTest {};
-LOWBANK_ALL_EXTENSIONS(RmsNormTest);
+class RmsNormTest : public testing::IsaTest {};
+LOWBANK_EVERY_ISA(RmsNormTest);
 
 torch::Tensor exact_rms_norm(const torch::Tensor& x, const torch::Tensor& weight, double eps) {
   return x * (x.square().mean(-1, true) + eps).rsqrt() * weight;

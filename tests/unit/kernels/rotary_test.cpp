@@ -14,8 +14,8 @@ namespace {
 
 using testing::same_bits_for_any_thread_count;
 
-class RotaryTest : public testing::VectorKernelTest {};
-LOWBANK_ALL_EXTENSIONS(RotaryTest);
+class RotaryTest : public testing::IsaTest {};
+LOWBANK_EVERY_ISA(RotaryTest);
 
 struct Turn {
   torch::Tensor cos, sin;

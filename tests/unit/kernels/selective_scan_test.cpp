@@ -22,6 +22,7 @@
 
 #include "kernels/cpu/selective_scan_core.h"
 #include "torch_support.h"
+#include "unit/kernels/kernels_fixture.h"
 
 namespace lowbank {
 namespace {
@@ -179,7 +180,10 @@ TEST_F(SelectiveScanTest, TheFusedFormInDoubleIsTheReference) {
   expect_the_reference(selective_scan, as_is, kDoubleScan);
 }
 
-TEST_F(SelectiveScanTest, TheFusedFormInFloatIsTheReference) {
+class SelectiveScanIsaTest : public testing::EveryIsa<SelectiveScanTest> {};
+LOWBANK_EVERY_ISA(SelectiveScanIsaTest);
+
+TEST_P(SelectiveScanIsaTest, TheFusedFormInFloatIsTheReference) {
   expect_the_reference(selective_scan, to_float, kFloatScan);
 }
 
@@ -315,38 +319,6 @@ TEST_F(SelectiveScanTest, HalfTypesAreComputedInFloat) {
         gradients_of(selective_scan, half, at::randn_like(in.u_BTD), wanted.final_state_BND);
     EXPECT_EQ(gradients[0].scalar_type(), type);
     EXPECT_EQ(gradients[2].scalar_type(), torch::kFloat);
-  }
-}
-
-// Every instruction set on the core alone, since the dispatch takes only the widest.
-TEST_F(SelectiveScanTest, EveryInstructionSetGivesTheReference) {
-  const auto in = in_float(random_scan({1, 100, 147, 16, true}));
-  const auto wanted = selective_scan_reference(in);
-  for (const CpuIsa isa : usable_cpu_isas()) {
-    const auto y = at::empty_like(wanted.y_BTD);
-    const auto state = in.initial_state_BND.clone();
-    const auto rows = [](const Tensor& x) {
-      return TokenRows<const float>{x.const_data_ptr<float>(), x.stride(1)};
-    };
-    const ScanForward<float> scan = {.in = {.num_tokens = 100,
-                                            .num_channels = 147,
-                                            .num_states = 16,
-                                            .u = rows(in.u_BTD),
-                                            .dt = rows(in.dt_BTD),
-                                            .z = rows(in.z_BTD),
-                                            .b = rows(in.B_BTN),
-                                            .c = rows(in.C_BTN),
-                                            .a_ND = in.A_ND.const_data_ptr<float>(),
-                                            .skip_D = in.D_D.const_data_ptr<float>(),
-                                            .dt_bias_D = in.dt_bias_D.const_data_ptr<float>()},
-                                     .y = {y.data_ptr<float>(), 147},
-                                     .state_ND = state.data_ptr<float>()};
-    for (std::int64_t group = 0; group < num_scan_groups(147); ++group) {
-      selective_scan_forward(scan, group, isa);
-    }
-    EXPECT_TENSOR_NEAR(y, wanted.y_BTD, tolerance(wanted.y_BTD, kFloatScan)) << cpu_isa_name(isa);
-    EXPECT_TENSOR_NEAR(state, wanted.final_state_BND, tolerance(wanted.final_state_BND, kFloatScan))
-        << cpu_isa_name(isa);
   }
 }
 

@@ -15,8 +15,8 @@ namespace {
 
 using testing::same_bits_for_any_thread_count;
 
-class SmallLinearTest : public testing::VectorKernelTest {};
-LOWBANK_ALL_EXTENSIONS(SmallLinearTest);
+class SmallLinearTest : public testing::IsaTest {};
+LOWBANK_EVERY_ISA(SmallLinearTest);
 
 torch::Tensor exact_linear(const torch::Tensor& x, const torch::Tensor& weight,
                            const torch::Tensor& bias) {

@@ -1,11 +1,8 @@
 #include "kernels/swiglu.h"
 
 #include <ATen/ops/cat.h>
-#include <ATen/ops/empty_like.h>
-#include <ATen/ops/linspace.h>
 #include <ATen/ops/randn.h>
 #include <ATen/ops/silu.h>
-#include <ATen/ops/tensor.h>
 #include <gtest/gtest.h>
 
 #include "unit/kernels/kernels_fixture.h"
@@ -15,30 +12,8 @@ namespace {
 
 using testing::same_bits_for_any_thread_count;
 
-class SwigluTest : public testing::VectorKernelTest {};
-LOWBANK_ALL_EXTENSIONS(SwigluTest);
-
-TEST_P(SwigluTest, TheExponentialErrsByAtMost2e7) {
-  const auto x = at::linspace(-87.3, 88.3, 1'000'003, torch::kFloat);
-  const auto y = at::empty_like(x);
-  vector_kernels().exp(y.data_ptr<float>(), x.const_data_ptr<float>(), x.numel());
-  const auto exact = x.to(torch::kDouble).exp();
-  EXPECT_LE(((y.to(torch::kDouble) - exact).abs() / exact).max().item<double>(), 2e-7);
-}
-
-TEST_P(SwigluTest, TheExponentialOfHugeAndUndefinedNumbers) {
-  const float infinity = std::numeric_limits<float>::infinity();
-  const float x[] = {-infinity, -1e30f, -100.0f, 0.0f, 200.0f, infinity, std::nanf("")};
-  float y[7];
-  vector_kernels().exp(y, x, 7);
-  EXPECT_EQ(y[0], 0.0f);
-  EXPECT_EQ(y[1], 0.0f);
-  EXPECT_EQ(y[2], 0.0f);
-  EXPECT_EQ(y[3], 1.0f);
-  EXPECT_GT(y[4], 1e38f);
-  EXPECT_EQ(y[5], y[4]);
-  EXPECT_TRUE(std::isnan(y[6]));
-}
+class SwigluTest : public testing::IsaTest {};
+LOWBANK_EVERY_ISA(SwigluTest);
 
 TEST_P(SwigluTest, ValuesAndGradientsAreThoseOfTheFormula) {
   for (const std::int64_t size : {1, 7, 16, 100}) {
