@@ -8,10 +8,10 @@ int main() {
   // The known answer of Philox 4x32-10 for an all-zero counter and key.
   const bool philox_ok = lowbank::philox4x32({0, 0, 0, 0}, {0, 0})[0] == 0x6627e8d5u;
 
-  lowbank::Workload workload;
+  lowbank::pim::Workload workload;
   workload.model = "consumer";
   const bool workload_ok =
-      lowbank::workload_to_json(workload).find("\"consumer\"") != std::string::npos;
+      lowbank::pim::workload_to_json(workload).find("\"consumer\"") != std::string::npos;
 
   std::printf("installed core: %s, pim: %s\n", philox_ok ? "ok" : "wrong",
               workload_ok ? "ok" : "wrong");
