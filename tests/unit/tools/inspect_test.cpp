@@ -36,7 +36,8 @@ class InspectTest : public ::testing::Test {
     write_checkpoint_meta(
         folder.path("run/checkpoint"),
         {.base_model = "tiny",
-         .linears = {{.path = "model.layers.2.mlp.up_proj", .rank = 3}},
+         .linears = {{.path = "model.layers.2.mlp.up_proj",
+                      .layers = {{.kind = "svd", .settings = {{"rank", std::int64_t{3}}}}}}},
          .history = {{.stage = "compress", .settings_hash = "0123abcd", .version = "0.1.0"}}});
   }
   void add(const std::string& name, const std::vector<std::int64_t>& shape) {

@@ -19,6 +19,7 @@
 #include "core/text.h"
 #include "error_text.h"
 #include "temp_folder.h"
+#include "tools/run/execute.h"
 #include "tools/run/plan.h"
 #include "tools/run/run_options.h"
 #include "tools/run/state.h"
