@@ -145,7 +145,7 @@ void FileWeights::fill_in(std::string path, Weights& other) {
 
 void FileWeights::leave_out(const std::string& path) {
   std::erase_if(sources_, [&](const auto& item) { return is_below(item.first, path); });
-  std::erase_if(ranks_, [&](const auto& item) { return is_below(item.first, path); });
+  std::erase_if(layers_, [&](const auto& item) { return is_below(item.first, path); });
 }
 
 void FileWeights::finish() {
