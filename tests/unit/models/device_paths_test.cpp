@@ -126,7 +126,7 @@ Results results_of(const Family& family) {
   for (const bool is_padded : {false, true}) {
     const auto state = model->make_state(2, 12);
     ModelInput prompt = padded_input(*model, 5);
-    if (!is_padded) prompt.mask_BT = {};
+    if (!is_padded) prompt.mask_BT = torch::Tensor();
     out.add("prompt", model->forward(prompt, state.get()));
     for (std::int64_t token = 0; token < 4; ++token) {
       const auto ids_B1 = at::arange(2).add_(3 * token).view({2, 1});
