@@ -503,7 +503,7 @@ def faults(group):
 
     group.run("compress fixtures/llama_default factored --rank fixed:3 --threads 1", "compress")
     for item, edits in {
-            "revision": [(b'"revision": 1', b'"revision": 999')],
+            "revision": [(b'"revision": 2', b'"revision": 999')],
             "kind": [(b'"svd"', b'"svdd"')],
             "rank": [(b'"rank": 3', b'"rank": 4')],
             "path": [(b"q_proj", b"x_proj")],
