@@ -115,7 +115,7 @@ TEST_F(GenerateStage, RefusesWhatItCannotContinue) {
   expect_refusal(run("lowbank-generate", {"--ids", folder_.file("a.json", "[512]")}), 2, "512");
   expect_refusal(run("lowbank-generate", {"--ids", folder_.file("b.json", "[]")}), 2, "empty");
   expect_refusal(run("lowbank-generate", {"--ids", folder_.file("c.json", "{\"ids\": 1}")}), 3,
-                 "one array");
+                 "must be a list");
   expect_refusal(run("lowbank-generate", {"--ids", folder_.file("d.json", "[1.5]")}), 3, "1.5");
   expect_refusal(run("lowbank-generate", {"--prompt", "\xFF"}), 2, "UTF-8");
   expect_refusal(run_command("lowbank-generate", {folder_.path("absent")}), 3, "absent");

@@ -1,17 +1,25 @@
 // What tensors on a GPU go through, run here: the path without the CPU's own loops, and tensors
 // without any memory that a kernel could read.
 #include <algorithm>
+#include <cstddef>
+#include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
+#include <tuple>
 #include <vector>
 
+#include <ATen/ExpandUtils.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/cross_entropy_loss.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
 #include <ATen/ops/ones.h>
+#include <ATen/ops/result_type.h>
 #include <ATen/ops/stack.h>
 #include <ATen/ops/zeros.h>
 #include <c10/core/InferenceMode.h>
+#include <torch/library.h>
 
 #include "kernels/cpu/cpu_isa.h"
 #include "kernels/cross_entropy.h"
@@ -25,6 +33,58 @@ namespace {
 using testing::kVocab;
 using ModelJson = nlohmann::ordered_json;
 using torch::Tensor;
+
+// LibTorch has the meta kernels of these operators in Python only: their shapes, without values.
+TORCH_LIBRARY_IMPL(aten, Meta, library) {
+  library.impl(
+      "convolution_overrideable",
+      [](const Tensor& x, const Tensor& weight, const std::optional<Tensor>&, c10::SymIntArrayRef,
+         c10::SymIntArrayRef padding, c10::SymIntArrayRef, bool, c10::SymIntArrayRef, c10::SymInt) {
+        // With stride and dilation 1: what Mamba has.
+        std::vector<std::int64_t> sizes = {x.size(0), weight.size(0)};
+        for (std::size_t i = 0; i < padding.size(); ++i) {
+          const auto dim = static_cast<std::int64_t>(i) + 2;
+          sizes.push_back(x.size(dim) + 2 * padding[i].expect_int() - weight.size(dim) + 1);
+        }
+        return at::empty(sizes, x.options());
+      });
+  library.impl("index_select", [](const Tensor& x, std::int64_t dim, const Tensor& index) {
+    auto sizes = x.sizes().vec();
+    sizes[static_cast<std::size_t>(dim)] = index.numel();
+    return at::empty(sizes, x.options());
+  });
+  for (const char* name : {"logical_and.out", "logical_or.out", "logical_xor.out"}) {
+    library.impl(name, [](const Tensor& x, const Tensor& y, Tensor& out) -> Tensor& {
+      out.resize_(at::infer_size(x.sizes(), y.sizes()));
+      return out;
+    });
+  }
+  library.impl("logical_not.out", [](const Tensor& x, Tensor& out) -> Tensor& {
+    out.resize_(x.sizes());
+    return out;
+  });
+  library.impl("native_layer_norm",
+               [](const Tensor& x, c10::SymIntArrayRef shape, const std::optional<Tensor>&,
+                  const std::optional<Tensor>&, double) {
+                 auto sizes = x.sizes().vec();
+                 std::fill(sizes.end() - static_cast<std::ptrdiff_t>(shape.size()), sizes.end(), 1);
+                 const auto statistic = at::empty(sizes, x.options());
+                 return std::make_tuple(at::empty_like(x), statistic, statistic.clone());
+               });
+  library.impl("roll", [](const Tensor& x, c10::SymIntArrayRef, c10::IntArrayRef) {
+    return at::empty_like(x);
+  });
+  library.impl("where.self", [](const Tensor& condition, const Tensor& x, const Tensor& y) {
+    return at::empty(at::infer_size(condition.sizes(), at::infer_size(x.sizes(), y.sizes())),
+                     condition.options().dtype(at::result_type(x, y)));
+  });
+  library.impl(
+      "where.self_out",
+      [](const Tensor& condition, const Tensor& x, const Tensor& y, Tensor& out) -> Tensor& {
+        out.resize_(at::infer_size(condition.sizes(), at::infer_size(x.sizes(), y.sizes())));
+        return out;
+      });
+}
 
 struct Family {
   std::string name;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -56,8 +57,9 @@ inline void factorize(LanguageModel& model, std::int64_t rank) {
     if (slot.role() == LinearRole::kHead) continue;
     const auto dense = *slot.get().as_dense();
     const auto [u, s, vh] = at::linalg_svd(dense.weight_OI.detach(), /*full_matrices=*/false);
+    const std::int64_t kept = std::min(rank, s.size(0));
     slot.replace(std::make_shared<SvdLinear>(
-        u.narrow(1, 0, rank).clone(), s.narrow(0, 0, rank).clone(), vh.narrow(0, 0, rank).clone(),
+        u.narrow(1, 0, kept).clone(), s.narrow(0, 0, kept).clone(), vh.narrow(0, 0, kept).clone(),
         dense.bias_O.defined() ? dense.bias_O.detach().clone() : torch::Tensor()));
   }
 }
