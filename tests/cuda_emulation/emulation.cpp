@@ -14,7 +14,7 @@
 #include <fmt/format.h>
 #include <sanitizer/asan_interface.h>
 
-#include "cuda_emulation/guarded_array.h"
+#include "cuda_emulation/guarded_bytes.h"
 
 uint3 threadIdx;
 uint3 blockIdx;

@@ -13,7 +13,7 @@
 
 #include "core/philox.h"
 #include "cuda_emulation/emulation.h"
-#include "cuda_emulation/guarded_array.h"
+#include "cuda_emulation/guarded_bytes.h"
 #include "kernels/cpu/selective_scan_core.h"
 #include "kernels/cuda/cuda_api.h"
 
