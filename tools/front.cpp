@@ -73,7 +73,7 @@ int front_main(std::span<const std::string> arguments) {
   const Fields no_fields;
   const auto said = parse_words(arguments.first(1), {.fields = no_fields, .help = front_help});
   if (!said) return kExitOk;
-  const std::string command = arguments.front();
+  const std::string& command = arguments.front();
   const auto rest = arguments.subspan(1);
   if (command == "help") {
     std::vector<std::string> swapped = {"--help"};

@@ -354,7 +354,7 @@ std::unique_ptr<Tokenizer> open_bert_tokenizer(const std::string& path) {
   const std::string content = read_text(path);
   const Companions companions(path);
   companions.check_class({"BertTokenizer", "DistilBertTokenizer", "ElectraTokenizer"});
-  const auto config = companions.config();
+  const auto& config = companions.config();
   if (!config.flag("do_basic_tokenize", true)) {
     config.at("do_basic_tokenize").fail("false is not supported without a tokenizer.json");
   }

@@ -50,21 +50,22 @@ inline void attend_heads(const AttendKeys& a, std::int64_t first_head) {
     a.total[first_head + h] = sum_lanes(total);
   }
   float* const weighted = a.weighted + first_head * a.size;
-  constexpr int kVectors = kLanes == 16 ? 4 : 2;  // at a time, so that the sums stay in registers
+  constexpr std::int64_t kVectors =
+      kLanes == 16 ? 4 : 2;  // at a time, so that the sums stay in registers
   std::int64_t begin = 0;
   for (; begin + kVectors * kLanes <= a.size; begin += kVectors * kLanes) {
     Pack sums[kHeads][kVectors] = {};
     for (std::int64_t s = 0; s < a.num_keys; ++s) {
       const T* const value = static_cast<const T*>(a.values) + s * a.value_stride + begin;
 #pragma GCC unroll 4
-      for (int v = 0; v < kVectors; ++v) {
+      for (std::int64_t v = 0; v < kVectors; ++v) {
         const Pack lanes = load(value + v * kLanes);
 #pragma GCC unroll 4
         for (int h = 0; h < kHeads; ++h) sums[h][v] += scores[h][s] * lanes;
       }
     }
     for (int h = 0; h < kHeads; ++h) {
-      for (int v = 0; v < kVectors; ++v) {
+      for (std::int64_t v = 0; v < kVectors; ++v) {
         store(weighted + h * a.size + begin + v * kLanes, sums[h][v]);
       }
     }

@@ -29,7 +29,7 @@ void order_x(float* out, const void* x, std::int64_t num_x, std::int64_t num_in)
     std::int64_t i = 0;
     for (; i + kStep <= num_in; i += kStep) {
       for (int lane = 0; lane < kLanes; ++lane) {
-        for (int part = 0; part < kParts<W>; ++part) {
+        for (std::int64_t part = 0; part < kParts<W>; ++part) {
           to[i + part * kLanes + lane] = load_one(from + i + lane * kParts<W> + part);
         }
       }
@@ -59,7 +59,7 @@ inline void linear_block(const LinearRows& r, std::int64_t row, std::int64_t fir
 #pragma GCC unroll 8
     for (int m = 0; m < kX; ++m) {
 #pragma GCC unroll 2
-      for (int part = 0; part < kParts<W>; ++part) {
+      for (std::int64_t part = 0; part < kParts<W>; ++part) {
         const Pack v = load(x + m * r.num_in + i + part * kLanes);
 #pragma GCC unroll 8
         for (int o = 0; o < kRows; ++o) sum[o][m] += w[o][part] * v;

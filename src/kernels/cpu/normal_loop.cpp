@@ -31,7 +31,8 @@ struct SinCos {
 inline SinCos sincos_turns(float u) {
   constexpr float kPi = 3.14159265358979323846f;
   const float quarters = 4.0f * u;
-  const auto quadrant = static_cast<std::int32_t>(quarters + 0.5f);
+  const float next = quarters + 0.5f;
+  const auto quadrant = static_cast<std::int32_t>(next);  // u is not negative: this rounds
   const float x = (quarters - static_cast<float>(quadrant)) * (kPi / 2);
   const float x2 = x * x;
   const float sin = x + x * x2 * (-1.0f / 6 + x2 * (1.0f / 120 + x2 * (-1.0f / 5040)));
@@ -51,7 +52,7 @@ void draw_batch(float* out, std::uint64_t key, std::uint64_t stream, std::uint64
     for (int w = 0; w < 4; ++w) words[w][b] = block.words[w];
   }
   for (std::int64_t b = 0; b < kBatchBlocks; ++b) {
-    for (int pair = 0; pair < 2; ++pair) {
+    for (std::int64_t pair = 0; pair < 2; ++pair) {
       const float radius =
           __builtin_sqrtf(-2.0f * log_positive(uniform_from_word(words[2 * pair][b])));
       const auto [sin, cos] = sincos_turns(uniform_from_word(words[2 * pair + 1][b]));

@@ -46,7 +46,8 @@ void rms_norm(const RmsNormRows& r) {
       x = sum;
     } else {
       std::int64_t i = 0;
-      for (; i + 2 * kLanes <= r.size; i += 2 * kLanes) {
+      constexpr std::int64_t kStep = std::int64_t{2} * kLanes;
+      for (; i + kStep <= r.size; i += kStep) {
         const Pack v0 = load(x + i), v1 = load(x + i + kLanes);
         squares[0] += v0 * v0;
         squares[1] += v1 * v1;
