@@ -3,9 +3,9 @@
 
 #include "archive_fuzz.h"
 #include "fuzz_file.h"
+#include "io/families/families.h"
 #include "io/gguf.h"
 #include "io/gguf_model.h"
-#include "io/model_layout.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace lowbank;
@@ -21,7 +21,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       if (gguf_name(architecture, *name) != entry.name) std::abort();
       transform_from_gguf(config, *name);
     }
-    model_layout(config, "fuzz", false);
+    model_parameters(config, "fuzz");
   } catch (const Error&) {
   }
   return 0;

@@ -12,8 +12,6 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
-#include "core/error.h"
-#include "core/json_reader.h"
 #include "kernels/dropout.h"
 #include "kernels/linear.h"
 #include "models/operator_list.h"
@@ -62,31 +60,26 @@ class BertLayer : public torch::nn::Module {
       : num_heads_(config.num_heads),
         hidden_dropout_(config.hidden_dropout),
         attention_dropout_(config.attention_dropout),
-        activation_(config.hidden_act) {
-    const auto slot = [&](torch::nn::Module& parent, const char* name, LinearRole role,
-                          std::int64_t in, std::int64_t out) {
-      return weights.slot(parent, path + name, role, in, out, /*has_bias=*/true);
+        activation_(activation(config.hidden_act)) {
+    const auto slot = [&](torch::nn::Module& parent, const char* name, LinearRole role) {
+      return weights.slot(parent, path + name, role);
     };
     const auto norm = [&](torch::nn::Module& parent, const std::string& full) {
       return parent.register_module(
-          "LayerNorm", std::make_shared<LayerNorm>(weights, path + full, config.hidden_size,
-                                                   config.layer_norm_eps));
+          "LayerNorm", std::make_shared<LayerNorm>(weights, path + full, config.layer_norm_eps));
     };
-    const std::int64_t hidden = config.hidden_size;
     const auto attention = add_folder(*this, "attention");
     const auto self = add_folder(*attention, "self");
-    query = slot(*self, ".attention.self.query", LinearRole::kAttention, hidden, hidden);
-    key = slot(*self, ".attention.self.key", LinearRole::kAttention, hidden, hidden);
-    value = slot(*self, ".attention.self.value", LinearRole::kAttention, hidden, hidden);
+    query = slot(*self, ".attention.self.query", LinearRole::kAttention);
+    key = slot(*self, ".attention.self.key", LinearRole::kAttention);
+    value = slot(*self, ".attention.self.value", LinearRole::kAttention);
     const auto attention_output = add_folder(*attention, "output");
-    attention_dense =
-        slot(*attention_output, ".attention.output.dense", LinearRole::kAttention, hidden, hidden);
+    attention_dense = slot(*attention_output, ".attention.output.dense", LinearRole::kAttention);
     attention_norm_ = norm(*attention_output, ".attention.output.LayerNorm");
     const auto intermediate = add_folder(*this, "intermediate");
-    mlp_in = slot(*intermediate, ".intermediate.dense", LinearRole::kMlp, hidden,
-                  config.intermediate_size);
+    mlp_in = slot(*intermediate, ".intermediate.dense", LinearRole::kMlp);
     const auto output = add_folder(*this, "output");
-    mlp_out = slot(*output, ".output.dense", LinearRole::kMlp, config.intermediate_size, hidden);
+    mlp_out = slot(*output, ".output.dense", LinearRole::kMlp);
     output_norm_ = norm(*output, ".output.LayerNorm");
   }
 
@@ -127,23 +120,21 @@ class BertLayer : public torch::nn::Module {
 /// cls.predictions: dense, activation and norm, then a product with the word embeddings.
 class BertTokenHead : public torch::nn::Module {
  public:
-  BertTokenHead(const BertConfig& config, const std::string& word_embeddings, Weights& weights)
-      : activation_(config.hidden_act) {
+  BertTokenHead(const BertConfig& config, Weights& weights)
+      : activation_(activation(config.hidden_act)) {
     const auto folder = add_folder(*this, "transform");
-    transform = weights.slot(*folder, "cls.predictions.transform.dense", LinearRole::kHead,
-                             config.hidden_size, config.hidden_size, /*has_bias=*/true);
+    transform = weights.slot(*folder, "cls.predictions.transform.dense", LinearRole::kHead);
     norm_ = folder->register_module(
         "LayerNorm", std::make_shared<LayerNorm>(weights, "cls.predictions.transform.LayerNorm",
-                                                 config.hidden_size, config.layer_norm_eps));
-    bias = register_parameter("bias", weights.take("cls.predictions.bias", {config.vocab_size}));
-    weights.tie("cls.predictions.decoder.bias", "cls.predictions.bias");
+                                                 config.layer_norm_eps));
+    bias = register_parameter("bias", weights.take("cls.predictions.bias"));
+    weights.tie("cls.predictions.decoder.bias");
     if (config.tie_word_embeddings) {
-      weights.tie("cls.predictions.decoder.weight", word_embeddings);
+      weights.tie("cls.predictions.decoder.weight");
     } else {
       const auto decoder = add_folder(*this, "decoder");
-      decoder_weight = decoder->register_parameter(
-          "weight",
-          weights.take("cls.predictions.decoder.weight", {config.vocab_size, config.hidden_size}));
+      decoder_weight =
+          decoder->register_parameter("weight", weights.take("cls.predictions.decoder.weight"));
     }
   }
 
@@ -162,103 +153,24 @@ class BertTokenHead : public torch::nn::Module {
   std::shared_ptr<LayerNorm> norm_;
 };
 
-namespace {
-
-BertHead read_bert_head(const nlohmann::ordered_json& json, const JsonReader& config) {
-  const auto found = json.find("architectures");
-  if (found == json.end() || found->is_null()) return BertHead::kNone;
-  const std::pair<const char*, BertHead> names[] = {
-      {"BertModel", BertHead::kNone},
-      {"BertForMaskedLM", BertHead::kMaskedToken},
-      {"BertForPreTraining", BertHead::kPreTraining},
-      {"BertForSequenceClassification", BertHead::kSequenceClassifier}};
-  for (const auto& [name, head] : names) {
-    if (*found == nlohmann::ordered_json::array({name})) return head;
-  }
-  config.refuse("architectures",
-                "one of BertModel, BertForMaskedLM, BertForPreTraining, "
-                "BertForSequenceClassification");
-}
-
-double read_dropout(const JsonReader& config, const nlohmann::ordered_json& json,
-                    const std::string& key, double otherwise) {
-  if (!config.has(key)) return otherwise;
-  const auto& value = json[key];
-  const double probability = value.is_number() ? value.get<double>() : -1.0;
-  if (!(probability >= 0.0 && probability < 1.0)) config.refuse(key, "a number in [0, 1)");
-  return probability;
-}
-
-}  // namespace
-
-BertConfig read_bert_config(const nlohmann::ordered_json& json, const std::string& source) {
-  constexpr std::int64_t kMaxSize = std::int64_t{1} << 24;
-  const JsonReader config(json, source);
-  if (config.text("model_type", "bert") != "bert") config.refuse("model_type", "bert");
-  BertConfig c;
-  c.head = read_bert_head(json, config);
-  if (config.has("quantization_config")) config.refuse("quantization_config", "none");
-  if (config.text("position_embedding_type", "absolute") != "absolute") {
-    config.refuse("position_embedding_type", "absolute");
-  }
-  for (const auto* key : {"is_decoder", "add_cross_attention"}) {
-    if (config.flag(key, false)) config.refuse(key, "false");
-  }
-  if (config.has("pruned_heads") && !json["pruned_heads"].empty()) {
-    config.refuse("pruned_heads", "none");
-  }
-  const auto size = [&](const char* key, std::int64_t otherwise) {
-    return config.integer(key, otherwise, 1, kMaxSize);
-  };
-  c.vocab_size = size("vocab_size", c.vocab_size);
-  c.hidden_size = size("hidden_size", c.hidden_size);
-  c.num_layers = size("num_hidden_layers", c.num_layers);
-  c.num_heads = size("num_attention_heads", c.num_heads);
-  c.intermediate_size = size("intermediate_size", c.intermediate_size);
-  c.max_positions = size("max_position_embeddings", c.max_positions);
-  c.num_token_types = size("type_vocab_size", c.num_token_types);
-  c.layer_norm_eps = config.positive("layer_norm_eps", c.layer_norm_eps);
-  c.tie_word_embeddings = config.flag("tie_word_embeddings", c.tie_word_embeddings);
-  c.hidden_act = read_activation(config, "hidden_act", "gelu");
-  c.hidden_dropout = read_dropout(config, json, "hidden_dropout_prob", c.hidden_dropout);
-  c.attention_dropout =
-      read_dropout(config, json, "attention_probs_dropout_prob", c.attention_dropout);
-  c.classifier_dropout = read_dropout(config, json, "classifier_dropout", c.hidden_dropout);
-  // transformers derives the number of labels from the names of the labels.
-  const auto labels = json.find("id2label");
-  if (labels != json.end() && labels->is_object() && !labels->empty()) {
-    c.num_labels = static_cast<std::int64_t>(labels->size());
-  } else {
-    c.num_labels = size("num_labels", c.num_labels);
-  }
-  if (c.hidden_size % c.num_heads != 0) {
-    config.refuse("hidden_size", fmt::format("multiples of num_attention_heads = {}", c.num_heads));
-  }
-  return c;
-}
-
 BertModel::BertModel(const BertConfig& config, const nlohmann::ordered_json& json, Weights& weights)
     : config_(config),
-      prefix_(config.head != BertHead::kNone ||
-                      weights.has("bert.embeddings.word_embeddings.weight")
-                  ? "bert."
-                  : ""),
+      prefix_(weights.wants("bert.embeddings.word_embeddings.weight") ? "bert." : ""),
       json_(std::make_shared<nlohmann::ordered_json>(json)) {
   torch::nn::Module* encoder_parent = this;
   if (!prefix_.empty()) encoder_parent = add_folder(*this, "bert").get();
 
   const auto embeddings = add_folder(*encoder_parent, "embeddings");
-  const auto table = [&](const char* name, std::int64_t rows) {
+  const auto table = [&](const char* name) {
     return embeddings->register_module(
-        name, std::make_shared<Embedding>(weights, prefix_ + "embeddings." + name, rows,
-                                          config.hidden_size));
+        name, std::make_shared<Embedding>(weights, prefix_ + "embeddings." + name));
   };
-  word_embeddings_ = table("word_embeddings", config.vocab_size);
-  position_embeddings_ = table("position_embeddings", config.max_positions);
-  token_type_embeddings_ = table("token_type_embeddings", config.num_token_types);
+  word_embeddings_ = table("word_embeddings");
+  position_embeddings_ = table("position_embeddings");
+  token_type_embeddings_ = table("token_type_embeddings");
   embedding_norm_ = embeddings->register_module(
       "LayerNorm", std::make_shared<LayerNorm>(weights, prefix_ + "embeddings.LayerNorm",
-                                               config.hidden_size, config.layer_norm_eps));
+                                               config.layer_norm_eps));
 
   const auto encoder = add_folder(*encoder_parent, "encoder");
   const auto layers = add_folder(*encoder, "layer");
@@ -274,24 +186,20 @@ BertModel::BertModel(const BertConfig& config, const nlohmann::ordered_json& jso
   has_pooler_ = uses_pooler || weights.has(pooler + ".weight");
   if (has_pooler_) {
     const auto folder = add_folder(*encoder_parent, "pooler");
-    pooler_ = weights.slot(*folder, pooler, LinearRole::kPooler, config.hidden_size,
-                           config.hidden_size, /*has_bias=*/true);
+    pooler_ = weights.slot(*folder, pooler, LinearRole::kPooler);
   }
   if (config.head == BertHead::kMaskedToken || config.head == BertHead::kPreTraining) {
     const auto cls = add_folder(*this, "cls");
-    token_head_ = cls->register_module(
-        "predictions", std::make_shared<BertTokenHead>(
-                           config, prefix_ + "embeddings.word_embeddings.weight", weights));
+    token_head_ =
+        cls->register_module("predictions", std::make_shared<BertTokenHead>(config, weights));
     has_next_sentence_ =
         config.head == BertHead::kPreTraining || weights.has("cls.seq_relationship.weight");
     if (has_next_sentence_) {
-      next_sentence_ = weights.slot(*cls, "cls.seq_relationship", LinearRole::kClassifier,
-                                    config.hidden_size, 2, /*has_bias=*/true);
+      next_sentence_ = weights.slot(*cls, "cls.seq_relationship", LinearRole::kClassifier);
     }
   }
   if (config.head == BertHead::kSequenceClassifier) {
-    classifier_ = weights.slot(*this, "classifier", LinearRole::kClassifier, config.hidden_size,
-                               config.num_labels, /*has_bias=*/true);
+    classifier_ = weights.slot(*this, "classifier", LinearRole::kClassifier);
   }
 }
 

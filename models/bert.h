@@ -8,45 +8,13 @@
 #include <nlohmann/json_fwd.hpp>
 #include <torch/types.h>
 
+#include "io/families/bert.h"
 #include "models/language_model.h"
 #include "models/layers.h"
 #include "models/weights.h"
 #include "nn/linear.h"
 
 namespace lowbank {
-
-/// What stands on top of the encoder: the class that config.json's `architectures` names.
-enum class BertHead {
-  kNone,               ///< BertModel
-  kMaskedToken,        ///< BertForMaskedLM
-  kPreTraining,        ///< BertForPreTraining: masked tokens, and whether one text follows another
-  kSequenceClassifier  ///< BertForSequenceClassification; one label is a regression
-};
-
-/// What config.json says about a BERT. Defaults are transformers' BertConfig.
-struct BertConfig {
-  std::int64_t vocab_size = 30522;
-  std::int64_t hidden_size = 768;
-  std::int64_t num_layers = 12;
-  std::int64_t num_heads = 12;
-  std::int64_t intermediate_size = 3072;
-  std::int64_t max_positions = 512;
-  std::int64_t num_token_types = 2;
-  std::int64_t num_labels = 2;
-  double layer_norm_eps = 1e-12;
-  double hidden_dropout = 0.1;
-  double attention_dropout = 0.1;
-  double classifier_dropout = 0.1;
-  bool tie_word_embeddings = true;
-  Activation hidden_act = nullptr;
-  BertHead head = BertHead::kNone;
-};
-
-/// Reads and checks config.json of `model_type` bert; `source` names it in errors.
-///
-/// Errors: ConfigError for values out of range, sizes that do not fit together, and settings that
-/// change the result and are not supported.
-BertConfig read_bert_config(const nlohmann::ordered_json& config, const std::string& source);
 
 class BertLayer;
 class BertTokenHead;

@@ -3,10 +3,13 @@
 #include <algorithm>
 #include <filesystem>
 #include <functional>
+#include <iterator>
 #include <map>
+#include <string_view>
 #include <utility>
 #include <vector>
 
+#include <c10/util/Exception.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
@@ -17,7 +20,7 @@
 #include "core/json_reader.h"
 #include "core/memory.h"
 #include "io/checkpoint_folder.h"
-#include "io/model_layout.h"
+#include "io/families/families.h"
 #include "io/state_spaces.h"
 #include "models/bert.h"
 #include "models/language_model.h"
@@ -32,25 +35,34 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
-std::shared_ptr<LanguageModel> build_family(const Json& config, const std::string& source,
-                                            Weights& weights) {
-  const JsonReader reader(config, source);
-  const std::string type = reader.text("model_type", "");
-  if (type == "llama") {
-    return std::make_shared<LlamaModel>(read_llama_config(config, source), config, weights);
-  }
-  if (type == "bert") {
-    return std::make_shared<BertModel>(read_bert_config(config, source), config, weights);
-  }
-  if (type == "mamba") {
-    return std::make_shared<MambaModel>(read_mamba_config(config, source), config, weights);
-  }
-  reader.refuse("model_type", "llama, bert, mamba");
+template <class Model, auto read_config>
+std::shared_ptr<LanguageModel> build(const Json& config, const std::string& source,
+                                     Weights& weights) {
+  return std::make_shared<Model>(read_config(config, source), config, weights);
 }
+
+// The only list of models; what a family's files hold is said in io/families.
+struct ModelBuilder {
+  std::string_view model_type;
+  std::shared_ptr<LanguageModel> (*build)(const Json& config, const std::string& source,
+                                          Weights& weights);
+};
+constexpr ModelBuilder kModels[] = {
+    {"llama", build<LlamaModel, read_llama_config>},
+    {"bert", build<BertModel, read_bert_config>},
+    {"mamba", build<MambaModel, read_mamba_config>},
+};
 
 std::shared_ptr<LanguageModel> build_model(const Json& config, const std::string& source,
                                            Weights& weights) {
-  auto model = build_family(config, source, weights);
+  const ModelFamily& family = family_of(config, source);
+  const auto* const found = std::find_if(
+      std::begin(kModels), std::end(kModels),
+      [&](const ModelBuilder& builder) { return builder.model_type == family.model_type; });
+  TORCH_INTERNAL_ASSERT(found != std::end(kModels), "no model computes ", family.model_type);
+  weights.set_parameters(family.parameters(
+      config, source, [&](const std::string& name) { return weights.has(name); }));
+  auto model = found->build(config, source, weights);
   model->set_slots(weights.take_slots());
   return model;
 }

@@ -27,61 +27,54 @@
 
 namespace lowbank {
 
-RmsNorm::RmsNorm(Weights& weights, const std::string& path, std::int64_t features, double eps)
-    : eps_(eps) {
-  weight = register_parameter("weight", weights.take(path + ".weight", {features}));
+RmsNorm::RmsNorm(Weights& weights, const std::string& path, double eps) : eps_(eps) {
+  weight = register_parameter("weight", weights.take(path + ".weight"));
 }
 
 torch::Tensor RmsNorm::forward(const torch::Tensor& x_D) const {
   return rms_norm(x_D, weight, eps_);
 }
 
-Embedding::Embedding(Weights& weights, const std::string& path, std::int64_t rows,
-                     std::int64_t features) {
-  weight = register_parameter("weight", weights.take(path + ".weight", {rows, features}));
+Embedding::Embedding(Weights& weights, const std::string& path) {
+  weight = register_parameter("weight", weights.take(path + ".weight"));
 }
 
 torch::Tensor Embedding::forward(const torch::Tensor& ids_BT) const {
   return at::embedding(weight, ids_BT);
 }
 
-LayerNorm::LayerNorm(Weights& weights, const std::string& path, std::int64_t features, double eps)
-    : eps_(eps) {
-  weight = register_parameter("weight", weights.take(path + ".weight", {features}));
-  bias = register_parameter("bias", weights.take(path + ".bias", {features}));
+LayerNorm::LayerNorm(Weights& weights, const std::string& path, double eps) : eps_(eps) {
+  weight = register_parameter("weight", weights.take(path + ".weight"));
+  bias = register_parameter("bias", weights.take(path + ".bias"));
 }
 
 torch::Tensor LayerNorm::forward(const torch::Tensor& x_D) const {
   return at::layer_norm(x_D, weight.sizes(), weight, bias, eps_);
 }
 
-Activation read_activation(const JsonReader& config, const std::string& key,
-                           const std::string& otherwise) {
-  const std::string name = config.text(key, otherwise);
-  if (name == "gelu" || name == "gelu_python") {
-    return [](const torch::Tensor& x) { return at::gelu(x); };
+Activation activation(ActivationKind kind) {
+  switch (kind) {
+    case ActivationKind::kGelu:
+      return [](const torch::Tensor& x) { return at::gelu(x); };
+    case ActivationKind::kGeluTanh:
+      return [](const torch::Tensor& x) { return at::gelu(x, "tanh"); };
+    case ActivationKind::kRelu:
+      return [](const torch::Tensor& x) { return at::relu(x); };
+    case ActivationKind::kSilu:
+      return [](const torch::Tensor& x) { return at::silu(x); };
+    case ActivationKind::kTanh:
+      return [](const torch::Tensor& x) { return at::tanh(x); };
   }
-  if (name == "gelu_new" || name == "gelu_pytorch_tanh" || name == "gelu_fast") {
-    return [](const torch::Tensor& x) { return at::gelu(x, "tanh"); };
-  }
-  if (name == "relu") return [](const torch::Tensor& x) { return at::relu(x); };
-  if (name == "silu" || name == "swish") return [](const torch::Tensor& x) { return at::silu(x); };
-  if (name == "tanh") return [](const torch::Tensor& x) { return at::tanh(x); };
-  config.refuse(key,
-                "gelu, gelu_new, gelu_pytorch_tanh, gelu_fast, gelu_python, relu, silu, "
-                "swish, tanh");
+  TORCH_INTERNAL_ASSERT(false, "activation: an unknown kind");
 }
 
 TokenHead::TokenHead(torch::nn::Module& model, Weights& weights,
-                     std::shared_ptr<Embedding> embedding, const std::string& embedding_path,
-                     bool is_tied)
+                     std::shared_ptr<Embedding> embedding, bool is_tied)
     : embedding_(std::move(embedding)), is_tied_(is_tied) {
   if (is_tied) {
-    weights.tie("lm_head.weight", embedding_path + ".weight");
+    weights.tie("lm_head.weight");
   } else {
-    const auto& table_VD = embedding_->weight;
-    projection_ = weights.slot(model, "lm_head", LinearRole::kHead, table_VD.size(1),
-                               table_VD.size(0), /*has_bias=*/false);
+    projection_ = weights.slot(model, "lm_head", LinearRole::kHead);
   }
 }
 
@@ -105,51 +98,6 @@ void TokenHead::add_operators(OperatorList& list) const {
 
 void TokenHead::add_hidden(Axis& axis) const {
   if (!is_tied_) axis.add(projection_, Side::kIn);
-}
-
-RotaryOptions read_rotary_options(const JsonReader& config, std::int64_t max_positions) {
-  constexpr std::int64_t kMaxPositions = std::int64_t{1} << 31;
-  RotaryOptions options;
-  options.theta = config.positive("rope_theta", options.theta);
-  const std::string key = config.has("rope_parameters") ? "rope_parameters" : "rope_scaling";
-  const JsonReader rope = config.group(key);
-  options.theta = rope.positive("rope_theta", options.theta);
-  for (const JsonReader& place : {config, rope}) {
-    if (place.positive("partial_rotary_factor", 1.0) != 1.0) {
-      place.refuse("partial_rotary_factor", "1");
-    }
-  }
-  const std::string type_key = rope.has("rope_type") ? "rope_type" : "type";
-  const std::string type = rope.text(type_key, "default");
-  if (type == "default") return options;
-  const auto require = [&](const char* needed) {
-    if (!rope.has(needed)) rope.refuse(needed, "a number > 0");
-  };
-  require("factor");
-  options.factor = rope.positive("factor", 1.0);
-  if (type == "linear") {
-    options.kind = RotaryKind::kLinear;
-  } else if (type == "dynamic") {
-    options.kind = RotaryKind::kDynamic;
-    if (options.factor < 1.0) rope.refuse("factor", "a number >= 1");
-    options.original_max_positions = max_positions;
-  } else if (type == "llama3") {
-    options.kind = RotaryKind::kLlama3;
-    for (const char* needed :
-         {"low_freq_factor", "high_freq_factor", "original_max_position_embeddings"}) {
-      require(needed);
-    }
-    options.low_freq_factor = rope.positive("low_freq_factor", 1.0);
-    options.high_freq_factor = rope.positive("high_freq_factor", 1.0);
-    options.original_max_positions =
-        rope.integer("original_max_position_embeddings", 1, 1, kMaxPositions);
-    if (options.high_freq_factor <= options.low_freq_factor) {
-      rope.refuse("high_freq_factor", "more than low_freq_factor");
-    }
-  } else {
-    rope.refuse(type_key, "default, linear, dynamic, llama3");
-  }
-  return options;
 }
 
 RotaryEmbedding::RotaryEmbedding(const RotaryOptions& options, std::int64_t head_dim)

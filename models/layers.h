@@ -7,7 +7,8 @@
 #include <torch/nn/module.h>
 #include <torch/types.h>
 
-#include "core/json_reader.h"
+#include "io/families/activation.h"
+#include "io/families/rotary_options.h"
 #include "models/language_model.h"
 #include "models/weights.h"
 #include "nn/linear.h"
@@ -17,7 +18,7 @@ namespace lowbank {
 /// The norm of kernels/rms_norm.h with its weight.
 class RmsNorm : public torch::nn::Module {
  public:
-  RmsNorm(Weights& weights, const std::string& path, std::int64_t features, double eps);
+  RmsNorm(Weights& weights, const std::string& path, double eps);
   torch::Tensor forward(const torch::Tensor& x_D) const;
   torch::Tensor weight;
 
@@ -28,7 +29,7 @@ class RmsNorm : public torch::nn::Module {
 /// Token ids to rows of a table.
 class Embedding : public torch::nn::Module {
  public:
-  Embedding(Weights& weights, const std::string& path, std::int64_t rows, std::int64_t features);
+  Embedding(Weights& weights, const std::string& path);
   torch::Tensor forward(const torch::Tensor& ids_BT) const;
   torch::Tensor weight;
 };
@@ -38,7 +39,7 @@ class Embedding : public torch::nn::Module {
 /// Source:  Ba, Kiros and Hinton 2016.
 class LayerNorm : public torch::nn::Module {
  public:
-  LayerNorm(Weights& weights, const std::string& path, std::int64_t features, double eps);
+  LayerNorm(Weights& weights, const std::string& path, double eps);
   torch::Tensor forward(const torch::Tensor& x_D) const;
   torch::Tensor weight, bias;
 
@@ -46,12 +47,9 @@ class LayerNorm : public torch::nn::Module {
   double eps_;
 };
 
-/// An elementwise function under a name of transformers' ACT2FN.
+/// An elementwise function.
 using Activation = torch::Tensor (*)(const torch::Tensor& x);
-
-/// Reads the name of an activation. Errors: ConfigError for one that is not known, naming the key.
-Activation read_activation(const JsonReader& config, const std::string& key,
-                           const std::string& otherwise);
+Activation activation(ActivationKind kind);
 
 class OperatorList;
 
@@ -62,7 +60,7 @@ class TokenHead {
   TokenHead() = default;
   /// Registers the projection, where there is one, with `model`, which must own this head.
   TokenHead(torch::nn::Module& model, Weights& weights, std::shared_ptr<Embedding> embedding,
-            const std::string& embedding_path, bool is_tied);
+            bool is_tied);
   /// hidden [..., D] -> logits [..., V].
   torch::Tensor forward(const torch::Tensor& hidden_D, const Pass& pass) const;
   /// The matrix [V, D], undefined where the projection is not one dense matrix alone.
@@ -76,28 +74,6 @@ class TokenHead {
   bool is_tied_ = true;
   LinearSlot projection_;  // unused where tied
 };
-
-/// How a model stretches the positions it was trained on.
-enum class RotaryKind {
-  kDefault,
-  kLinear,   ///< every frequency divided by `factor`
-  kDynamic,  ///< beyond the trained length the base grows with the length (NTK)
-  kLlama3    ///< long wavelengths divided by `factor`, short ones left, smooth between
-};
-
-/// How positions turn query and key vectors.
-struct RotaryOptions {
-  RotaryKind kind = RotaryKind::kDefault;
-  double theta = 10000.0;
-  double factor = 1.0;
-  double low_freq_factor = 1.0;                ///< llama3
-  double high_freq_factor = 4.0;               ///< llama3
-  std::int64_t original_max_positions = 8192;  ///< llama3 and dynamic: trained length
-};
-
-/// Reads rope_theta and rope_scaling (transformers 4) or rope_parameters (5) of a model trained on
-/// `max_positions`. Errors: ConfigError for another kind than RotaryKind has, naming the key.
-RotaryOptions read_rotary_options(const JsonReader& config, std::int64_t max_positions);
 
 /// The tables of a rotary position embedding (kernels/rotary.h) in the layout where the first half
 /// of a head turns with the second.

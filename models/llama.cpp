@@ -10,7 +10,6 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
-#include "core/error.h"
 #include "kernels/rotary.h"
 #include "kernels/swiglu.h"
 #include "models/operator_list.h"
@@ -21,16 +20,13 @@ class LlamaAttention : public torch::nn::Module {
  public:
   LlamaAttention(const LlamaConfig& config, const std::string& path, Weights& weights)
       : head_dim_(config.head_dim) {
-    const std::int64_t query_size = config.num_heads * config.head_dim;
-    const std::int64_t key_size = config.num_kv_heads * config.head_dim;
-    const auto slot = [&](const char* name, std::int64_t in, std::int64_t out) {
-      return weights.slot(*this, path + "." + name, LinearRole::kAttention, in, out,
-                          config.attention_bias);
+    const auto slot = [&](const char* name) {
+      return weights.slot(*this, path + "." + name, LinearRole::kAttention);
     };
-    q_proj = slot("q_proj", config.hidden_size, query_size);
-    k_proj = slot("k_proj", config.hidden_size, key_size);
-    v_proj = slot("v_proj", config.hidden_size, key_size);
-    o_proj = slot("o_proj", query_size, config.hidden_size);
+    q_proj = slot("q_proj");
+    k_proj = slot("k_proj");
+    v_proj = slot("v_proj");
+    o_proj = slot("o_proj");
   }
 
   torch::Tensor forward(const torch::Tensor& x_BTD, const BlockPass& pass,
@@ -68,13 +64,13 @@ class LlamaAttention : public torch::nn::Module {
 
 class LlamaMlp : public torch::nn::Module {
  public:
-  LlamaMlp(const LlamaConfig& config, const std::string& path, Weights& weights) {
-    const auto slot = [&](const char* name, std::int64_t in, std::int64_t out) {
-      return weights.slot(*this, path + "." + name, LinearRole::kMlp, in, out, config.mlp_bias);
+  LlamaMlp(const std::string& path, Weights& weights) {
+    const auto slot = [&](const char* name) {
+      return weights.slot(*this, path + "." + name, LinearRole::kMlp);
     };
-    gate_proj = slot("gate_proj", config.hidden_size, config.intermediate_size);
-    up_proj = slot("up_proj", config.hidden_size, config.intermediate_size);
-    down_proj = slot("down_proj", config.intermediate_size, config.hidden_size);
+    gate_proj = slot("gate_proj");
+    up_proj = slot("up_proj");
+    down_proj = slot("down_proj");
   }
 
   torch::Tensor forward(const torch::Tensor& x_BTD, const Pass& pass) const {
@@ -96,14 +92,13 @@ class LlamaLayer : public torch::nn::Module {
   LlamaLayer(const LlamaConfig& config, const std::string& path, Weights& weights) {
     const auto norm = [&](const char* name) {
       return register_module(
-          name, std::make_shared<RmsNorm>(weights, path + "." + name, config.hidden_size,
-                                          config.rms_norm_eps));
+          name, std::make_shared<RmsNorm>(weights, path + "." + name, config.rms_norm_eps));
     };
     input_layernorm_ = norm("input_layernorm");
     self_attn_ = register_module(
         "self_attn", std::make_shared<LlamaAttention>(config, path + ".self_attn", weights));
     post_attention_layernorm_ = norm("post_attention_layernorm");
-    mlp_ = register_module("mlp", std::make_shared<LlamaMlp>(config, path + ".mlp", weights));
+    mlp_ = register_module("mlp", std::make_shared<LlamaMlp>(path + ".mlp", weights));
   }
 
   torch::Tensor forward(const torch::Tensor& x_BTD, const BlockPass& pass,
@@ -121,59 +116,6 @@ class LlamaLayer : public torch::nn::Module {
   std::shared_ptr<LlamaMlp> mlp_;
 };
 
-LlamaConfig read_llama_config(const nlohmann::ordered_json& json, const std::string& source) {
-  constexpr std::int64_t kMaxSize = std::int64_t{1} << 24;
-  const JsonReader config(json, source);
-  if (config.text("model_type", "llama") != "llama") config.refuse("model_type", "llama");
-  if (const auto found = json.find("architectures");
-      found != json.end() && !found->is_null() &&
-      *found != nlohmann::ordered_json::array({"LlamaForCausalLM"})) {
-    config.refuse("architectures", "[\"LlamaForCausalLM\"]");
-  }
-  if (config.has("quantization_config")) config.refuse("quantization_config", "none");
-  if (config.text("hidden_act", "silu") != "silu") config.refuse("hidden_act", "silu");
-  if (const auto found = json.find("attention_dropout");
-      found != json.end() && !found->is_null() && *found != 0) {
-    config.refuse("attention_dropout", "0");
-  }
-
-  LlamaConfig c;
-  const auto size = [&](const char* key, std::int64_t otherwise) {
-    return config.integer(key, otherwise, 1, kMaxSize);
-  };
-  c.vocab_size = size("vocab_size", c.vocab_size);
-  c.hidden_size = size("hidden_size", c.hidden_size);
-  c.intermediate_size = size("intermediate_size", c.intermediate_size);
-  c.num_layers = size("num_hidden_layers", c.num_layers);
-  c.num_heads = size("num_attention_heads", c.num_heads);
-  c.num_kv_heads = size("num_key_value_heads", c.num_heads);
-  c.max_positions =
-      config.integer("max_position_embeddings", c.max_positions, 1, std::int64_t{1} << 31);
-  c.rms_norm_eps = config.positive("rms_norm_eps", c.rms_norm_eps);
-  c.tie_word_embeddings = config.flag("tie_word_embeddings", c.tie_word_embeddings);
-  c.attention_bias = config.flag("attention_bias", c.attention_bias);
-  c.mlp_bias = config.flag("mlp_bias", c.mlp_bias);
-  if (c.num_heads % c.num_kv_heads != 0) {
-    config.refuse("num_key_value_heads",
-                  fmt::format("divisors of num_attention_heads = {}", c.num_heads));
-  }
-  if (!config.has("head_dim") && c.hidden_size % c.num_heads != 0) {
-    config.refuse("hidden_size", fmt::format("multiples of num_attention_heads = {}, unless "
-                                             "head_dim is given",
-                                             c.num_heads));
-  }
-  c.head_dim = size("head_dim", c.hidden_size / c.num_heads);
-  if (c.head_dim % 2 != 0) {
-    config.refuse(config.has("head_dim") ? "head_dim" : "hidden_size",
-                  "even head sizes (rotary embedding turns pairs)");
-  }
-  c.rotary = read_rotary_options(config, c.max_positions);
-  if (c.rotary.kind == RotaryKind::kDynamic && c.head_dim == 2) {
-    config.refuse("head_dim", "more than 2 with dynamic rotary scaling");
-  }
-  return c;
-}
-
 LlamaModel::LlamaModel(const LlamaConfig& config, const nlohmann::ordered_json& json,
                        Weights& weights)
     : config_(config),
@@ -182,18 +124,15 @@ LlamaModel::LlamaModel(const LlamaConfig& config, const nlohmann::ordered_json& 
   // Modules without a forward of their own, so that paths are model.layers.N...
   const auto decoder = register_module("model", std::make_shared<torch::nn::Module>());
   embed_tokens_ = decoder->register_module(
-      "embed_tokens", std::make_shared<Embedding>(weights, "model.embed_tokens", config.vocab_size,
-                                                  config.hidden_size));
+      "embed_tokens", std::make_shared<Embedding>(weights, "model.embed_tokens"));
   const auto layers = decoder->register_module("layers", std::make_shared<torch::nn::Module>());
   for (std::int64_t i = 0; i < config.num_layers; ++i) {
     layers_.push_back(layers->register_module(
         std::to_string(i), std::make_shared<LlamaLayer>(config, layer_path(i), weights)));
   }
   norm_ = decoder->register_module(
-      "norm",
-      std::make_shared<RmsNorm>(weights, "model.norm", config.hidden_size, config.rms_norm_eps));
-  head_ =
-      TokenHead(*this, weights, embed_tokens_, "model.embed_tokens", config.tie_word_embeddings);
+      "norm", std::make_shared<RmsNorm>(weights, "model.norm", config.rms_norm_eps));
+  head_ = TokenHead(*this, weights, embed_tokens_, config.tie_word_embeddings);
 }
 
 torch::Tensor LlamaModel::embed(const ModelInput& input, BlockPass& pass) {

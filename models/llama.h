@@ -8,35 +8,13 @@
 #include <nlohmann/json_fwd.hpp>
 #include <torch/types.h>
 
+#include "io/families/llama.h"
 #include "models/language_model.h"
 #include "models/layers.h"
 #include "models/weights.h"
 #include "nn/linear.h"
 
 namespace lowbank {
-
-/// What config.json says about a Llama. Defaults are transformers' LlamaConfig.
-struct LlamaConfig {
-  std::int64_t vocab_size = 32000;
-  std::int64_t hidden_size = 4096;
-  std::int64_t intermediate_size = 11008;
-  std::int64_t num_layers = 32;
-  std::int64_t num_heads = 32;
-  std::int64_t num_kv_heads = 32;
-  std::int64_t head_dim = 128;
-  std::int64_t max_positions = 2048;
-  double rms_norm_eps = 1e-6;
-  bool tie_word_embeddings = false;
-  bool attention_bias = false;
-  bool mlp_bias = false;
-  RotaryOptions rotary;
-};
-
-/// Reads and checks config.json of `model_type` llama; `source` names it in errors.
-///
-/// Errors: ConfigError for values out of range, sizes that do not fit together, and settings that
-/// change the result and are not supported.
-LlamaConfig read_llama_config(const nlohmann::ordered_json& config, const std::string& source);
 
 class LlamaLayer;
 

@@ -9,8 +9,6 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
-#include "core/error.h"
-#include "core/json_reader.h"
 #include "kernels/causal_conv.h"
 #include "kernels/selective_scan.h"
 #include "models/operator_list.h"
@@ -21,11 +19,8 @@ namespace lowbank {
 class MambaConv : public torch::nn::Module {
  public:
   MambaConv(const MambaConfig& config, const std::string& path, Weights& weights) {
-    weight = register_parameter(
-        "weight", weights.take(path + ".weight", {config.inner_size, 1, config.conv_kernel}));
-    if (config.use_conv_bias) {
-      bias = register_parameter("bias", weights.take(path + ".bias", {config.inner_size}));
-    }
+    weight = register_parameter("weight", weights.take(path + ".weight"));
+    if (config.use_conv_bias) bias = register_parameter("bias", weights.take(path + ".bias"));
   }
   torch::Tensor weight;  ///< [D, 1, W]
   torch::Tensor bias;    ///< [D] or undefined
@@ -35,18 +30,17 @@ class MambaMixer : public torch::nn::Module {
  public:
   MambaMixer(const MambaConfig& config, const std::string& path, Weights& weights)
       : config_(config) {
-    const std::int64_t inner = config.inner_size;
-    const auto slot = [&](const char* name, std::int64_t in, std::int64_t out, bool has_bias) {
-      return weights.slot(*this, path + "." + name, LinearRole::kMixer, in, out, has_bias);
+    const auto slot = [&](const char* name) {
+      return weights.slot(*this, path + "." + name, LinearRole::kMixer);
     };
-    A_log = register_parameter("A_log", weights.take(path + ".A_log", {inner, config.state_size}));
-    D = register_parameter("D", weights.take(path + ".D", {inner}));
-    in_proj = slot("in_proj", config.hidden_size, 2 * inner, config.use_bias);
+    A_log = register_parameter("A_log", weights.take(path + ".A_log"));
+    D = register_parameter("D", weights.take(path + ".D"));
+    in_proj = slot("in_proj");
     conv1d =
         register_module("conv1d", std::make_shared<MambaConv>(config, path + ".conv1d", weights));
-    x_proj = slot("x_proj", inner, config.time_step_rank + 2 * config.state_size, false);
-    dt_proj = slot("dt_proj", config.time_step_rank, inner, true);
-    out_proj = slot("out_proj", inner, config.hidden_size, config.use_bias);
+    x_proj = slot("x_proj");
+    dt_proj = slot("dt_proj");
+    out_proj = slot("out_proj");
   }
 
   torch::Tensor forward(const torch::Tensor& x_BTH, const BlockPass& pass,
@@ -138,9 +132,8 @@ class MambaLayer : public torch::nn::Module {
  public:
   MambaLayer(const MambaConfig& config, const std::string& path, Weights& weights)
       : residual_in_fp32_(config.residual_in_fp32) {
-    norm_ = register_module("norm",
-                            std::make_shared<RmsNorm>(weights, path + ".norm", config.hidden_size,
-                                                      config.layer_norm_eps));
+    norm_ = register_module(
+        "norm", std::make_shared<RmsNorm>(weights, path + ".norm", config.layer_norm_eps));
     mixer =
         register_module("mixer", std::make_shared<MambaMixer>(config, path + ".mixer", weights));
   }
@@ -169,60 +162,20 @@ std::string mamba_layer_path(std::int64_t layer) {
 
 }  // namespace
 
-MambaConfig read_mamba_config(const nlohmann::ordered_json& json, const std::string& source) {
-  constexpr std::int64_t kMaxSize = std::int64_t{1} << 24;
-  const JsonReader config(json, source);
-  if (config.text("model_type", "mamba") != "mamba") config.refuse("model_type", "mamba");
-  if (const auto found = json.find("architectures");
-      found != json.end() && !found->is_null() &&
-      *found != nlohmann::ordered_json::array({"MambaForCausalLM"})) {
-    config.refuse("architectures", "[\"MambaForCausalLM\"]");
-  }
-  if (config.has("quantization_config")) config.refuse("quantization_config", "none");
-  if (config.text("hidden_act", "silu") != "silu") config.refuse("hidden_act", "silu");
-
-  MambaConfig c;
-  const auto size = [&](const char* key, std::int64_t otherwise) {
-    return config.integer(key, otherwise, 1, kMaxSize);
-  };
-  c.vocab_size = size("vocab_size", c.vocab_size);
-  c.hidden_size = size("hidden_size", c.hidden_size);
-  c.num_layers = size("num_hidden_layers", c.num_layers);
-  c.state_size = size("state_size", c.state_size);
-  c.conv_kernel = size("conv_kernel", c.conv_kernel);
-  const std::int64_t expand = config.integer("expand", 2, 1, 1024);
-  c.inner_size = expand * c.hidden_size;
-  // transformers writes it and computes it from `expand` all the same.
-  if (size("intermediate_size", c.inner_size) != c.inner_size) {
-    config.refuse("intermediate_size", fmt::format("expand x hidden_size = {}", c.inner_size));
-  }
-  const auto rank = json.find("time_step_rank");
-  const bool is_auto = rank == json.end() || rank->is_null() || *rank == "auto";
-  c.time_step_rank = is_auto ? (c.hidden_size + 15) / 16 : size("time_step_rank", 1);
-  c.layer_norm_eps = config.positive("layer_norm_epsilon", c.layer_norm_eps);
-  c.use_bias = config.flag("use_bias", c.use_bias);
-  c.use_conv_bias = config.flag("use_conv_bias", c.use_conv_bias);
-  c.residual_in_fp32 = config.flag("residual_in_fp32", c.residual_in_fp32);
-  c.tie_word_embeddings = config.flag("tie_word_embeddings", c.tie_word_embeddings);
-  return c;
-}
-
 MambaModel::MambaModel(const MambaConfig& config, const nlohmann::ordered_json& json,
                        Weights& weights)
     : config_(config), json_(std::make_shared<nlohmann::ordered_json>(json)) {
   const auto backbone = register_module("backbone", std::make_shared<torch::nn::Module>());
   embeddings_ = backbone->register_module(
-      "embeddings", std::make_shared<Embedding>(weights, "backbone.embeddings", config.vocab_size,
-                                                config.hidden_size));
+      "embeddings", std::make_shared<Embedding>(weights, "backbone.embeddings"));
   const auto layers = backbone->register_module("layers", std::make_shared<torch::nn::Module>());
   for (std::int64_t i = 0; i < config.num_layers; ++i) {
     layers_.push_back(layers->register_module(
         std::to_string(i), std::make_shared<MambaLayer>(config, mamba_layer_path(i), weights)));
   }
   norm_f_ = backbone->register_module(
-      "norm_f", std::make_shared<RmsNorm>(weights, "backbone.norm_f", config.hidden_size,
-                                          config.layer_norm_eps));
-  head_ = TokenHead(*this, weights, embeddings_, "backbone.embeddings", config.tie_word_embeddings);
+      "norm_f", std::make_shared<RmsNorm>(weights, "backbone.norm_f", config.layer_norm_eps));
+  head_ = TokenHead(*this, weights, embeddings_, config.tie_word_embeddings);
 }
 
 torch::Tensor MambaModel::embed(const ModelInput& input, BlockPass& pass) {

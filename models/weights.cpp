@@ -11,11 +11,12 @@
 #include <ATen/ops/isfinite.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/zeros.h>
+#include <c10/util/Exception.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
 #include "core/error.h"
-#include "io/model_layout.h"
+#include "io/families/families.h"
 #include "io/value_stream.h"
 #include "nn/layer_kinds.h"
 #include "nn/tensor_file.h"
@@ -47,8 +48,19 @@ bool is_below(const std::string& name, const std::string& path) {
 
 }  // namespace
 
-LinearSlot Weights::slot(torch::nn::Module& parent, const std::string& path, LinearRole role,
-                         std::int64_t in_features, std::int64_t out_features, bool has_bias) {
+void Weights::set_parameters(const ParameterList& list) {
+  for (const auto& parameter : list.parameters) parameters_.emplace(parameter.name, parameter);
+  ties_.insert(list.ties.begin(), list.ties.end());
+}
+
+const ParameterSpec& Weights::listed(const std::string& name) const {
+  const auto found = parameters_.find(name);
+  TORCH_INTERNAL_ASSERT(found != parameters_.end(), "the family does not list '", name, "'");
+  return found->second;
+}
+
+LinearSlot Weights::slot(torch::nn::Module& parent, const std::string& path, LinearRole role) {
+  const auto& shape_OI = listed(path + ".weight").shape;
   auto records = layers(path);
   if (records.empty()) records = {{.kind = "dense"}};
   const std::string source = record_file();
@@ -59,12 +71,15 @@ LinearSlot Weights::slot(torch::nn::Module& parent, const std::string& path, Lin
             .build({.record = record,
                     .path = path,
                     .source = source,
-                    .in_features = in_features,
-                    .out_features = out_features,
-                    .has_bias = has_bias,
+                    .in_features = shape_OI[1],
+                    .out_features = shape_OI[0],
+                    .has_bias = wants(path + ".bias"),
                     .base = stack,
                     .take = [&](const std::string& name, const std::vector<std::int64_t>& shape) {
-                      return take(path + "." + name, shape);
+                      const auto found = parameters_.find(path + "." + name);
+                      return values(found != parameters_.end()
+                                        ? found->second
+                                        : ParameterSpec{.name = path + "." + name, .shape = shape});
                     }});
   }
   return slots_.emplace_back(parent, path, role, std::move(stack));
@@ -85,7 +100,9 @@ FileWeights::FileWeights(const std::string& folder, const CheckpointMeta& meta, 
   }
 }
 
-torch::Tensor FileWeights::take(const std::string& name, const std::vector<std::int64_t>& shape) {
+torch::Tensor FileWeights::values(const ParameterSpec& parameter) {
+  const auto& name = parameter.name;
+  const auto& shape = parameter.shape;
   // A shape without values: no memory for what no file backs.
   const auto placeholder = [&] {
     return at::empty(shape, at::TensorOptions(type_).device(c10::kMeta));
@@ -93,7 +110,7 @@ torch::Tensor FileWeights::take(const std::string& name, const std::vector<std::
   const auto found = sources_.find(name);
   if (found == sources_.end()) {
     for (const auto& [path, other] : fillers_) {
-      if (is_below(name, path)) return other->take(name, shape);
+      if (is_below(name, path)) return other->values(parameter);
     }
     add_problem(fmt::format("'{}' [{}] is missing", name, fmt::join(shape, ", ")));
     return placeholder();
@@ -124,12 +141,12 @@ std::vector<LayerRecord> FileWeights::layers(const std::string& path) {
   return found.empty() ? std::vector<LayerRecord>() : std::move(found.mapped());
 }
 
-void FileWeights::tie(const std::string& name, const std::string& original) {
+void FileWeights::drop_copy(const std::string& name, const std::string& original) {
   const auto copy = sources_.find(name);
   if (copy == sources_.end()) return;
   copy->second.taken = true;
   const auto kept = sources_.find(original);
-  if (kept == sources_.end()) return;  // reported as missing by take()
+  if (kept == sources_.end()) return;  // reported as missing by values()
   const auto view = [this](const Source& source) { return view_tensor(archive_, *source.entry); };
   if (copy->second.entry->shape != kept->second.entry->shape ||
       copy->second.entry->type != kept->second.entry->type ||
@@ -181,30 +198,36 @@ void FileWeights::throw_problems() const {
                             problems_.size() == kMaxProblems ? "; and perhaps more" : ""));
 }
 
-torch::Tensor RandomWeights::take(const std::string& name, const std::vector<std::int64_t>& shape) {
+torch::Tensor RandomWeights::values(const ParameterSpec& parameter) {
+  const auto& shape = parameter.shape;
   // There is no memory to draw into.
   if (device_.is_meta()) return at::empty(shape, at::TensorOptions(type_).device(device_));
   const auto options = at::TensorOptions(c10::kFloat);
   const auto finish = [&](const torch::Tensor& values) { return values.to(device_, type_); };
-  const RandomKey key = key_.derive(name);
-  if (name.ends_with("dt_proj.bias")) {
-    auto steps = at::empty(shape, options);
-    fill_uniform({steps.data_ptr<float>(), static_cast<std::size_t>(steps.numel())}, key);
-    steps.mul_(std::log(100.0)).add_(std::log(0.001)).exp_();
-    return finish(steps.expm1().log_());  // softplus gives the step back
-  }
-  if (name.ends_with("conv1d.weight") || name.ends_with("dt_proj.weight")) {
+  const RandomKey key = key_.derive(parameter.name);
+  const auto uniform = [&] {
     auto values = at::empty(shape, options);
     fill_uniform({values.data_ptr<float>(), static_cast<std::size_t>(values.numel())}, key);
-    const double bound = 1.0 / std::sqrt(static_cast<double>(shape.back()));
-    return finish(values.mul_(2.0 * bound).sub_(bound));
+    return values;
+  };
+  switch (parameter.initialisation) {
+    case Initialisation::kOnes:
+      return finish(at::ones(shape, options));
+    case Initialisation::kZeros:
+      return finish(at::zeros(shape, options));
+    case Initialisation::kLogOfColumn:
+      return finish(at::arange(1, shape[1] + 1, options).log().repeat({shape[0], 1}));
+    case Initialisation::kUniformFanIn: {
+      const double bound = 1.0 / std::sqrt(static_cast<double>(shape.back()));
+      return finish(uniform().mul_(2.0 * bound).sub_(bound));
+    }
+    case Initialisation::kTimeStep: {
+      const auto steps = uniform().mul_(std::log(100.0)).add_(std::log(0.001)).exp_();
+      return finish(steps.expm1().log_());  // softplus makes the step of it again
+    }
+    case Initialisation::kNormal:
+      break;
   }
-  if (name.ends_with(".A_log")) {
-    return finish(at::arange(1, shape[1] + 1, options).log().repeat({shape[0], 1}));
-  }
-  if (name.ends_with("mixer.D")) return finish(at::ones(shape, options));
-  if (name.ends_with(".bias")) return finish(at::zeros(shape, options));
-  if (shape.size() == 1) return finish(at::ones(shape, options));
   auto values = at::empty(shape, options);
   float* const data = values.data_ptr<float>();
   at::parallel_for(0, values.numel(), 1 << 16, [&](std::int64_t begin, std::int64_t end) {

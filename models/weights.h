@@ -5,12 +5,14 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include <torch/types.h>
 
 #include "core/philox.h"
 #include "io/checkpoint_meta.h"
+#include "io/families/parameter_list.h"
 #include "io/tensor_archive.h"
 #include "nn/linear.h"
 
@@ -20,18 +22,24 @@ namespace lowbank {
 class Weights {
  public:
   virtual ~Weights() = default;
-  /// Parameter `name` of exactly this shape, of the wanted device and type, free to be written to.
-  virtual torch::Tensor take(const std::string& name, const std::vector<std::int64_t>& shape) = 0;
+  /// The parameters that the model is made of; before any is asked for.
+  void set_parameters(const ParameterList& list);
+  /// Whether the list holds this parameter.
+  bool wants(const std::string& name) const { return parameters_.contains(name); }
+  /// Parameter `name` of the list.
+  torch::Tensor take(const std::string& name) { return values(listed(name)); }
+  /// The model does without the parameter `name`, which the list ties to another one and a file may
+  /// hold all the same.
+  void tie(const std::string& name) { drop_copy(name, ties_.at(name)); }
+  /// The projection at `path`, whose dense weight and bias are in the list, registered with
+  /// `parent`: the stack of layers that the weights name, or a dense layer. Errors: IoError for a
+  /// record that does not fit.
+  LinearSlot slot(torch::nn::Module& parent, const std::string& path, LinearRole role);
+
   /// Whether a file holds this parameter: for parts that are there in some files and not in others.
   virtual bool has(const std::string& name) const = 0;
-  /// The model uses `original` in place of `name` (a tied head), which a file may hold all the
-  /// same.
-  virtual void tie(const std::string& name, const std::string& original) = 0;
-
-  /// The projection at `path`, registered with `parent`: the stack of layers that the weights name,
-  /// or a dense layer. Errors: IoError for a record that does not fit.
-  LinearSlot slot(torch::nn::Module& parent, const std::string& path, LinearRole role,
-                  std::int64_t in_features, std::int64_t out_features, bool has_bias);
+  /// A tensor of exactly this shape, of the wanted device and type, free to be written to.
+  virtual torch::Tensor values(const ParameterSpec& parameter) = 0;
   /// Every slot made so far, in order: for LanguageModel::set_slots.
   std::vector<LinearSlot> take_slots() { return std::move(slots_); }
 
@@ -40,8 +48,14 @@ class Weights {
   virtual std::vector<LayerRecord> layers(const std::string& /*path*/) { return {}; }
   /// The file that holds their records, for errors.
   virtual std::string record_file() const { return {}; }
+  /// A stored copy of `original` under the name `name` has no place in the model.
+  virtual void drop_copy(const std::string& /*name*/, const std::string& /*original*/) {}
 
  private:
+  const ParameterSpec& listed(const std::string& name) const;
+
+  std::unordered_map<std::string, ParameterSpec> parameters_;
+  std::unordered_map<std::string, std::string> ties_;
   std::vector<LinearSlot> slots_;
 };
 
@@ -57,10 +71,8 @@ class FileWeights : public Weights {
               c10::ScalarType type, const std::function<std::string(const std::string&)>& rename);
 
   bool has(const std::string& name) const override { return sources_.contains(name); }
-  torch::Tensor take(const std::string& name, const std::vector<std::int64_t>& shape) override;
+  torch::Tensor values(const ParameterSpec& parameter) override;
 
-  /// A stored copy is dropped; one that differs is a problem.
-  void tie(const std::string& name, const std::string& original) override;
   /// What no file holds below the module path `path` comes from `other`, which must live as long.
   void fill_in(std::string path, Weights& other);
   /// Drops what the files hold below the module path `path`.
@@ -80,6 +92,8 @@ class FileWeights : public Weights {
   };
   std::vector<LayerRecord> layers(const std::string& path) override;
   std::string record_file() const override { return folder_ + "/lowbank.json"; }
+  /// One that differs is a problem.
+  void drop_copy(const std::string& name, const std::string& original) override;
   void add_problem(std::string text);
   [[noreturn]] void throw_problems() const;
 
@@ -93,19 +107,16 @@ class FileWeights : public Weights {
   std::map<std::string, Weights*> fillers_;  // by module path
 };
 
-/// Parameters drawn from a key, for tests, benchmarks and training from scratch: matrices normal
-/// with the given deviation, norms one, biases zero; Mamba's own as published. The same name gets
-/// the same values whatever else is drawn.
-///
-/// Source:  Gu and Dao 2023, section 3.6 (A_log, D, and time steps log-uniform in [0.001, 0.1]).
+/// Parameters drawn from a key as the list says, for tests, benchmarks and training from scratch.
+/// The same name gets the same values whatever else is drawn.
 class RandomWeights : public Weights {
  public:
+  /// `deviation` is that of Initialisation::kNormal.
   RandomWeights(const RandomKey& key, double deviation, c10::Device device, c10::ScalarType type)
       : key_(key), deviation_(deviation), device_(device), type_(type) {}
   /// Never: a random model has what its config.json asks for and no more.
   bool has(const std::string&) const override { return false; }
-  torch::Tensor take(const std::string& name, const std::vector<std::int64_t>& shape) override;
-  void tie(const std::string&, const std::string&) override {}
+  torch::Tensor values(const ParameterSpec& parameter) override;
 
  private:
   RandomKey key_;

@@ -5,13 +5,12 @@
 #include <nlohmann/json.hpp>
 
 #include "core/json_reader.h"
+#include "io/families/config_rules.h"
 
 namespace lowbank {
 namespace {
 
 using Json = nlohmann::ordered_json;
-
-constexpr std::int64_t kMaxSsmSize = std::int64_t{1} << 24;
 
 }  // namespace
 
@@ -22,9 +21,6 @@ bool is_state_spaces_config(const Json& config) {
 
 Json state_spaces_to_hugging_face(const Json& config, const std::string& source) {
   const JsonReader reader(config, source);
-  const auto size = [&](const JsonReader& group, const char* key, std::int64_t otherwise) {
-    return group.integer(key, otherwise, 1, kMaxSsmSize);
-  };
   if (!reader.flag("rms_norm", true)) reader.refuse("rms_norm", "true");
   for (const auto* key : {"attn_layer_idx", "attn_cfg"}) {
     const auto found = reader.find(key);
@@ -35,13 +31,13 @@ Json state_spaces_to_hugging_face(const Json& config, const std::string& source)
   }
   const JsonReader ssm = reader.group("ssm_cfg");
   if (ssm.text("layer", "Mamba1") != "Mamba1") ssm.refuse("layer", "Mamba1");
-  const std::int64_t hidden = size(reader, "d_model", 2560);
-  const std::int64_t expand = size(ssm, "expand", 2);
-  const std::int64_t multiple = size(reader, "pad_vocab_size_multiple", 8);
-  const std::int64_t vocab = size(reader, "vocab_size", 50277);
+  const std::int64_t hidden = read_size(reader, "d_model", 2560);
+  const std::int64_t expand = read_size(ssm, "expand", 2);
+  const std::int64_t multiple = read_size(reader, "pad_vocab_size_multiple", 8);
+  const std::int64_t vocab = read_size(reader, "vocab_size", 50277);
   Json out = {{"architectures", {"MambaForCausalLM"}},
               {"bos_token_id", 0},
-              {"conv_kernel", size(ssm, "d_conv", 4)},
+              {"conv_kernel", read_size(ssm, "d_conv", 4)},
               {"eos_token_id", 0},
               {"expand", expand},
               {"hidden_act", "silu"},
@@ -50,10 +46,10 @@ Json state_spaces_to_hugging_face(const Json& config, const std::string& source)
               {"intermediate_size", expand * hidden},
               {"layer_norm_epsilon", reader.positive("norm_epsilon", 1e-5)},
               {"model_type", "mamba"},
-              {"num_hidden_layers", size(reader, "n_layer", 64)},
+              {"num_hidden_layers", read_size(reader, "n_layer", 64)},
               {"pad_token_id", 0},
               {"residual_in_fp32", reader.flag("residual_in_fp32", true)},
-              {"state_size", size(ssm, "d_state", 16)},
+              {"state_size", read_size(ssm, "d_state", 16)},
               {"tie_word_embeddings", reader.flag("tie_embeddings", true)},
               {"time_step_rank", (hidden + 15) / 16},
               {"use_bias", ssm.flag("bias", false)},
@@ -61,7 +57,7 @@ Json state_spaces_to_hugging_face(const Json& config, const std::string& source)
               {"use_conv_bias", ssm.flag("conv_bias", true)},
               {"vocab_size", (vocab + multiple - 1) / multiple * multiple}};
   if (const auto rank = ssm.find("dt_rank"); rank && rank->value() != "auto") {
-    out["time_step_rank"] = size(ssm, "dt_rank", 1);
+    out["time_step_rank"] = read_size(ssm, "dt_rank", 1);
   }
   return out;
 }

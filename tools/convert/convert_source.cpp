@@ -14,11 +14,11 @@
 #include "core/error.h"
 #include "core/json.h"
 #include "core/text.h"
+#include "io/families/families.h"
 #include "io/gguf.h"
 #include "io/gguf_model.h"
 #include "io/llama2c.h"
 #include "io/mapped_file.h"
-#include "io/model_layout.h"
 #include "io/state_spaces.h"
 #include "io/torch_file.h"
 #include "tokenizers/tokenizer.h"
@@ -35,7 +35,7 @@ constexpr std::size_t kMaxProblems = 20;
 /// Fits the tensors of an archive, under the names that `rename` gives them, to a layout.
 class LayoutFitter {
  public:
-  LayoutFitter(ConvertSource& source, ModelLayout layout)
+  LayoutFitter(ConvertSource& source, ParameterList layout)
       : source_(source), layout_(std::move(layout)) {}
 
   /// Takes the layers that lowbank.json names in the place of dense weights.
@@ -57,7 +57,7 @@ class LayoutFitter {
   }
 
   ConvertSource& source_;
-  ModelLayout layout_;
+  ParameterList layout_;
   std::map<std::string, const TensorEntry*> stored_;  // by Hugging Face name, still without a place
   std::vector<std::string> slots_;  // paths whose layers hold parameters of their own names
   std::vector<std::string> problems_;
@@ -122,7 +122,7 @@ void LayoutFitter::fit(
   std::set<std::string> present, absent;
   for (const auto& p : layout_.parameters)
     (stored_.contains(p.name) ? present : absent).insert(p.part);
-  for (const auto& [name, shape, part] : layout_.parameters) {
+  for (const auto& [name, shape, initialisation, part] : layout_.parameters) {
     const auto found = stored_.find(name);
     if (found == stored_.end()) {
       // A part that is not there at all is another kind of model (no pooler); half of one is an
@@ -220,11 +220,8 @@ void open_hugging_face(const std::string& folder, ConvertSource& source) {
   source.config = std::make_shared<const Json>(read_json(config_path));
   source.meta = read_checkpoint_meta(folder);
   source.archive = open_weights_folder(folder);
-  const auto& entries = source.archive->entries();
-  const bool bert_prefix = std::any_of(entries.begin(), entries.end(), [](const TensorEntry& e) {
-    return e.name.starts_with("bert.");
-  });
-  LayoutFitter fitter(source, model_layout(*source.config, config_path, bert_prefix));
+  const auto has = [&](const std::string& name) { return source.archive->find(name) != nullptr; };
+  LayoutFitter fitter(source, model_parameters(*source.config, config_path, has));
   fitter.replace_layers(source.meta.linears);
   fitter.fit(current_name);
   source.files = read_side_files(folder);
@@ -237,7 +234,7 @@ void open_gguf(const std::string& path, ConvertSource& source) {
   source.format = "GGUF file";
   source.config = std::make_shared<const Json>(config);
   source.archive = file;
-  LayoutFitter fitter(source, model_layout(config, path, /*bert_prefix=*/false));
+  LayoutFitter fitter(source, model_parameters(config, path));
   fitter.transform_of = [&](const std::string& name) { return transform_from_gguf(config, name); };
   fitter.fit([&](const std::string& name) { return hugging_face_name(architecture, name); });
   source.files = tokenizers::tokenizer_files_from_gguf(*file);
@@ -311,7 +308,7 @@ void open_llama2c(const std::string& path, const std::string& tokenizer_path,
   // one: both tokens end a text.
   source.files["generation_config.json"] =
       dump_json({{"bos_token_id", bos_id}, {"eos_token_id", {eos_id, bos_id}}});
-  LayoutFitter(source, model_layout(*source.config, path)).fit([](const std::string& name) {
+  LayoutFitter(source, model_parameters(*source.config, path)).fit([](const std::string& name) {
     return name;
   });
 }
@@ -322,9 +319,7 @@ void open_state_spaces(const std::string& folder, const Json& config, ConvertSou
   source.config = std::make_shared<const Json>(state_spaces_to_hugging_face(config, config_path));
   source.archive = open_weights_folder(folder);
   source.files = read_side_files(folder);
-  LayoutFitter(source, model_layout(*source.config, config_path)).fit([](const std::string& name) {
-    return state_spaces_name(name);
-  });
+  LayoutFitter(source, model_parameters(*source.config, config_path)).fit(state_spaces_name);
 }
 
 void open_file(const std::string& path, const std::string& tokenizer_path, ConvertSource& source) {

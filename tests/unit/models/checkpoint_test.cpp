@@ -190,11 +190,15 @@ TEST_F(CheckpointTest, LargeFiniteValuesAreNotTakenForInfinity) {
 TEST_F(CheckpointTest, AbsurdSizesEndAfterTwentyProblemsWithoutMemory) {
   save(tiny_llama());
   auto config = tiny_config();
-  config["num_hidden_layers"] = 1 << 24;
+  config["num_hidden_layers"] = 1024;
   config["hidden_size"] = 1 << 24;
   config["intermediate_size"] = 1 << 24;
   folder_.file("checkpoint/config.json", config.dump());
   EXPECT_THAT(error_of_load(), HasSubstr("perhaps more"));
+  config["num_hidden_layers"] = 1025;
+  folder_.file("checkpoint/config.json", config.dump());
+  EXPECT_THAT(error_of_load(),
+              HasSubstr("num_hidden_layers: must be a whole number in [1, 1024]; got 1025"));
 }
 
 TEST_F(CheckpointTest, BuffersOfOldFilesAreIgnored) {

@@ -116,7 +116,10 @@ TEST_F(RotaryTest, Llama3KeepsShortWavelengthsAndStretchesLongOnes) {
 
 TEST(RmsNorm, DividesByTheRootMeanSquareAndIgnoresScale) {
   RandomWeights weights(RandomKey(1), 1.0, c10::kCPU, c10::kFloat);
-  const RmsNorm norm(weights, "norm", 8, 1e-12);
+  ParameterList list;
+  list.add_norm("norm", 8, /*has_bias=*/false);
+  weights.set_parameters(list);
+  const RmsNorm norm(weights, "norm", 1e-12);
   torch::manual_seed(0);
   const auto x = at::randn({3, 8});
   const auto y = norm.forward(x);

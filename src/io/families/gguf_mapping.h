@@ -1,0 +1,85 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <nlohmann/json_fwd.hpp>
+
+#include "io/gguf_writer.h"
+#include "io/tensor_transform.h"
+
+namespace lowbank {
+
+class GgufFile;
+struct TensorEntry;
+
+/// A tensor's two names; {} is the number of the layer. Names that end in a dot go on with "weight"
+/// or "bias" on both sides.
+struct GgufNamePair {
+  std::string_view gguf;
+  std::string_view hugging_face;
+};
+
+/// Reads a GGUF file's keys below its architecture's name.
+class GgufConfig {
+ public:
+  explicit GgufConfig(const GgufFile& file);
+
+  const GgufFile& file() const { return file_; }
+  const std::string& architecture() const { return architecture_; }
+  std::string key(std::string_view name) const { return architecture_ + "." + std::string(name); }
+  std::int64_t size(std::string_view name) const;
+  std::int64_t size(std::string_view name, std::int64_t otherwise) const;
+  double positive(std::string_view name) const;
+  double positive(std::string_view name, double otherwise) const;
+  /// A key that changes the result: only these values are what a Hugging Face model does.
+  void want_number(std::string_view name, double neutral) const;
+  [[noreturn]] void refuse(const std::string& name, const std::string& value,
+                           const std::string& supported) const;
+  const TensorEntry& tensor(std::string_view name) const;
+  /// The rows of the embedding.
+  std::int64_t vocab_size() const;
+
+ private:
+  const GgufFile& file_;
+  std::string architecture_;
+};
+
+/// Writes the keys below an architecture's name.
+class GgufKeyBuilder {
+ public:
+  GgufKeyBuilder(GgufKeys& keys, std::string_view architecture)
+      : keys_(keys), prefix_(std::string(architecture) + ".") {}
+
+  void add(std::string_view name, GgufMetadata value);
+  void add_size(std::string_view name, std::int64_t size);
+  void add_number(std::string_view name, double number);
+
+ private:
+  GgufKeys& keys_;
+  std::string prefix_;
+};
+
+enum class GgufDirection { kFromGguf, kToGguf };
+
+/// How a family is kept in GGUF files; its architecture there has the name of its `model_type`.
+struct GgufMapping {
+  std::span<const GgufNamePair> names;
+  /// What Hugging Face names may have in front of those in `names`.
+  std::string_view prefix = {};
+  /// config.json of the model in a file, without the token ids.
+  nlohmann::ordered_json (*read_config)(const GgufConfig& gguf) = nullptr;
+  /// Errors: ConfigError for what GGUF cannot express.
+  void (*add_keys)(const nlohmann::ordered_json& config, const std::string& source,
+                   GgufKeyBuilder& keys) = nullptr;
+  /// What the values of the parameter with this Hugging Face name need; nullptr: nothing.
+  TensorTransform (*transform)(const nlohmann::ordered_json& config, std::string_view name,
+                               GgufDirection direction) = nullptr;
+  /// The values of rope_freqs.weight, empty for a model that needs none; nullptr: never any.
+  std::vector<float> (*rope_divisors)(const nlohmann::ordered_json& config) = nullptr;
+};
+
+}  // namespace lowbank

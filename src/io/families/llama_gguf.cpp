@@ -1,0 +1,216 @@
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+#include <optional>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "core/error.h"
+#include "core/json_reader.h"
+#include "io/convert_values.h"
+#include "io/families/gguf_mapping.h"
+#include "io/families/llama.h"
+#include "io/gguf.h"
+
+namespace lowbank {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+// Source: ggml-org/llama.cpp gguf-py/gguf/constants.py, tensor_mapping.py.
+constexpr GgufNamePair kLlamaGgufNames[] = {
+    {"token_embd.", "model.embed_tokens."},
+    {"output_norm.", "model.norm."},
+    {"output.", "lm_head."},
+    {"blk.{}.attn_norm.", "model.layers.{}.input_layernorm."},
+    {"blk.{}.attn_q.", "model.layers.{}.self_attn.q_proj."},
+    {"blk.{}.attn_k.", "model.layers.{}.self_attn.k_proj."},
+    {"blk.{}.attn_v.", "model.layers.{}.self_attn.v_proj."},
+    {"blk.{}.attn_output.", "model.layers.{}.self_attn.o_proj."},
+    {"blk.{}.ffn_norm.", "model.layers.{}.post_attention_layernorm."},
+    {"blk.{}.ffn_gate.", "model.layers.{}.mlp.gate_proj."},
+    {"blk.{}.ffn_up.", "model.layers.{}.mlp.up_proj."},
+    {"blk.{}.ffn_down.", "model.layers.{}.mlp.down_proj."}};
+
+std::vector<float> llama3_divisors(const RotaryOptions& rope, std::int64_t head_dim) {
+  const auto original = static_cast<double>(rope.original_max_positions);
+  std::vector<float> divisors;
+  for (std::int64_t i = 0; i < head_dim; i += 2) {
+    const double wavelength =
+        2 * std::numbers::pi *
+        std::pow(rope.theta, static_cast<double>(i) / static_cast<double>(head_dim));
+    double divisor = 1;
+    if (wavelength > original / rope.low_freq_factor) {
+      divisor = rope.factor;
+    } else if (wavelength >= original / rope.high_freq_factor) {
+      const double smooth = (original / wavelength - rope.low_freq_factor) /
+                            (rope.high_freq_factor - rope.low_freq_factor);
+      divisor = 1 / ((1 - smooth) / rope.factor + smooth);
+    }
+    divisors.push_back(static_cast<float>(divisor));
+  }
+  return divisors;
+}
+
+/// The scaling whose divisors these are. The factor is the largest of them; of the other three only
+/// the published values are tried: two files with the same divisors compute the same.
+/// A file may name the original context, as ours do.
+std::optional<RotaryOptions> recover_rope(std::span<const float> divisors, double theta,
+                                          std::int64_t original_positions) {
+  const auto head_dim = 2 * static_cast<std::int64_t>(divisors.size());
+  RotaryOptions rope{.kind = RotaryKind::kLlama3, .theta = theta};
+  rope.factor = *std::max_element(divisors.begin(), divisors.end());
+  if (!(rope.factor >= 1) || !std::isfinite(rope.factor)) return std::nullopt;
+  for (const std::int64_t original :
+       {original_positions, std::int64_t{8192}, std::int64_t{2048}, std::int64_t{4096},
+        std::int64_t{16384}, std::int64_t{32768}, std::int64_t{65536}, std::int64_t{131072}}) {
+    rope.original_max_positions = original;
+    const auto expected = llama3_divisors(rope, head_dim);
+    // The converter computes them in float32: the band between the two ends is off by some 1e-6.
+    const bool fits = std::equal(divisors.begin(), divisors.end(), expected.begin(),
+                                 [](float a, float b) { return std::fabs(a - b) <= 1e-5f * b; });
+    if (fits) return rope;
+  }
+  return std::nullopt;
+}
+
+void add_rope(const GgufConfig& gguf, std::int64_t head_dim, Json& config) {
+  const double theta = gguf.positive("rope.freq_base", 10000);
+  config["rope_theta"] = theta;
+  config["rope_scaling"] = nullptr;
+  const std::string type_key = gguf.key("rope.scaling.type");
+  const std::string type = gguf.file().text(type_key, "none");
+  if (type == "linear") {
+    config["rope_scaling"] = {{"rope_type", "linear"},
+                              {"factor", gguf.positive("rope.scaling.factor")}};
+  } else if (type != "none") {
+    gguf.refuse(type_key, type, "none, linear");
+  }
+  const TensorEntry* const entry = gguf.file().find("rope_freqs.weight");
+  if (entry == nullptr) return;
+  if (entry->type != ElementType::kF32 || entry->shape != std::vector<std::int64_t>{head_dim / 2} ||
+      type != "none") {
+    throw ConfigError(
+        fmt::format("{}: tensor 'rope_freqs.weight' wants [{}] F32 and no other rope "
+                    "scaling beside it",
+                    gguf.file().path(), head_dim / 2));
+  }
+  std::vector<std::byte> scratch;
+  std::vector<float> divisors(static_cast<std::size_t>(head_dim / 2));
+  values_to_f32(entry->type, gguf.file().bytes(*entry, scratch), divisors);
+  const auto rope =
+      recover_rope(divisors, theta, gguf.size("rope.scaling.original_context_length", 8192));
+  if (!rope) {
+    throw ConfigError(gguf.file().path() +
+                      ": tensor 'rope_freqs.weight' is not what llama3 rope scaling gives with any "
+                      "published setting; supported: those of Llama 3.1 to 3.3 and their like");
+  }
+  config["rope_scaling"] = {{"rope_type", "llama3"},
+                            {"factor", rope->factor},
+                            {"low_freq_factor", rope->low_freq_factor},
+                            {"high_freq_factor", rope->high_freq_factor},
+                            {"original_max_position_embeddings", rope->original_max_positions}};
+}
+
+Json llama_from_gguf(const GgufConfig& gguf) {
+  const auto hidden = gguf.size("embedding_length"), heads = gguf.size("attention.head_count");
+  const auto kv_heads = gguf.size("attention.head_count_kv", heads);
+  if (heads > hidden || heads % kv_heads != 0) {
+    gguf.refuse(gguf.key("attention.head_count"), fmt::format("{}", heads),
+                fmt::format("at most embedding_length {}, multiples of head_count_kv {}", hidden,
+                            kv_heads));
+  }
+  const auto head_dim = gguf.size("attention.key_length", hidden / heads);
+  for (const auto* same : {"attention.value_length", "rope.dimension_count"}) {
+    gguf.want_number(same, static_cast<double>(head_dim));
+  }
+  if (head_dim % 2 != 0) gguf.refuse(gguf.key("attention.key_length"), "odd", "even head sizes");
+  gguf.want_number("expert_count", 0);
+  gguf.want_number("attention.clamp_kqv", 0);
+  gguf.want_number("attention.max_alibi_bias", 0);
+  gguf.want_number("attention.sliding_window", 0);
+  gguf.want_number("logit_scale", 0);
+  for (const auto* scale : {"embedding_scale", "residual_scale"}) gguf.want_number(scale, 1);
+  const auto& file = gguf.file();
+  Json config = {{"architectures", {"LlamaForCausalLM"}},
+                 {"attention_bias", file.find("blk.0.attn_q.bias") != nullptr},
+                 {"attention_dropout", 0.0},
+                 {"head_dim", head_dim},
+                 {"hidden_act", "silu"},
+                 {"hidden_size", hidden},
+                 {"initializer_range", 0.02},
+                 {"intermediate_size", gguf.size("feed_forward_length")},
+                 {"max_position_embeddings", gguf.size("context_length")},
+                 {"mlp_bias", file.find("blk.0.ffn_up.bias") != nullptr},
+                 {"model_type", "llama"},
+                 {"num_attention_heads", heads},
+                 {"num_hidden_layers", gguf.size("block_count")},
+                 {"num_key_value_heads", kv_heads},
+                 {"pretraining_tp", 1},
+                 {"rms_norm_eps", gguf.positive("attention.layer_norm_rms_epsilon")},
+                 {"tie_word_embeddings", file.find("output.weight") == nullptr},
+                 {"use_cache", true},
+                 {"vocab_size", gguf.vocab_size()}};
+  add_rope(gguf, head_dim, config);
+  return config;
+}
+
+void add_llama_keys(const Json& json, const std::string& source, GgufKeyBuilder& keys) {
+  const LlamaConfig c = read_llama_config(json, source);
+  keys.add_size("vocab_size", c.vocab_size);
+  keys.add_size("context_length", c.max_positions);
+  keys.add_size("embedding_length", c.hidden_size);
+  keys.add_size("block_count", c.num_layers);
+  keys.add_size("feed_forward_length", c.intermediate_size);
+  keys.add_size("attention.head_count", c.num_heads);
+  keys.add_size("attention.head_count_kv", c.num_kv_heads);
+  keys.add_size("attention.key_length", c.head_dim);
+  keys.add_size("attention.value_length", c.head_dim);
+  keys.add_number("attention.layer_norm_rms_epsilon", c.rms_norm_eps);
+  keys.add_size("rope.dimension_count", c.head_dim);
+  keys.add_number("rope.freq_base", c.rotary.theta);
+  switch (c.rotary.kind) {
+    case RotaryKind::kDefault:
+      break;
+    case RotaryKind::kLinear:
+      keys.add("rope.scaling.type", std::string("linear"));
+      keys.add_number("rope.scaling.factor", c.rotary.factor);
+      break;
+    case RotaryKind::kLlama3:  // next to rope_freqs.weight
+      keys.add_size("rope.scaling.original_context_length", c.rotary.original_max_positions);
+      break;
+    case RotaryKind::kDynamic: {
+      const JsonReader rope = rotary_group(JsonReader(json, source));
+      rope.refuse(rotary_type_key(rope), "default, linear, llama3");
+    }
+  }
+}
+
+// llama.cpp rotates neighbours within a head, Hugging Face its two halves.
+TensorTransform llama_transform(const Json& json, std::string_view name, GgufDirection direction) {
+  const bool is_query = name.find(".self_attn.q_proj.") != std::string_view::npos;
+  if (!is_query && name.find(".self_attn.k_proj.") == std::string_view::npos) return {};
+  const LlamaConfig c = read_llama_config(json, "config.json");
+  return {.kind = direction == GgufDirection::kFromGguf ? TensorTransform::Kind::kPairsToHalves
+                                                        : TensorTransform::Kind::kHalvesToPairs,
+          .num_heads = is_query ? c.num_heads : c.num_kv_heads};
+}
+
+std::vector<float> llama_rope_divisors(const Json& json) {
+  const LlamaConfig c = read_llama_config(json, "config.json");
+  if (c.rotary.kind != RotaryKind::kLlama3) return {};
+  return llama3_divisors(c.rotary, c.head_dim);
+}
+
+}  // namespace
+
+GgufMapping llama_gguf() {
+  return {.names = kLlamaGgufNames,
+          .read_config = llama_from_gguf,
+          .add_keys = add_llama_keys,
+          .transform = llama_transform,
+          .rope_divisors = llama_rope_divisors};
+}
+
+}  // namespace lowbank
