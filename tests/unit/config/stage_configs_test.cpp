@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
@@ -19,6 +20,7 @@
 #include "config/stages/report_config.h"
 #include "config/stages/workload_config.h"
 #include "core/error.h"
+#include "core/text.h"
 #include "error_text.h"
 
 namespace lowbank {
@@ -57,6 +59,15 @@ TEST(StageConfigsTest, KeysOfAStageAreUniqueAndPositionsAreKeys) {
     }
     EXPECT_THAT(config->info().example, HasSubstr("lowbank " + name));
     EXPECT_THAT(help_text(*config), HasSubstr(config->info().purpose));
+  }
+}
+
+TEST(StageConfigsTest, EveryStageHasAPageThatTheListOfCommandsNames) {
+  const std::string docs = LOWBANK_SOURCE_DIR "/docs/";
+  const std::string commands = read_bytes(docs + "commands.md");
+  for (const auto& name : stage_names()) {
+    EXPECT_THAT(commands, HasSubstr(fmt::format("[`{0}`]({0}.md)", name)));
+    EXPECT_THAT(read_bytes(docs + name + ".md"), HasSubstr("lowbank " + name));
   }
 }
 
