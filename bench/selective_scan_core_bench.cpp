@@ -3,13 +3,15 @@
 #include "kernels/cpu/selective_scan_core.h"
 
 #include <algorithm>
+#include <charconv>
 #include <cstdint>
 #include <cstdio>
-#include <cstdlib>
 #include <ctime>
 #include <exception>
 #include <limits>
 #include <span>
+#include <string_view>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -172,8 +174,20 @@ int main(int argc, char** argv) try {
   Shape shape;
   std::int64_t* const fields[] = {&shape.num_tokens, &shape.num_channels, &shape.num_states,
                                   &shape.num_rounds};
-  for (int i = 1; i < std::min(argc, 5); ++i) {
-    *fields[i - 1] = std::max(1LL, std::strtoll(argv[i], nullptr, 10));
+  for (int i = 1; i < argc; ++i) {
+    // As many tokens as the convolution is wide at least: they share buffers with its state.
+    const std::int64_t least = i == 1 ? kConvWidth : 1;
+    const std::string_view word = argv[i];
+    std::int64_t value = 0;
+    const auto end = std::from_chars(word.begin(), word.end(), value);
+    if (i > 4 || end.ec != std::errc() || end.ptr != word.end() || value < least) {
+      fmt::print(stderr,
+                 "usage: selective_scan_core_bench [TOKENS [CHANNELS [STATES [ROUNDS]]]], "
+                 "TOKENS from {} on\n",
+                 kConvWidth);
+      return 2;
+    }
+    *fields[i - 1] = value;
   }
   Buffers buffers(shape);
   using Kernel = void (Buffers::*)();

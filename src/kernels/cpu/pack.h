@@ -205,7 +205,7 @@ inline Pack exp(Pack x) {
   constexpr float kLog2E = 1.44269504088896341f;
   constexpr float kLn2High = 0.693359375f;             // few bits: n kLn2High is exact
   constexpr float kLn2Low = -2.12194440054690583e-4f;  // ln 2 - kLn2High
-  const Pack bounded = x > kHighest ? splat(kHighest) : x;
+  const Pack bounded = min_of(splat(kHighest), x);
   const Pack shifted = bounded * kLog2E + kRounder;
   const Pack n = shifted - kRounder;
   const Pack r = (bounded - n * kLn2High) - n * kLn2Low;
