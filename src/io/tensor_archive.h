@@ -34,8 +34,8 @@ class TensorArchive {
 
   /// The values of one of entries(), little-endian and row-major. Usually this is a view of the
   /// mapped file, which is valid as long as the archive and aligned as in the file. If the file
-  /// does not hold the values in one piece (a transposed PyTorch tensor), they are copied into
-  /// `scratch`.
+  /// holds the values in another order or in pieces (a transposed PyTorch tensor, llama2.c's
+  /// projections), they are copied into `scratch`.
   /// Errors: IoError if the values turn out to be damaged.
   virtual std::span<const std::byte> bytes(const TensorEntry& entry,
                                            std::vector<std::byte>& scratch) const = 0;
