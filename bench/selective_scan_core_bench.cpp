@@ -32,7 +32,7 @@ struct Shape {
 
 constexpr std::int64_t kConvWidth = 4;
 
-// Starts at a cache line, as a tensor does.
+// An array that starts at a cache line, like a tensor's memory.
 class Floats {
  public:
   explicit Floats(std::int64_t size)
@@ -155,7 +155,7 @@ class Buffers {
   Floats y_, grad_u_, grad_dt_, grad_z_, state_, grad_a_, chunk_states_, grad_b_, grad_c_, sums_;
 };
 
-// Of this thread's processor time, so that a busy machine does not count.
+// Measures this thread's processor time, so that other work on the machine does not count.
 template <class Function>
 double seconds_of(const Function& function) {
   const auto now = [] {
@@ -196,7 +196,7 @@ int main(int argc, char** argv) try {
                                                     {"conv forward", &Buffers::conv_forward},
                                                     {"conv backward", &Buffers::conv_backward}};
   const auto isas = lowbank::usable_cpu_isas();
-  // Rounds outside, so that a busy moment of the machine meets every variant.
+  // The outer loop is over rounds, so that a busy moment of the machine slows every variant down.
   std::vector<double> best(isas.size() * std::size(kernels),
                            std::numeric_limits<double>::infinity());
   for (std::int64_t round = 0; round < shape.num_rounds; ++round) {

@@ -22,12 +22,12 @@ struct LinearSummary {
   std::int64_t size_bytes = 0;
 };
 
-/// The linear layers among the tensors of a checkpoint, in the order of the names (numbers by
-/// value): `<path>.u`, `.s`, `.vh` of a factored one, a `<path>.weight` matrix that is no embedding
-/// of a dense one; `<path>.bias` counts to its layer.
+/// The linear layers among the tensors of a checkpoint, in the order of their names (numbers by
+/// value). A factored layer has `<path>.u`, `.s` and `.vh`; a dense layer has a matrix
+/// `<path>.weight` that is not an embedding; `<path>.bias` belongs to its layer.
 std::vector<LinearSummary> find_linears(std::span<const TensorEntry> tensors);
 
-/// The command `inspect`: metrics model_type, num_params, num_bytes, linears.
+/// `lowbank inspect` (docs/inspect.md). Metrics: model_type, num_params, num_bytes, linears.
 void inspect_stage(const InspectConfig& config, RunDir* out, Metrics& metrics);
 
 }  // namespace lowbank

@@ -9,7 +9,7 @@
 namespace lowbank {
 namespace {
 
-// Every kind of layer: a file of its own, and its line here.
+// Every kind of layer has a file of its own and a line here.
 constexpr LayerKind kLayerKinds[] = {
     {"dense", build_dense_linear},
     {"svd", build_svd_linear},

@@ -8,7 +8,7 @@
 namespace lowbank::LOWBANK_ISA {
 namespace {
 
-// The row `back` tokens before token t; the rows before the first token are the state's.
+// The input row `back` tokens before token t. Rows before the first token come from the state.
 template <class S>
 const S* input_row(const ConvOperands<S>& in, std::int64_t t, std::int64_t back) {
   const std::int64_t at = t - back;

@@ -12,7 +12,7 @@ struct ScratchDeleter {
   void operator()(void* memory) const { ::operator delete(memory, kScratchAlignment); }
 };
 
-// Not cleared.
+// Memory with undefined values.
 std::unique_ptr<void, ScratchDeleter> make_scratch(std::int64_t size_bytes) {
   return std::unique_ptr<void, ScratchDeleter>(
       ::operator new(static_cast<std::size_t>(size_bytes), kScratchAlignment));

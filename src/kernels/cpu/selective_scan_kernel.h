@@ -24,7 +24,7 @@ struct StateStore<V, 0> {
   V* get() { return local; }
 };
 
-// With index n; unrolled where the number is known, so that the states are registers.
+// A loop with index n, unrolled if the number of states is known, so that the states are registers.
 #define LOWBANK_FOR_EACH_STATE \
   _Pragma("GCC unroll 16") for (std::int64_t n = 0; n < num_states; ++n)
 
@@ -91,8 +91,8 @@ int lanes_left(std::int64_t channel, std::int64_t end) {
                                                : PackTraits<V>::kLanes;
 }
 
-// Chunks outside, channels inside: the rows of a chunk are still in the cache when the next
-// channels of them are wanted.
+// The outer loop is over chunks, the inner one over channels, so that the rows of a chunk are still
+// in the cache when the next channels need them.
 template <class V>
 void forward_group(const ScanForward<ScalarOf<V>>& scan, std::int64_t group, void* scratch) {
   const auto& in = scan.in;
@@ -113,7 +113,7 @@ void forward_group(const ScanForward<ScalarOf<V>>& scan, std::int64_t group, voi
   }
 }
 
-// What the backward pass of a chunk holds.
+// The arrays of the backward pass of one chunk.
 template <class V>
 struct ChunkScratch {
   V* h;       // [chunk + 1, N]: the state before the token, and the last
