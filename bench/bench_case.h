@@ -14,14 +14,15 @@ class LanguageModel;
 
 using BenchWork = std::function<void()>;
 
-/// What a case times, how much it does, and what it is held against.
+/// A case of `lowbank bench`: the work that it times, the amount of that work, and the limit and
+/// the alternatives with which it is compared.
 struct BenchCase {
   std::string name;
-  std::string unit;   ///< of `amount` per second, scaled by `scale`
+  std::string unit;   ///< unit of `amount` per second, scaled by `scale`
   double amount = 0;  ///< per call of `work`: flops, bytes, tokens, ...
   double scale = 1;
   BenchWork work;
-  std::string roof = {};                                             ///< the roof that bounds it
+  std::string roof = {};                                             ///< the limit of the machine
   double roof_amount = 0;                                            ///< flops or bytes of one call
   std::vector<std::pair<std::string, BenchWork>> alternatives = {};  ///< same amount, another way
 };

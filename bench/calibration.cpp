@@ -47,8 +47,9 @@
 namespace lowbank {
 namespace {
 
-constexpr double kRoundSeconds = 2e-3;  // at least, of a kernel
-// Of one thread before a kernel, as between those of a model: others have begun to wait by then.
+constexpr double kRoundSeconds = 2e-3;  // a round of a kernel takes at least this long
+// Before each kernel one thread works alone for this long, as between the kernels of a model, so
+// that the other threads have begun to wait.
 constexpr double kPauseSeconds = 1e-5;
 constexpr std::int64_t kMaxCalls = 200;
 constexpr std::size_t kHeldOutEvery = 3;
@@ -68,8 +69,8 @@ double seconds_after_pause(const BenchWork& work) {
   return seconds_since(start);
 }
 
-// Of the last level, the system's own figure first: what a virtual processor itself says may be
-// that of the whole machine below.
+// Size of the last-level cache in bytes. The system's figure comes first, because a virtual
+// processor may report the cache of the whole physical machine.
 double cache_size() {
   for (const char* const level : {"3", "2"}) {
     std::ifstream file(std::string("/sys/devices/system/cpu/cpu0/cache/index") + level + "/size");
@@ -80,13 +81,13 @@ double cache_size() {
   return bytes > 0 ? static_cast<double>(bytes) : std::size_t{1} << 20;
 }
 
-// Operands that are read once in a long while, as a model's weights are: views of one large buffer,
-// one behind the other and round again.
+// Operands that are not in the cache when they are read, like a model's weights: successive views
+// of one large buffer, starting again at its end.
 class Stream {
  public:
   Stream(std::int64_t bytes, c10::ScalarType type)
       : values_(at::empty({bytes / static_cast<std::int64_t>(c10::elementSize(type))}, type)) {
-    // All different: a machine may keep equal pages once.
+    // All values differ, because a system may store equal pages only once.
     normal_fill_(values_, RandomKey(0).derive("bench"));
   }
 
@@ -108,7 +109,7 @@ class Stream {
 struct TimedKernel {
   pim::CpuSample sample;
   BenchWork work;
-  std::int64_t calls = 1;  // a round
+  std::int64_t calls = 1;  // calls per round
   std::vector<double> seconds = {};
 };
 
@@ -193,7 +194,7 @@ class KernelList {
       auto list = operators(a.batch * a.tokens);
       list.add_attention("attention", a.tokens, a.tokens, a.head_dim, a.batch * a.heads,
                          static_cast<double>(a.heads) / static_cast<double>(a.key_heads));
-      // As the models lay them out.
+      // The layout is that of the models.
       const auto heads = [&](std::int64_t num_heads) {
         return values({a.batch, a.tokens, num_heads, a.head_dim}).transpose(1, 2);
       };
@@ -236,7 +237,7 @@ class KernelList {
     }
   }
 
-  // With the sum of the residual block before it, which no workload lists.
+  // Norms with the residual sum before them, which workloads do not list as an operator.
   void add_norms() {
     for (const std::int64_t features : grid_.features) {
       for (const std::int64_t rows : grid_.elementwise) {
@@ -269,7 +270,7 @@ class KernelList {
         add_activation("gelu", 1, [x] { at::gelu(x); });
         constexpr std::int64_t kHeadDim = 64;
         if (features % (4 * kHeadDim) != 0) continue;
-        // Three query heads to a key head, two calls.
+        // Three query heads for each key head, in two calls.
         const auto cos = values({rows, 1, kHeadDim}), sin = values({rows, 1, kHeadDim});
         const auto q = x.narrow(-1, 0, features / 4 * 3).reshape({1, rows, -1, kHeadDim});
         const auto k = x.narrow(-1, 0, features / 4).reshape({1, rows, -1, kHeadDim});
@@ -281,7 +282,8 @@ class KernelList {
     }
   }
 
-  // A convolution with the activation that follows, a scan with its gate, as the mixer has them.
+  // As in the mixer, the convolution includes the activation after it and the scan includes its
+  // gate.
   void add_mamba() {
     constexpr std::int64_t kWidth = 4, kStates = 16;
     for (const std::int64_t features : grid_.features) {
@@ -417,7 +419,8 @@ void measure(std::vector<TimedKernel>& kernels, std::vector<TimedModel>& models,
   ProgressBar bar("calibrate", runs + 1, "round");
   for (std::int64_t round = 0; round <= runs; ++round) {
     for (auto& kernel : kernels) {
-      // Every call counts alone: its median does not mind that another process had the core.
+      // Every call is timed by itself: the median ignores calls in which another process had the
+      // core.
       for (std::int64_t i = 0; i < kernel.calls; ++i) {
         const double seconds = seconds_after_pause(kernel.work);
         if (round > 0) kernel.seconds.push_back(seconds);
@@ -462,7 +465,7 @@ CalibrationGrid full_grid() {
 }
 
 void calibrate(const CalibrationOptions& options, const CalibrationGrid& grid, Metrics& metrics) {
-  AtomicFile file(options.output);  // that it cannot be written is said before the work
+  AtomicFile file(options.output);  // opened first, so that a bad path fails before the work
   const c10::InferenceMode guard;
   const double cache_bytes = cache_size();
   auto kernels = KernelList(grid, cache_bytes, options.type).take();
@@ -529,7 +532,7 @@ void calibrate(const CalibrationOptions& options, const CalibrationGrid& grid, M
   }
   pim::set_model_errors(fit.preset, errors_frac, source);
   const std::string text = pim::preset_to_json(fit.preset);
-  pim::preset_from_json(text, fit.preset.name, options.output);  // what is written can be read
+  pim::preset_from_json(text, fit.preset.name, options.output);  // checks that it can be read
   file.write(text);
   file.commit();
   metrics["preset"] = options.output;

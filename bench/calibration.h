@@ -10,7 +10,7 @@
 
 namespace lowbank {
 
-/// What a calibration measures.
+/// The shapes that a calibration measures.
 struct CalibrationGrid {
   struct Weight {
     std::int64_t out, in;
@@ -23,16 +23,16 @@ struct CalibrationGrid {
   std::vector<std::int64_t> rows = {16, 64, 128, 256, 512, 1024};
   std::vector<Weight> weights;
   std::vector<Attention> prompts;
-  std::vector<Attention> caches;          ///< decode: `tokens` are in the cache
-  std::vector<std::int64_t> elementwise;  ///< rows of norms and activations
-  std::vector<std::int64_t> scan_tokens;  ///< of one sequence; 1 is a decode step
+  std::vector<Attention> caches;          ///< decode steps with `tokens` in the cache
+  std::vector<std::int64_t> elementwise;  ///< numbers of rows of norms and activations
+  std::vector<std::int64_t> scan_tokens;  ///< tokens of one sequence; 1 is a decode step
   std::vector<std::int64_t> features;     ///< of norms, activations, convolutions and scans
-  std::int64_t streamed_bytes = 0;        ///< rotated through, or four times the cache if more
-  std::vector<std::string> models;        ///< of published shapes
-  std::int64_t model_tokens = 512;        ///< prompt of a model
+  std::int64_t streamed_bytes = 0;        ///< buffer of operands; at least four times the cache
+  std::vector<std::string> models;        ///< names of published shapes
+  std::int64_t model_tokens = 512;        ///< tokens of a model's prompt
 };
 
-/// Shapes of real models; some seconds a round.
+/// Shapes of real models; a round takes some seconds.
 CalibrationGrid full_grid();
 
 struct CalibrationOptions {

@@ -3,13 +3,15 @@
 #include "kernels/cpu/selective_scan_core.h"
 
 #include <algorithm>
+#include <charconv>
 #include <cstdint>
 #include <cstdio>
-#include <cstdlib>
 #include <ctime>
 #include <exception>
 #include <limits>
 #include <span>
+#include <string_view>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -30,7 +32,7 @@ struct Shape {
 
 constexpr std::int64_t kConvWidth = 4;
 
-// Starts at a cache line, as a tensor does.
+// An array that starts at a cache line, like a tensor's memory.
 class Floats {
  public:
   explicit Floats(std::int64_t size)
@@ -153,7 +155,7 @@ class Buffers {
   Floats y_, grad_u_, grad_dt_, grad_z_, state_, grad_a_, chunk_states_, grad_b_, grad_c_, sums_;
 };
 
-// Of this thread's processor time, so that a busy machine does not count.
+// Measures this thread's processor time, so that other work on the machine does not count.
 template <class Function>
 double seconds_of(const Function& function) {
   const auto now = [] {
@@ -172,8 +174,20 @@ int main(int argc, char** argv) try {
   Shape shape;
   std::int64_t* const fields[] = {&shape.num_tokens, &shape.num_channels, &shape.num_states,
                                   &shape.num_rounds};
-  for (int i = 1; i < std::min(argc, 5); ++i) {
-    *fields[i - 1] = std::max(1LL, std::strtoll(argv[i], nullptr, 10));
+  for (int i = 1; i < argc; ++i) {
+    // As many tokens as the convolution is wide at least: they share buffers with its state.
+    const std::int64_t least = i == 1 ? kConvWidth : 1;
+    const std::string_view word = argv[i];
+    std::int64_t value = 0;
+    const auto end = std::from_chars(word.begin(), word.end(), value);
+    if (i > 4 || end.ec != std::errc() || end.ptr != word.end() || value < least) {
+      fmt::print(stderr,
+                 "usage: selective_scan_core_bench [TOKENS [CHANNELS [STATES [ROUNDS]]]], "
+                 "TOKENS from {} on\n",
+                 kConvWidth);
+      return 2;
+    }
+    *fields[i - 1] = value;
   }
   Buffers buffers(shape);
   using Kernel = void (Buffers::*)();
@@ -182,7 +196,7 @@ int main(int argc, char** argv) try {
                                                     {"conv forward", &Buffers::conv_forward},
                                                     {"conv backward", &Buffers::conv_backward}};
   const auto isas = lowbank::usable_cpu_isas();
-  // Rounds outside, so that a busy moment of the machine meets every variant.
+  // The outer loop is over rounds, so that a busy moment of the machine slows every variant down.
   std::vector<double> best(isas.size() * std::size(kernels),
                            std::numeric_limits<double>::infinity());
   for (std::int64_t round = 0; round < shape.num_rounds; ++round) {

@@ -24,7 +24,7 @@
 namespace lowbank {
 namespace {
 
-/// What a case reads and does with it.
+/// What a case reads, and what it does with that.
 struct TextCase {
   const char* name;
   const char* task;
@@ -40,7 +40,7 @@ constexpr TextCase kTextCases[] = {
     {"bert_minilm_train_mrpc_sorted", "mrpc", "MRPC", GlueSplit::kTrain, 16, true}};
 
 constexpr std::int64_t kPaddedLength = 128;
-constexpr std::size_t kNumBatches = 6;  // of a set: more would take minutes when padded
+constexpr std::size_t kNumBatches = 6;  // per data set: more would take minutes if padded
 
 /// A batch with the labels of its examples, undefined where nothing is trained.
 struct TextBatch {
@@ -73,7 +73,7 @@ Texts open_texts(const TextCase& item, const std::string& data,
   return out;
 }
 
-// Batches that stand for all: sorted by length, from the middle of each of kNumBatches equal parts.
+// A sample of the batches, sorted by length: the middle one of each of kNumBatches equal parts.
 // A smaller last batch is left out.
 std::vector<BatchIndices> typical_batches(std::vector<BatchIndices> batches,
                                           std::span<const std::int64_t> lengths,
@@ -120,7 +120,8 @@ BenchWork forward_work(const ModelPtr& model, std::vector<TextBatch> batches) {
   };
 }
 
-// Loss, gradients of every parameter and one AdamW update a batch; with the model's dropout.
+// For each batch: the loss, the gradients of every parameter and one AdamW update, with the model's
+// dropout.
 BenchWork training_work(const ModelPtr& model, const std::shared_ptr<AdamW>& optimizer,
                         std::vector<TextBatch> batches) {
   const auto step = std::make_shared<std::uint64_t>(0);
@@ -169,7 +170,7 @@ BenchCase make_text_case(const std::string& name, const std::string& checkpoint)
   auto config = shape_config("minilm-l6");
   config["num_labels"] = classes.empty() ? 1 : classes.size();
 
-  // What is trained must not be made in inference mode.
+  // A model that is trained must not be created in inference mode.
   const c10::InferenceMode normal_tensors(false);
   const ModelPtr model = make_random_model(config, RandomKey(0).derive("bench"));
   model->eval();

@@ -7,15 +7,15 @@
 
 namespace lowbank {
 
-/// Cases on the texts of GLUE: a model of MiniLM's shape with random weights, batches of about one
-/// length against the same texts padded to 128 tokens.
+/// Names of the cases on the texts of GLUE. They time a model of MiniLM's shape with random weights
+/// on batches of about one length, compared with the same texts padded to 128 tokens.
 std::vector<std::string> text_case_names();
 bool is_text_case(const std::string& name);
 
-/// The texts are those of the folder glue/ in $LOWBANK_SHARED_DATA, the tokenizer that of
-/// `checkpoint`, or where it is empty the vocabulary of BERT in the same place.
-/// Errors: ConfigError naming the variable where it is not set; IoError for a file; ConfigError for
-/// a tokenizer with more pieces than the model has.
+/// Makes a case. The texts are in the folder glue/ of $LOWBANK_SHARED_DATA. The tokenizer is that
+/// of `checkpoint`, or BERT's from $LOWBANK_SHARED_DATA if `checkpoint` is empty.
+/// Errors: ConfigError if the variable is not set; IoError for a file; ConfigError for a tokenizer
+/// with more tokens than the model.
 BenchCase make_text_case(const std::string& name, const std::string& checkpoint);
 
 }  // namespace lowbank

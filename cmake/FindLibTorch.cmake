@@ -1,5 +1,5 @@
-# Finds LibTorch as the PyPI wheel lays it out, without TorchConfig.cmake: that one insists on a CUDA
-# toolkit whenever the wheel was built with CUDA, even where only the CPU part is used.
+# Finds LibTorch in the layout of the PyPI wheel. It does not use TorchConfig.cmake, which requires a
+# CUDA toolkit if the wheel was built with CUDA, even if only the CPU part is used.
 #
 # Root:    LOWBANK_TORCH_ROOT (cache or environment), else third_party/libtorch/torch.
 # Targets: LibTorch::LibTorch (headers, flags, torch_cpu and c10), LibTorch::torch_cpu, LibTorch::c10;
@@ -68,8 +68,8 @@ _libtorch_add(c10)
 _libtorch_add(torch_cpu LibTorch::c10)
 if(NOT TARGET LibTorch::LibTorch)
   add_library(LibTorch::LibTorch INTERFACE IMPORTED)
-  # LibTorch's include folder holds a copy of fmt that hides the system's, without the library of
-  # its version: its users take it header-only.
+  # LibTorch's include folder has a copy of fmt that hides the system's, but no library for it: users
+  # of LibTorch compile fmt header-only.
   # at::parallel_for is a template around an OpenMP pragma, hence the flag for its users.
   set_target_properties(LibTorch::LibTorch PROPERTIES
     INTERFACE_INCLUDE_DIRECTORIES "${_root}/include;${_root}/include/torch/csrc/api/include"
@@ -84,7 +84,7 @@ if(LOWBANK_CUDA)
   endif()
   _libtorch_add(c10_cuda LibTorch::c10)
   _libtorch_add(torch_cuda LibTorch::c10_cuda LibTorch::torch_cpu)
-  # libtorch_cuda needs libraries that only `setup.sh --cuda` brings; they are wanted when it runs.
+  # libtorch_cuda needs libraries that only `setup.sh --cuda` installs. They are needed at run time.
   set_property(TARGET LibTorch::torch_cuda PROPERTY INTERFACE_LINK_OPTIONS
                                                     -Wl,--allow-shlib-undefined)
 endif()

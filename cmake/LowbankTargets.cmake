@@ -1,7 +1,7 @@
-# Helpers that keep the room's own CMakeLists.txt to a list of sources and of the rooms it uses.
+# With these helpers a room's CMakeLists.txt only lists its sources and the rooms that it uses.
 
-# What every target compiles with. LibTorch's headers are SYSTEM and would drown -Wconversion in
-# third-party code, so the torch rooms go without it.
+# The flags of every target. Torch rooms do without -Wconversion, because the templates of LibTorch's
+# headers would cause too many warnings.
 add_library(lowbank_flags INTERFACE)
 # GCC 12 sees overlapping copies in "text" + std::string where there are none (GCC bug 105651).
 target_compile_options(lowbank_flags
@@ -33,7 +33,7 @@ function(_lowbank_flavour target is_torch)
     target_link_libraries(${target} PUBLIC LibTorch::LibTorch)
     if(LOWBANK_PCH)
       target_precompile_headers(${target} REUSE_FROM lowbank_torch_pch)
-      # The header was precompiled with -fPIC; GCC passes it over under an executable's -fPIE.
+      # The header was precompiled with -fPIC; GCC ignores it under the -fPIE of an executable.
       set_target_properties(${target} PROPERTIES POSITION_INDEPENDENT_CODE OFF)
       target_compile_options(${target} PRIVATE -fPIC)
     endif()

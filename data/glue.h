@@ -10,11 +10,12 @@ namespace lowbank {
 
 enum class GlueSplit { kTrain, kDev };
 
-/// Errors: ConfigError for a task that is not known, naming those that are.
+/// The columns and labels of a GLUE task, by its name. Errors: ConfigError for an unknown task; the
+/// message lists the known ones.
 const SentenceTask& glue_task(const std::string& name);
 
-/// read_sentences of a file, or of a folder's train.tsv or train_subset.tsv (dev.tsv or
-/// heldout_subset.tsv).
+/// Reads the first `limit` examples (0 = all) of a file; or of a folder, from its train.tsv or
+/// train_subset.tsv for kTrain, and from its dev.tsv or heldout_subset.tsv for kDev.
 ///
 /// Source:  the files of gluebenchmark.com.
 /// Errors:  as read_sentences; IoError for a folder with neither file.

@@ -12,7 +12,7 @@
 namespace lowbank {
 namespace {
 
-// Stable: sequences of one length stay in the order they come in.
+// A stable sort: sequences of equal length stay in their order.
 void sort_longest_first(std::span<std::int64_t> indices, std::span<const std::int64_t> lengths) {
   std::stable_sort(indices.begin(), indices.end(), [&](std::int64_t a, std::int64_t b) {
     return lengths[static_cast<std::size_t>(a)] > lengths[static_cast<std::size_t>(b)];

@@ -46,7 +46,7 @@ double parse_label(const SentenceTask& task, std::string_view cell, const std::s
   }
   double value = 0;
   const auto [end, error] = std::from_chars(cell.data(), cell.data() + cell.size(), value);
-  // Written so that NaN is refused too.
+  // The condition is negated so that it refuses NaN too.
   if (error != std::errc() || end != cell.data() + cell.size() ||
       !(value >= task.min_score && value <= task.max_score)) {
     const bool has_range = task.max_score < std::numeric_limits<double>::max();

@@ -31,12 +31,13 @@ class TextDataset {
   std::int64_t num_examples_;
 };
 
-/// Which examples step after step sees: every epoch is a permutation keyed by (seed, epoch), so any
-/// position is computed, not replayed, and a resumed run goes on exactly.
+/// The random order in which training sees its examples. Every epoch is a permutation drawn from
+/// the key and the epoch's number. Any position of the stream can therefore be computed without its
+/// predecessors, and a resumed run continues exactly.
 class EpochSampler {
  public:
   EpochSampler(std::int64_t num_examples, const RandomKey& key);
-  /// Example at `position` of the endless stream.
+  /// Index of the example at `position` of the endless stream.
   std::int64_t at(std::int64_t position);
 
  private:

@@ -13,7 +13,8 @@ namespace {
 
 constexpr float kMaskedFrac = 0.8F, kRandomFrac = 0.1F;
 
-// Asked again until it is no special token: with a few of those among many tokens, nearly never.
+// Draws until the token is not special. Few tokens of a vocabulary are, so one draw nearly always
+// suffices.
 std::int64_t draw_token(const MaskingRule& rule, const RandomKey& key) {
   for (std::uint64_t i = 0;; ++i) {
     const auto id =

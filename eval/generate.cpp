@@ -24,7 +24,8 @@ struct Candidate {
   double weight;  // exp((logit - max) / temperature)
 };
 
-// The candidates that top_k and top_p leave, most likely first where either cuts.
+// Removes the candidates that top_k and top_p exclude. If either is set, sorts them, the most
+// likely one first.
 void keep_most_likely(std::vector<Candidate>& candidates, const SamplingOptions& options) {
   const auto size = static_cast<std::int64_t>(candidates.size());
   const bool cuts_k = options.top_k > 0 && options.top_k < size;
@@ -44,7 +45,7 @@ void keep_most_likely(std::vector<Candidate>& candidates, const SamplingOptions&
   candidates.resize(count);
 }
 
-// Prompts side by side, their last tokens in the last column; a mask where they differ in length.
+// The prompts as rows whose last tokens are in the last column, with a mask if lengths differ.
 ModelInput left_padded(std::span<const Prompt> prompts, c10::Device device) {
   std::size_t longest = 0, shortest = prompts.front().ids.size();
   for (const auto& prompt : prompts) {
@@ -79,7 +80,7 @@ std::int64_t choose_token(std::span<const float> logits_V, const SamplingOptions
 
   std::vector<Candidate> candidates(logits_V.size());
   for (std::size_t i = 0; i < logits_V.size(); ++i) {
-    // The best one's weight is 1 whatever it is: infinity minus itself is no number.
+    // The largest logit gets weight 1 without a subtraction: infinity minus itself is NaN.
     const double distance =
         logits_V[i] == logits_V[best] ? 0.0 : static_cast<double>(logits_V[i]) - logits_V[best];
     candidates[i] = {static_cast<std::int64_t>(i), std::exp(distance / options.temperature)};
@@ -92,7 +93,7 @@ std::int64_t choose_token(std::span<const float> logits_V, const SamplingOptions
     rest -= candidate.weight;
     if (rest < 0) return candidate.id;
   }
-  return static_cast<std::int64_t>(best);  // rounding left a crumb of the last weight
+  return static_cast<std::int64_t>(best);  // only if rounding left a rest of the last weight
 }
 
 void check_generation(const LanguageModel& model, std::span<const std::int64_t> prompt,
@@ -140,7 +141,7 @@ std::vector<std::vector<std::int64_t>> generate_tokens(
     const float* const last = last_BV.const_data_ptr<float>();
     bool is_end = true;
     for (std::size_t i = 0; i < prompts.size(); ++i) {
-      if (has_ended[i]) continue;  // goes on in the batch, and nobody looks
+      if (has_ended[i]) continue;  // the row stays in the batch, but its tokens are not used
       float uniform = 0;
       fill_uniform({&uniform, 1}, prompts[i].key, static_cast<std::uint64_t>(step));
       const std::int64_t id = choose_token({last + i * num_classes, num_classes}, options, uniform);

@@ -28,7 +28,7 @@ using Window = PerplexityText::Window;
 std::vector<Window> cut_windows(std::int64_t num_tokens, const PerplexityOptions& options) {
   const std::int64_t stride = options.stride > 0 ? options.stride : options.context;
   std::vector<Window> windows;
-  std::int64_t scored_end = 0;  // tokens before it were predicted, or begin a chunk
+  std::int64_t scored_end = 0;  // all tokens before this one were predicted or begin a chunk
   for (std::int64_t begin = 0; begin < num_tokens; begin += stride) {
     const bool enough =
         options.max_chunks > 0 && static_cast<std::int64_t>(windows.size()) == options.max_chunks;
@@ -44,7 +44,8 @@ std::vector<Window> cut_windows(std::int64_t num_tokens, const PerplexityOptions
   return windows;
 }
 
-// Words and bytes of the text under the scored tokens; runs of scored tokens that touch are one.
+// Counts the words and bytes of the text that the scored tokens cover. Adjacent runs of scored
+// tokens count as one run.
 void count_covered(std::string_view text, const std::vector<std::int64_t>& ends,
                    PerplexityText& out) {
   const auto offset_of = [&](std::int64_t token) {
@@ -115,7 +116,8 @@ PerplexityText open_perplexity_text(const std::string& path, const PerplexityOpt
 
 PerplexityResult score_text(LanguageModel& model, const PerplexityText& text,
                             std::int64_t batch_size, bool show_progress, bool require_finite) {
-  // Not InferenceMode: training validates with this, and what a layer might cache must stay usable.
+  // Not InferenceMode: training validates with this function, and tensors that a layer may cache
+  // must stay usable in training.
   const torch::NoGradGuard no_grad;
   const auto start = std::chrono::steady_clock::now();
   const auto device = model.parameters().front().device();
@@ -133,7 +135,7 @@ PerplexityResult score_text(LanguageModel& model, const PerplexityText& text,
     const std::int64_t length = text.windows[static_cast<std::size_t>(first)].length;
     for (; first < num_windows && static_cast<std::int64_t>(rows.size()) < batch_size; ++first) {
       const auto& window = text.windows[static_cast<std::size_t>(first)];
-      if (window.length != length) break;  // an incomplete last chunk runs by itself
+      if (window.length != length) break;  // an incomplete last chunk is a batch of its own
       rows.push_back(text.ids_T.narrow(0, window.begin, window.length));
       num_scored.push_back(window.num_scored);
       result.num_predicted += window.num_scored;

@@ -13,8 +13,8 @@ namespace lowbank {
 
 class LanguageModel;
 
-/// What is scored of a text (rules: docs/evaluate.md): non-overlapping chunks unless stride <
-/// context.
+/// Which parts of a text are scored (rules: docs/evaluate.md): chunks that do not overlap, or
+/// windows that do if stride < context.
 struct PerplexityOptions {
   std::int64_t context = 512;   ///< tokens per chunk; >= 2
   std::int64_t stride = 0;      ///< tokens between windows, <= context; 0 = context
@@ -24,12 +24,12 @@ struct PerplexityOptions {
   bool special = false;         ///< add the tokenizer's special tokens
 };
 
-/// Token windows of a text, ready to be scored again and again (noise trials use the same ones).
+/// A text cut into token windows, which can be scored repeatedly (all noise trials use the same).
 struct PerplexityText {
   struct Window {
     std::int64_t begin = 0;  ///< first token
     std::int64_t length = 0;
-    std::int64_t num_scored = 0;  ///< predictions of its last tokens that count
+    std::int64_t num_scored = 0;  ///< the predictions of this many last tokens count
   };
   torch::Tensor ids_T;  ///< all tokens of the text, int64
   std::vector<Window> windows;
@@ -38,26 +38,27 @@ struct PerplexityText {
 };
 
 struct PerplexityResult {
-  double nll_sum = 0;  ///< nats
+  double nll_sum = 0;  ///< sum of the negative log-likelihoods, in nats
   std::int64_t num_predicted = 0;
   double seconds = 0;
   double mean_nll() const { return nll_sum / static_cast<double>(num_predicted); }
 };
 
-/// Reads the text file `path`, UTF-8, and cuts it.
-/// Errors: IoError; ConfigError when the text is shorter than a window, or the context is longer
-/// than `max_context` (0 = no limit).
+/// Reads and tokenizes the UTF-8 text file `path` and cuts it into windows.
+/// Errors: IoError; ConfigError if the text is shorter than a window, or the context is longer than
+/// `max_context` (0 = no limit).
 PerplexityText open_perplexity_text(const std::string& path, const PerplexityOptions& options,
                                     const tokenizers::Tokenizer& tokenizer,
                                     std::int64_t max_context);
 
-/// Sum of the negative log-likelihoods. Errors: ResourceError when it is not finite and
-/// `require_finite`.
+/// Scores all windows, `batch_size` at a time. Errors: ResourceError if the sum of the negative
+/// log-likelihoods is not finite and `require_finite` is set.
 PerplexityResult score_text(LanguageModel& model, const PerplexityText& text,
                             std::int64_t batch_size, bool show_progress,
                             bool require_finite = true);
 
-/// perplexity, word_perplexity, byte_perplexity, bits_per_byte and what they were computed from.
+/// Adds perplexity, word_perplexity, byte_perplexity, bits_per_byte and the figures from which they
+/// were computed to the metrics.
 void report_perplexity(const PerplexityResult& result, const PerplexityText& text,
                        const PerplexityOptions& options, Metrics& metrics);
 

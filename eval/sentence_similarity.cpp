@@ -40,7 +40,7 @@ std::vector<double> pair_cosines(const torch::Tensor& vectors_SD) {
 
 using Correlation = double (*)(std::span<const double>, std::span<const double>);
 
-// `name` and `name`_stderr of cosines and scores.
+// Adds the correlation of cosines and scores as `name`, and its standard error as `name`_stderr.
 void report_correlation(const char* name, Correlation correlation,
                         const std::vector<double>& cosines, const std::vector<double>& scores,
                         const RandomKey& key, Metrics& metrics) {
@@ -104,7 +104,7 @@ torch::Tensor mean_pooled_vectors(LanguageModel& model,
       const auto mask_BT = batch.mask_BT.to(device);
       const auto hidden_BTD = model.hidden_states({batch.ids_BT.to(device), mask_BT});
       const auto mask_BT1 = mask_BT.unsqueeze(-1);
-      // Not times the mask: what stands under padding might be infinite.
+      // Multiplying by the mask would not do: a hidden state at padding might be infinite.
       mean_BD =
           hidden_BTD.to(at::kFloat).masked_fill(mask_BT1.logical_not(), 0).sum(1) / mask_BT1.sum(1);
     } else {

@@ -14,31 +14,32 @@ namespace lowbank {
 
 class LanguageModel;
 
-/// Pairs of sentences as ids, and how alike people say they are.
+/// Pairs of sentences as ids, and how similar people judged them to be.
 struct SentencePairs {
-  std::string path;                                 ///< where they were read
+  std::string path;                                 ///< the file from which they were read
   std::vector<tokenizers::PairEncoding> sentences;  ///< each alone; pair i is 2 i and 2 i + 1
   std::vector<double> scores;
   std::int64_t pad_id = 0;
   std::int64_t num_tokens = 0;  ///< of all sentences, special tokens included
 };
 
-/// Reads the folder `path` with STS-B's dev.tsv (rules: docs/evaluate.md), its first `limit` pairs
-/// (0 = all); sentences longer than the rule's 128 tokens or the model's `max_context` are cut.
+/// Reads the first `limit` pairs (0 = all) of STS-B's dev.tsv in the folder `path` (rules:
+/// docs/evaluate.md). Sentences are cut to 128 tokens, or to `max_context` if that is less.
 /// Errors: as read_glue and Tokenizer::encode_pair; ConfigError for a sentence without a token.
 SentencePairs open_sentence_pairs(const std::string& path, std::int64_t limit,
                                   const tokenizers::Tokenizer& tokenizer, std::int64_t max_context);
 
-/// One vector a sentence, [S, D] float32 on the CPU, in the order of `sentences`: the mean of the
-/// last hidden states over its tokens. Sentences of about one length run together, `batch_size` at
-/// a time; padding is seen by nobody.
+/// One vector for each sentence, [S, D] float32 on the CPU, in the order of `sentences`: the mean
+/// of the last hidden states over the sentence's tokens. Sentences of about one length run
+/// together, `batch_size` at a time; padding has no effect.
 /// Errors: ResourceError for a vector that is not finite; Interrupted after Ctrl-C.
 torch::Tensor mean_pooled_vectors(LanguageModel& model,
                                   const std::vector<tokenizers::PairEncoding>& sentences,
                                   std::int64_t pad_id, std::int64_t batch_size, bool show_progress);
 
-/// Correlation of the pairs' cosine similarities with their scores, and its bootstrapped error,
-/// whose samples `key` draws. Errors: as mean_pooled_vectors; ConfigError where all scores are one.
+/// Adds the correlations of the pairs' cosine similarities with their scores to the metrics, each
+/// with its bootstrapped standard error, whose samples `key` draws. Errors: as mean_pooled_vectors;
+/// ConfigError if all scores are equal.
 void evaluate_sentence_pairs(LanguageModel& model, const SentencePairs& pairs,
                              std::int64_t batch_size, const RandomKey& key, Metrics& metrics);
 

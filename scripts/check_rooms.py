@@ -18,7 +18,7 @@ ORDER = ["core", "config", "io", "tokenizers", "convert", "pim", "report", "kern
 # Rooms that see less than the order allows.
 SEES = {"io": {"core", "config"}, "tokenizers": {"core", "config", "io"},
         "pim": {"core", "config"}, "report": {"core", "config", "pim"}}
-# The rooms that know more of the estimator than the form in which work is handed to it.
+# The rooms that may include more of the estimator than the form of a workload.
 SEES_PIM = {"pim", "report", "bench", "stages"}
 PIM_HEADER = re.compile(r"src/pim/workload[a-z_]*\.h$")
 TORCH_FREE = {"core", "config", "io", "tokenizers", "convert", "pim", "report"}
@@ -50,7 +50,7 @@ def list_files(root):
 
 
 def room_of(path):
-    """The room of a file; "top" for what sees everything; None for what no rule is about."""
+    """The room of a file; "top" if it may include everything; None if no rule applies to it."""
     if path.startswith("tools/convert/"):
         return "convert"
     if path.endswith("_main.cpp") or path.startswith("tools/"):
@@ -213,8 +213,8 @@ class Checker:
                 self.report(path, 1, "test is in no CMakeLists.txt, so nothing runs it")
 
     def check_types(self):
-        """One type name may be defined once in a namespace: the linker keeps one of two definitions
-        without a word."""
+        """One type name may be defined once in a namespace: the linker silently keeps one of two
+        definitions."""
         first = {}
         for path in sorted(self.includes):
             room = room_of(path)

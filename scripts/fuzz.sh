@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs the fuzz targets of fuzz/ over their seeds; docs/reliability.md tells what they look for.
+# Runs the fuzz targets of fuzz/ over their seeds; docs/reliability.md says what they look for.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 die() { echo "fuzz: $*" >&2; exit 2; }

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Brings a bare Debian 12 to a state in which Lowbank builds: packages and LibTorch.
-# Idempotent; everything it fetches lies in third_party/ (git-ignored).
+# Idempotent. Everything that it downloads is in third_party/ (git-ignored).
 set -euo pipefail
 
 usage() {
@@ -67,7 +67,7 @@ install_packages() {
   local log=third_party/apt.log
   local apt=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive
     apt-get -qq -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3)
-  # An index that cannot be renewed may still do; the installation decides.
+  # An index that cannot be updated may still be good enough; the installation will show.
   "${apt[@]}" update >"$log" 2>&1 9>&- || say "apt-get update failed, going on with the old index"
   "${apt[@]}" install -y --no-install-recommends "${missing[@]}" >>"$log" 2>&1 9>&- ||
     die "apt-get could not install ${missing[*]}: $(grep -m1 '^E:' "$log" || echo 'no reason given') (see $log)"
@@ -134,7 +134,7 @@ install_libtorch() {
     unpack_wheels "$new" --no-deps "torch==$TORCH_VERSION" "${CUDA_WHEELS[@]}"
     stamp+=" cpu"
   fi
-  # Of the Python packages only the libraries, the headers and the licences stay.
+  # Only the libraries, the headers and the licences of the Python packages are kept.
   find "$new" -mindepth 1 -maxdepth 1 ! -name torch ! -name nvidia ! -name '*.dist-info' \
     -exec rm -rf {} +
   find "$new/torch" -mindepth 1 -maxdepth 1 ! -name include ! -name lib ! -name share \

@@ -72,8 +72,8 @@ Case read_roof() {
           .work = [data] { data.sum(); }};
 }
 
-// A factored layer at half the break-even rank against the dense layer it stands for, and against
-// building the dense weight in every call (what the reference implementation does).
+// A factored layer at half the break-even rank, compared with the dense layer that it replaces and
+// with building the dense weight in every call (as the reference implementation does).
 Case svd_linear_case() {
   constexpr std::int64_t kTokens = 512;
   constexpr std::int64_t kFeatures = 1024;
@@ -108,7 +108,7 @@ Case normal_fill_case() {
 
 using ModelPtr = std::shared_ptr<LanguageModel>;
 
-// Weights of the matrix products, and the KV cache of `context` tokens.
+// Bytes of the weights of the matrix products, and of the KV cache of `context` tokens.
 double decode_bytes(LanguageModel& model, std::int64_t context) {
   double bytes = 0;
   for (const auto& op : model.operators(pim::Phase::kDecode, 1, context)) {
@@ -138,7 +138,7 @@ Case forward_case(const std::string& name, const ModelPtr& model, std::int64_t b
           .roof_amount = linear_flops(*model, batch, tokens)};
 }
 
-// A 32-token prompt and 64 new tokens, prompt included in the time.
+// A prompt of 32 tokens and 64 new tokens; the time includes the prompt.
 Case decode_case(const std::string& name, const ModelPtr& model) {
   constexpr std::int64_t kPrompt = 32;
   constexpr std::int64_t kNew = 64;
@@ -159,7 +159,7 @@ Case decode_case(const std::string& name, const ModelPtr& model) {
           .roof_amount = kNew * decode_bytes(*model, kPrompt + kNew / 2)};
 }
 
-// What the trainer reads: next tokens, or every sequence in class 0.
+// A batch as the trainer reads it, with next tokens as targets, or class 0 for every sequence.
 Batch training_batch(LanguageModel& model, const torch::Tensor& ids_BT) {
   if (model.is_causal()) return next_token_batch(ids_BT);
   return {.input = ModelInput(ids_BT),
@@ -218,7 +218,7 @@ constexpr ShapeCase kShapeCases[] = {{"llama_smollm2_forward_1x512", "smollm2-13
 
 Case shape_case(const ShapeCase& item, c10::ScalarType type,
                 std::map<std::string, ModelPtr>& models) {
-  // A model that is trained is one of its own: its weights change.
+  // A case that trains gets a model of its own, because it changes the weights.
   const std::string key = item.trains ? item.name : item.shape;
   auto& model = models[key];
   const c10::InferenceMode normal_tensors(false);

@@ -5,8 +5,8 @@
 
 namespace lowbank {
 
-/// Times the hot paths in alternation with the machine's own limits and with what a user would
-/// otherwise run, so that every figure is a ratio from one and the same run.
+/// Times the hot paths in alternation with the machine's limits and with the alternatives that a
+/// user would otherwise run, so that every ratio comes from one run.
 /// Errors: ConfigError for an unknown case, or one that needs --model without it.
 void bench_stage(const BenchConfig& config, RunDir* out, Metrics& metrics);
 

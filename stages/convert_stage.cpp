@@ -46,7 +46,8 @@ constexpr std::pair<ElementType, const char*> kTorchNames[] = {{ElementType::kF3
                                                                {ElementType::kF16, "float16"},
                                                                {ElementType::kF64, "float64"}};
 
-/// Counts tensors on the progress line and stops at Ctrl-C, before anything is put into place.
+/// Counts tensors on the progress line, and throws Interrupted after Ctrl-C, before any file is put
+/// into place.
 class TensorProgress {
  public:
   explicit TensorProgress(std::size_t total)
@@ -122,7 +123,8 @@ std::vector<TensorEntry> folder_tensors(const ConvertConfig& config, const Conve
   return tensors;
 }
 
-// config.json says what type most of the values have; transformers loads all in that.
+// Writes the type that most of the values have into config.json; transformers loads all values in
+// it.
 void name_type(Json& config, const std::vector<TensorEntry>& tensors) {
   std::map<ElementType, std::uint64_t> sizes;
   for (const auto& tensor : tensors) sizes[tensor.type] += tensor.size_bytes;
@@ -161,14 +163,14 @@ ElementType gguf_type(const ConvertConfig& config, const std::string& architectu
     return type == ElementType::kF64 ? ElementType::kF32 : type;
   }
   const auto type = config.dtype == "q8_0" ? ElementType::kQ80 : ElementType::kQ40;
-  // llama.cpp falls back the same way where rows are no whole blocks.
+  // llama.cpp falls back in the same way if a row is not a whole number of blocks.
   return tensor.shape.back() % block_elements(type) == 0 ? type : ElementType::kF16;
 }
 
-/// Makes a folder, and takes it away again unless it is to stay.
+/// Creates a folder, and removes it again unless it is to stay.
 class NewFolder {
  public:
-  /// "" makes none. Errors: IoError.
+  /// Creates nothing for "". Errors: IoError.
   explicit NewFolder(std::string path)
       : path_(std::move(path)), topmost_(path_.empty() ? "" : make_folders(path_)) {}
   ~NewFolder() {
@@ -207,7 +209,7 @@ std::vector<TensorEntry> write_gguf(const ConvertConfig& config, ConvertSource& 
       source.dropped.emplace_back(tensor.entry->name, "GGUF has no place for it");
       continue;
     }
-    // What a GGUF source's values need on the way here is undone on the way back.
+    // The transform that reads a tensor from a GGUF source is undone when it is written to GGUF.
     tensor.transform =
         tensor.transform.is_identity() ? transform_to_gguf(model, tensor.name) : TensorTransform();
     auto shape = tensor.shape;

@@ -5,7 +5,8 @@
 
 namespace lowbank {
 
-/// Work of `lowbank convert`.
+/// `lowbank convert`: turns a model file or folder into a checkpoint folder or a GGUF file
+/// (docs/convert.md).
 void convert_stage(const ConvertConfig& config, RunDir* out, Metrics& metrics);
 
 }  // namespace lowbank

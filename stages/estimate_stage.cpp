@@ -33,7 +33,7 @@ using Json = nlohmann::ordered_json;
 
 constexpr std::int64_t kResultRevision = 1;
 
-// A workload at a batch and context; places of the sweep count from 0, 0 is the first of all.
+// A workload at one batch and context of the sweep; indices count from 0.
 struct Point {
   const pim::NamedWorkload* source = nullptr;
   std::size_t place = 0;
@@ -51,8 +51,8 @@ struct Row {
   const pim::NamedSystem* system = nullptr;
   RowPhase phase = RowPhase::kDecode;
   pim::PhaseCost cost;
-  std::optional<double> energy_pj;  // not known of CPUs
-  std::int64_t output_tokens = 0;   // of each sequence, kGenerate
+  std::optional<double> energy_pj;  // not known for CPUs
+  std::int64_t output_tokens = 0;   // kGenerate: generated tokens of each sequence
   double first_token_ns = 0;
   double later_tokens_ns = 0;
   double last_token_ns = 0;
@@ -76,7 +76,8 @@ std::string row_phase_name(RowPhase phase) {
   return pim::phase_name(model_phase(phase));
 }
 
-// Models may share a name; the folder of the file tells them apart, or else the whole path.
+// If models share a name, they are named after the folder of their file, or else after the whole
+// path.
 void make_names_unique(std::vector<pim::NamedWorkload>& workloads) {
   const auto are_unique = [&] {
     std::set<std::string> names;
@@ -179,7 +180,7 @@ void check_figures(const Row& row) {
   }
 }
 
-// Here and not with the figures, so that a generation says once what its longest cache needs.
+// Not done where the phases are priced, so that a generation has one note, for its longest cache.
 void add_capacity_note(pim::PhaseCost& cost) {
   if (!cost.memory_capacity_bytes || cost.memory_bytes <= *cost.memory_capacity_bytes) return;
   const bool is_one = cost.num_chips == 1;
@@ -226,7 +227,7 @@ Json to_json(const pim::Breakdown& parts) {
   return object;
 }
 
-// The rows of a sweep by what they are compared by.
+// Finds the row with which another row is compared.
 class RowIndex {
  public:
   explicit RowIndex(const std::vector<Row>& rows) {
@@ -234,7 +235,7 @@ class RowIndex {
       rows_.emplace(Key(row.point->source, row.point->place, row.system, row.phase), &row);
     }
   }
-  // The row of the same sizes and phase; nothing where there is none.
+  // The row with the same sizes and phase; nullptr if there is none.
   const Row* like(const Row& row, const pim::NamedWorkload* workload,
                   const pim::NamedSystem* system) const {
     const auto entry = rows_.find(Key(workload, row.point->place, system, row.phase));
@@ -361,7 +362,7 @@ std::string csv_cell(const Json& value) {
   return quoted + "\"";
 }
 
-// One line a row; the parts of time and energy become columns of all parts that any row has.
+// One line for each row. There is a column for each part of time and energy that any row has.
 std::string rows_to_csv(const Json& rows) {
   std::vector<std::string> columns;
   std::vector<std::map<std::string, std::string>> lines;
@@ -404,11 +405,11 @@ std::string scaled(double value, std::initializer_list<const char*> units) {
 
 std::string ratio_text(const std::optional<double>& ratio) {
   if (!ratio) return "-";
-  // Two decimals; of small ratios two digits, so that none reads 0.00.
+  // Two decimals, or two digits for small ratios, so that none is shown as 0.00.
   return *ratio < 0.1 ? fmt::format("{:.2g} x", *ratio) : fmt::format("{:.2f} x", *ratio);
 }
 
-// Each note once, after the systems or rows it holds for.
+// Prints each note once, after the names of the systems or rows to which it applies.
 void print_notes(const std::vector<pim::NamedSystem>& systems, const std::vector<Row>& rows) {
   std::vector<std::pair<std::string, std::vector<std::string>>> notes;  // text, whose
   const auto add = [&](const std::string& text, const std::string& owner) {

@@ -5,7 +5,7 @@
 
 namespace lowbank {
 
-/// Work of `lowbank evaluate`.
+/// `lowbank evaluate`: measures how well a model predicts (docs/evaluate.md).
 void evaluate_stage(const EvaluateConfig& config, RunDir* out, Metrics& metrics);
 
 }  // namespace lowbank

@@ -22,7 +22,7 @@
 namespace lowbank {
 namespace {
 
-/// A value of the key `objective`, the head that it trains, and where such a head comes from.
+/// A value of the key `objective`, the head that it trains, and the models that have such a head.
 struct ObjectiveKind {
   const char* name;
   HeadKind head;

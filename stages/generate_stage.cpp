@@ -29,8 +29,8 @@ std::vector<std::int64_t> read_ids(const std::string& path) {
   return ids;
 }
 
-// Prints tokens as text when there is a tokenizer, else as numbers. Ids that only the model has
-// (vocabularies are padded to round sizes) have no text.
+// Prints tokens as text if there is a tokenizer, else as numbers. Ids that only the model has (some
+// vocabularies are padded to round sizes) have no text.
 class TokenPrinter {
  public:
   explicit TokenPrinter(const tokenizers::Tokenizer* tokenizer) : tokenizer_(tokenizer) {}

@@ -5,7 +5,7 @@
 
 namespace lowbank {
 
-/// Work of `lowbank generate`.
+/// `lowbank generate`: continues a prompt and prints the text (docs/generate.md).
 void generate_stage(const GenerateConfig& config, RunDir* out, Metrics& metrics);
 
 }  // namespace lowbank

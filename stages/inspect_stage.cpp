@@ -59,7 +59,7 @@ bool natural_less(std::string_view a, std::string_view b) {
   return a.size() - i < b.size() - j;
 }
 
-// Tables of vectors are matrices too, but no product is made with them.
+// An embedding is a matrix too, but it is a table: nothing is multiplied by it.
 bool is_embedding(std::string_view path) {
   const auto name = path.substr(path.rfind('.') + 1);
   for (const auto* part : {"embed", "embd", "wte", "wpe", "token_types"}) {
@@ -72,7 +72,8 @@ std::string pad(const std::string& text, std::size_t width, bool right) {
   return right ? fmt::format("{:>{}}", text, width) : fmt::format("{:<{}}", text, width);
 }
 
-// Columns as wide as their longest cell; numbers (all columns from `first_number` on) to the right.
+// Columns are as wide as their longest cell. Columns from `first_number` on are numbers and aligned
+// to the right.
 void print_table(const std::vector<std::vector<std::string>>& rows, std::size_t first_number) {
   std::vector<std::size_t> widths(rows.front().size());
   for (const auto& row : rows) {

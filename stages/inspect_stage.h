@@ -23,15 +23,15 @@ struct LinearSummary {
   std::int64_t size_bytes = 0;
 };
 
-/// The linear layers among the tensors of a checkpoint, in the order of the names (numbers by
-/// value): `<path>.u`, `.s`, `.vh` of a factored one, a `<path>.weight` matrix that is no embedding
-/// of a dense one; `<path>.bias` counts to its layer. Where lowbank.json names the layers of a path,
-/// the kind is theirs and every tensor below the path counts; features and rank of a kind that has
-/// other tensors than those are 0.
+/// The linear layers among the tensors of a checkpoint, in the order of their names (numbers by
+/// value). A factored layer has `<path>.u`, `.s` and `.vh`; a dense layer has a matrix
+/// `<path>.weight` that is not an embedding; `<path>.bias` belongs to its layer. Where lowbank.json
+/// names the layers of a path, they give the kind, and every tensor below the path belongs to the
+/// layer; its features and rank are 0 if it has none of the tensors above.
 std::vector<LinearSummary> find_linears(std::span<const TensorEntry> tensors,
                                         std::span<const SlotRecord> slots = {});
 
-/// The command `inspect`: metrics model_type, num_params, num_bytes, linears.
+/// `lowbank inspect` (docs/inspect.md). Metrics: model_type, num_params, num_bytes, linears.
 void inspect_stage(const InspectConfig& config, RunDir* out, Metrics& metrics);
 
 }  // namespace lowbank

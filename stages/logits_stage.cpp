@@ -29,7 +29,7 @@ namespace {
 
 constexpr std::int64_t kTokensPerPass = 4096;  // bounds the memory of one forward pass
 
-/// The tokens of one row: positions [begin, end); the rest is padding.
+/// The tokens of one row are at positions [begin, end); the other positions are padding.
 struct TokenRange {
   std::int64_t begin = 0;
   std::int64_t end = 0;
@@ -43,7 +43,7 @@ struct LogitsInput {
   std::vector<TokenRange> rows;  // of a causal model
 };
 
-// Where row `b` of the mask is 1; one block, as tokenizers pad.
+// The positions at which row `b` of the mask is 1. They must be one block, as tokenizers pad.
 TokenRange token_range(const std::int64_t* mask_T, std::int64_t num_tokens, std::int64_t b,
                        const std::string& path) {
   const auto is_one = [](std::int64_t value) { return value == 1; };
@@ -61,7 +61,7 @@ TokenRange token_range(const std::int64_t* mask_T, std::int64_t num_tokens, std:
   return {.begin = first - mask_T, .end = last - mask_T};
 }
 
-// A tensor next to input_ids, of its shape and whole numbers; undefined where absent.
+// A tensor in the file of input_ids, with the same shape and whole numbers; undefined if absent.
 torch::Tensor companion(const std::map<std::string, torch::Tensor>& tensors,
                         const std::string& name, const torch::Tensor& ids_BT,
                         const std::string& path) {
@@ -131,14 +131,14 @@ LogitsInput read_input(const std::string& path, const LanguageModel& model) {
     check_range(input.token_types_BT, {}, model.num_token_types(), "token_type_ids", "token types",
                 path);
   }
-  // A causal model never sees padding; an encoder looks it up, although nobody attends to it.
+  // A causal model never sees padding. An encoder looks up its embedding, so its ids must be valid.
   check_range(ids_BT, model.is_causal() ? input.mask_BT : torch::Tensor(), model.vocab_size(),
               "input_ids", "ids", path);
   return input;
 }
 
-// Causal models here turn relative positions or keep none, so a row's tokens give the same logits
-// with and without padding around them: padding is left out, not masked.
+// Padding of causal models is removed before the computation, not masked. This is exact, because
+// rotary embeddings depend only on distances and Mamba has no positions.
 torch::Tensor run_causal(LanguageModel& model, const LogitsInput& input, c10::Device device) {
   const c10::InferenceMode inference;
   const std::int64_t num_rows = input.ids_BT.size(0);
@@ -162,7 +162,7 @@ torch::Tensor run_causal(LanguageModel& model, const LogitsInput& input, c10::De
   return logits_BTV;
 }
 
-// An encoder's positions are absolute and its padding may lie anywhere: the mask goes in.
+// An encoder's positions are absolute, and its padding may be anywhere, so it gets the mask.
 torch::Tensor run_encoder(LanguageModel& model, const LogitsInput& input, c10::Device device) {
   const c10::InferenceMode inference;
   const std::int64_t num_rows = input.ids_BT.size(0);

@@ -35,7 +35,8 @@
 namespace lowbank {
 namespace {
 
-// With nothing protected, or everything, every selection gives the same model: scored once.
+// If nothing or everything is protected, every selection gives the same model, which is scored
+// once.
 constexpr const char* kAnySelection = "any";
 
 struct Point {
@@ -115,7 +116,8 @@ RankOrders read_orders(const NoisyInferConfig& config, const LoadedModel& loaded
   return orders;
 }
 
-/// Results so far by point and trial; kept in metrics.jsonl, so that an interrupted run goes on.
+/// The results so far, by point and trial. metrics.jsonl holds them, so that an interrupted run can
+/// continue.
 class TrialTable {
  public:
   TrialTable(const NoisyInferConfig& config, RunDir& out) : out_(out) {
@@ -185,7 +187,8 @@ std::int64_t protected_ranks(const NoisyFactors& factors, double slc_frac) {
   return total;
 }
 
-// Cells at this SLC share relative to none: a protected weight takes one-bit cells.
+// Number of cells at this SLC share / number of cells without SLC. A protected weight takes one-bit
+// cells.
 double cells_frac(const NoisyFactors& factors, const NoiseOptions& noise, double slc_frac) {
   const CellCoding slc(noise.encoding, noise.weight_bits, /*cell_bits=*/1);
   const double growth = static_cast<double>(slc.cells_per_weight()) /
@@ -202,7 +205,7 @@ double cells_frac(const NoisyFactors& factors, const NoiseOptions& noise, double
   return cells / weights;
 }
 
-// Statistics of a point over its trials: taken on the mean NLL, exponentiated at the end.
+// Statistics of a point over its trials. They are computed on the mean NLL and exponentiated last.
 Metrics summarize_point(const std::vector<double>& nll) {
   std::vector<double> finite;
   std::copy_if(nll.begin(), nll.end(), std::back_inserter(finite),
@@ -261,7 +264,7 @@ void noisy_infer_stage(const NoisyInferConfig& config, RunDir* out, Metrics& met
             fmt::format("{} of {} trials are kept in {}; go on with --resume", table.size(),
                         points.size() * static_cast<std::size_t>(config.trials), out->path()));
       }
-      if (!drawn) factors.draw(trial_key);  // one draw a trial: curves share their noise
+      if (!drawn) factors.draw(trial_key);  // one draw per trial, so that curves share their noise
       drawn = true;
       factors.protect(masks(factors, orders, point, trial_key));
       table.add(point, trial, score(false));

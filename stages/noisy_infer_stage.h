@@ -5,8 +5,9 @@
 
 namespace lowbank {
 
-/// `lowbank noisy-infer`: perplexity of a factored model in noisy memory cells, against the share
-/// of ranks that error-free cells keep, for several ways to choose them (docs/noisy-infer.md).
+/// `lowbank noisy-infer`: perplexity of a factored model in noisy memory cells, as a function of
+/// the share of ranks in error-free cells, for several ways to choose these ranks
+/// (docs/noisy-infer.md).
 void noisy_infer_stage(const NoisyInferConfig& config, RunDir* out, Metrics& metrics);
 
 }  // namespace lowbank

@@ -96,7 +96,8 @@ void redistribute_stage(const RedistributeConfig& config, RunDir* out, Metrics& 
     return collect_importance(model, texts.train, config.importance_max_examples,
                               config.train.micro_batch_size);
   };
-  // Of the checkpoint as it came; a resumed run collects it again, its point replaces the weights.
+  // The importance before training. A resumed run collects it again, before the resume point
+  // replaces the weights.
   const RankImportance before = collect();
   const auto key = RandomKey(static_cast<std::uint64_t>(config.common.seed)).derive("train");
   const auto result = run_training(model, next_token_set(texts, config.train, key), config.train,

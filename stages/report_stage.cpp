@@ -44,7 +44,7 @@ std::vector<OutputFile> output_files(const std::vector<report::Section>& section
   return files;
 }
 
-// A report over fewer runs must not leave the figures of an earlier one beside its own.
+// Removes figures and tables of an earlier report that the new one does not write.
 void remove_stale(const RunDir& out, const std::vector<OutputFile>& files) {
   std::error_code error;
   for (const auto& entry : fs::directory_iterator(out.path(), error)) {

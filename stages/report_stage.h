@@ -9,7 +9,7 @@ namespace lowbank {
 ///
 /// Metrics: page, num_runs, summary (lines), figures, tables (file names), headlines (values with
 /// their provenance).
-/// Errors: IoError for a folder that is no finished run.
+/// Errors: IoError for a folder that is not a finished run.
 void report_stage(const ReportConfig& config, RunDir* out, Metrics& metrics);
 
 }  // namespace lowbank

@@ -5,7 +5,7 @@
 
 namespace lowbank {
 
-/// Work of `lowbank tokenize`.
+/// `lowbank tokenize`: encodes the texts of a file and decodes them again (docs/tokenize.md).
 void tokenize_stage(const TokenizeConfig& config, RunDir* out, Metrics& metrics);
 
 }  // namespace lowbank

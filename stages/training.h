@@ -18,14 +18,15 @@
 
 namespace lowbank {
 
-/// What the stages that train have in common: from a recipe's words to the trainer and back.
+// Helpers of the stages that train: they turn a recipe into the trainer's options, and the
+// trainer's result into metrics.
 
 TrainOptions train_options(const TrainConfig& config);
 LearningRate learning_rate_options(const TrainConfig& config);
 AdamWOptions adamw_options(const TrainConfig& config);
 BatchShape batch_shape(const TrainConfig& config);
 
-/// What is learned, and from what.
+/// What a model learns, and the examples from which it learns.
 struct TrainingSet {
   std::unique_ptr<Objective> objective;
   std::unique_ptr<BatchSource> source;
@@ -50,7 +51,7 @@ std::unique_ptr<tokenizers::Tokenizer> open_train_tokenizer(const LoadedModel& l
 /// The first `eval_max_chunks` of the held-out examples (0 = all), in their order.
 std::vector<BatchIndices> held_out_batches(std::int64_t num_examples, const TrainConfig& config);
 
-/// Predicting the next token; `key` orders the examples.
+/// A training set for predicting the next token; `key` draws the order of the examples.
 TrainingSet next_token_set(const TrainTexts& texts, const TrainConfig& config,
                            const RandomKey& key);
 
@@ -59,10 +60,10 @@ TrainResult run_training(LanguageModel& model, const TrainingSet& set, const Tra
                          const RandomKey& key, RunDir& out, const ResumePoint& point,
                          bool save_at_end = false);
 
-/// Steps, held-out scores, tokens, time and sizes, as docs/finetune.md says.
+/// Adds steps, held-out scores, tokens, time and sizes to the metrics (docs/finetune.md).
 void report_training(const TrainResult& result, const LanguageModel& model, Metrics& metrics);
 
-/// One line on the held-out scores before and after; nothing without validation.
+/// Prints one line with the held-out scores before and after; prints nothing without validation.
 void print_scores(const TrainResult& result, const std::string& valid_file);
 
 }  // namespace lowbank

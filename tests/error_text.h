@@ -4,8 +4,8 @@
 
 namespace lowbank::testing {
 
-/// what() of the `Error` that the call throws; "no error" when it throws none. Other exceptions
-/// pass, and fail the test.
+/// what() of the `Error` that the call throws; "no error" if it throws none. Other exceptions are
+/// not caught and fail the test.
 template <class Error, class Call>
 std::string error_text(Call call) {
   try {

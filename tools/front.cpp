@@ -62,9 +62,9 @@ int start_command(const std::string& command, std::span<const std::string> argum
 }  // namespace
 
 int front_main(std::span<const std::string> arguments) {
-  // Idle threads of a command sleep after a few microseconds of spinning: libgomp's default makes
-  // two threads many times slower than one on a machine that does other work as well. It is read
-  // when libgomp is loaded, so it is set before a command starts.
+  // Idle threads of a command should sleep after a few microseconds of spinning: with libgomp's
+  // default, two threads are many times slower than one on a machine that does other work as well.
+  // libgomp reads the variable when it is loaded, so it is set before a command starts.
   setenv("GOMP_SPINCOUNT", "1000", /*overwrite=*/0);
   if (arguments.empty()) {
     error_line(front_help());

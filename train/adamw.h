@@ -12,7 +12,8 @@
 
 namespace lowbank {
 
-/// Parameters of a model that ask for a gradient; tied ones once, under their first name.
+/// The parameters of a model that require a gradient. Tied parameters are listed once, under their
+/// first name.
 NamedTensors trainable_parameters(const torch::nn::Module& model);
 
 struct AdamWOptions {
@@ -22,7 +23,7 @@ struct AdamWOptions {
   double weight_decay = 0.01;  ///< on tensors of two and more dimensions only
 };
 
-/// AdamW whose state is known by parameter name, so that it can be saved and put back.
+/// AdamW. Its state has the names of the parameters, so that it can be saved and restored.
 ///
 /// Source:  Loshchilov and Hutter 2019, Algorithm 2, as LibTorch's fused kernel computes it.
 /// Differs: torch::optim::AdamW decays every tensor; here norms, biases and s are left alone.
@@ -36,9 +37,10 @@ class AdamW {
   std::int64_t num_steps() const { return num_steps_; }
   const NamedTensors& parameters() const { return parameters_; }
 
-  /// `<name>.exp_avg` and `<name>.exp_avg_sq` of every parameter: the tensors themselves.
+  /// `<name>.exp_avg` and `<name>.exp_avg_sq` of every parameter. These are the tensors themselves,
+  /// not copies: to restore a state, write into them and call set_num_steps.
   std::map<std::string, torch::Tensor> state() const;
-  /// For writing into the tensors of `state()`: the number of steps they come from.
+  /// The number of steps after which the restored state was saved.
   void set_num_steps(std::int64_t num_steps) { num_steps_ = num_steps; }
 
  private:
@@ -48,7 +50,8 @@ class AdamW {
   std::int64_t num_steps_ = 0;
 };
 
-/// 2-norm of all gradients together; scales them so that it is at most `max_norm` (0: leaves them).
+/// Returns the 2-norm of all gradients together, and scales the gradients so that their norm is at
+/// most `max_norm` (0: does not scale them).
 ///
 /// Source:  Pascanu et al. 2013; the same 1e-6 added to the norm as torch's clip_grad_norm_.
 double clip_grad_norm_(const NamedTensors& parameters, double max_norm);

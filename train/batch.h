@@ -11,23 +11,24 @@
 
 namespace lowbank {
 
-/// What one forward pass of training or validation reads.
+/// The data of one forward pass of training or validation.
 struct Batch {
   ModelInput input;
-  /// What the objective compares the output with: see TokenObjective and SequenceObjective.
+  /// What the objective compares the output with; TokenObjective and SequenceObjective say its
+  /// form.
   torch::Tensor targets;
   /// How many targets count: a step's loss is the sum over its batches divided by their weights.
   double weight = 0;
-  /// What speed is counted in. Padding does not count, and neither does a token that has no next
-  /// one to predict.
+  /// The tokens that count in tokens per second: not padding, and not a token that has no next
+  /// token to predict.
   std::int64_t num_tokens = 0;
-  std::vector<std::int64_t> indices = {};  ///< which examples the rows are
+  std::vector<std::int64_t> indices = {};  ///< the example of each row
 };
 
 /// The same batch with its tensors on `device`.
 Batch to_device(Batch batch, c10::Device device);
 
-/// One look at an example. An epoch looks at each example once, so that this pair can name random
+/// One use of an example in training. An epoch uses each example once, so this pair can name random
 /// draws, whatever batch the example is in.
 struct Visit {
   std::int64_t example = 0;

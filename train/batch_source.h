@@ -22,7 +22,7 @@ class BatchSource {
   virtual Batch at(std::int64_t step, std::int64_t micro) = 0;
 };
 
-/// How the examples of a step are cut.
+/// How the examples of a step are cut into batches.
 struct BatchShape {
   std::int64_t micro_batch_size = 8;  ///< examples per forward pass
   std::int64_t num_micros = 1;        ///< forward passes per step
@@ -44,12 +44,12 @@ class ShuffledSource : public BatchSource {
   EpochSampler sampler_;
 };
 
-/// Examples of about one length together, as length_grouped_batches draws them. The groups are
-/// those of whole steps, so that the examples of a step do not depend on how it is cut. The last
-/// step of an epoch may be smaller.
+/// Batches of examples of about one length, as length_grouped_batches draws them. A group is one
+/// whole step, so the examples of a step do not depend on how the step is cut. The last step of an
+/// epoch may be smaller.
 class LengthGroupedSource : public BatchSource {
  public:
-  /// `lengths`: of every example, in tokens.
+  /// `lengths` has the number of tokens of every example.
   LengthGroupedSource(std::shared_ptr<const Examples> examples, std::vector<std::int64_t> lengths,
                       const BatchShape& shape, const RandomKey& key);
   std::int64_t num_micros() const override { return shape_.num_micros; }
@@ -62,7 +62,7 @@ class LengthGroupedSource : public BatchSource {
   RandomKey key_;
   std::int64_t steps_per_epoch_;
   std::int64_t epoch_ = -1;
-  std::vector<BatchIndices> groups_;  // of that epoch
+  std::vector<BatchIndices> groups_;  // of epoch_
 };
 
 /// Examples to validate on, each in one batch.
@@ -70,7 +70,7 @@ class HeldOut {
  public:
   HeldOut(std::shared_ptr<const Examples> examples, std::vector<BatchIndices> batches);
   std::int64_t num_batches() const { return static_cast<std::int64_t>(batches_.size()); }
-  /// Always the same batch, random draws included.
+  /// Batch `index`, always the same, including its random draws.
   Batch at(std::int64_t index) const;
 
  private:

@@ -31,7 +31,8 @@ void add_gradients(GradientSums& sums, const torch::Tensor& h_BTR, const torch::
   sums.signed_R.add_(g_BR.sum(0));
 }
 
-// The factors of `layer`, which adds each example's gradient of s to `sums` in its backward pass.
+// A copy of `layer` that shares its factors; its backward pass adds each example's gradient of s to
+// `sums`.
 class ListeningSvd : public SvdLinear {
  public:
   ListeningSvd(const SvdLinear& layer, GradientSums& sums)
@@ -49,8 +50,8 @@ class ListeningSvd : public SvdLinear {
   GradientSums& sums_;
 };
 
-// Only the scales ask for gradients while this lives: gradients of the large factors are not
-// needed. Layers, flags and gradients are put back at the end, also on an exception.
+// While this object lives, only the scales s require gradients, because those of the large factors
+// are not needed. The destructor restores layers, flags and gradients, also after an exception.
 class ScaleGradients {
  public:
   explicit ScaleGradients(LanguageModel& model) {
@@ -71,7 +72,7 @@ class ScaleGradients {
       layer.listening = std::make_shared<ListeningSvd>(*former, layer.sums);
       slot.replace(*former, layer.listening);
     }
-    // A layer that is made asks for gradients of all its parameters, so this comes last.
+    // A new layer requires gradients of all its parameters, so this loop comes last.
     for (auto& parameter : model.parameters()) parameter.set_requires_grad(false);
     for (auto& layer : layers_) layer->former->s.set_requires_grad(true);
   }
@@ -130,7 +131,7 @@ RankImportance collect_importance(LanguageModel& model, const TextDataset& datas
     indices.resize(static_cast<std::size_t>(std::min(batch_size, num_examples - begin)));
     std::iota(indices.begin(), indices.end(), begin);
     const auto ids_BT = dataset.batch(indices).to(device);
-    // The sum of the examples' losses: each one's gradient is that of its own loss.
+    // In the sum of the examples' losses, each example's gradient is that of its own loss.
     (TokenObjective().loss_sum(model, next_token_batch(ids_BT)) /
      static_cast<double>(ids_BT.size(1) - 1))
         .backward();

@@ -13,12 +13,13 @@
 
 namespace lowbank {
 
-/// The factored projections of a model, in forward order. Errors: ConfigError for a kind of layer
-/// that has no ranks and is not dense.
+/// A factored projection of a model.
 struct FactoredLinear {
   std::string path;
   SvdLinear* linear = nullptr;
 };
+/// The factored projections of a model, in forward order. Errors: ConfigError for a layer of a kind
+/// that is neither dense nor factored.
 std::vector<FactoredLinear> factored_linears(LanguageModel& model);
 
 /// Importance of every rank from the first `max_examples` examples (0 = all), by every measure.
@@ -34,12 +35,12 @@ std::vector<FactoredLinear> factored_linears(LanguageModel& model);
 RankImportance collect_importance(LanguageModel& model, const TextDataset& dataset,
                                   std::int64_t max_examples, std::int64_t batch_size);
 
-/// Part of the total importance that the most important `rank_frac` of the ranks hold, linear
-/// between whole ranks; `rank_frac` itself where all importances are zero.
+/// The share of the total importance that the most important `rank_frac` of the ranks hold,
+/// interpolated linearly between whole ranks; `rank_frac` itself if all importances are zero.
 double top_share(const torch::Tensor& importance_R, double rank_frac);
 
-/// top_share of a measure, averaged over the layers: each counts the same, since the cells are
-/// allotted layer by layer.
+/// top_share of a measure, averaged over the layers. Every layer counts the same, since each gets
+/// its own share of the cells.
 double mean_top_share(const RankImportance& importance, const std::string& measure,
                       double rank_frac);
 

@@ -14,7 +14,7 @@
 namespace lowbank {
 namespace {
 
-// Calls `add` with every batch, on the model's device, and gives it a total in double to add to.
+// Calls `add` with every batch, on the model's device, and with a total in double to which it adds.
 // Returns the total divided by the weight of all batches.
 double mean_over(LanguageModel& model, const HeldOut& held_out,
                  const std::function<torch::Tensor(const Batch&)>& sum_of_batch) {
@@ -49,7 +49,7 @@ torch::Tensor sequence_loss(const torch::Tensor& logits_BC, const torch::Tensor&
 }  // namespace
 
 torch::Tensor TokenObjective::loss_sum(LanguageModel& model, const Batch& batch) const {
-  // The last token of a row that predicts next ones is asked nothing. It is computed all the same,
+  // In next-token prediction the last token of a row has no target. It is computed all the same,
   // because a step of SmolLM2 at 2 x 256 tokens is 4 % faster with 512 rows than with 510.
   const auto hidden_BSD = model.hidden_states(batch.input).narrow(1, 0, batch.targets.size(1));
   return token_nll_sum(model, hidden_BSD.flatten(0, 1), batch.targets.flatten());

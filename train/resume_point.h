@@ -9,16 +9,16 @@
 
 namespace lowbank {
 
-/// The last snapshot of a run, in one file of the run folder's `state` that is replaced whole, so
-/// that a killed process leaves the snapshot before.
+/// The last snapshot of a run, in one file in the run folder's `state`. Saving replaces the whole
+/// file, so a process that is killed leaves the previous snapshot.
 class ResumePoint {
  public:
-  /// With `resume` looks for a saved point, and says so in a note when there is none.
-  /// Errors: IoError for a corrupt one; ConfigError if it was made with other settings, inputs or
-  /// version, naming the first difference.
+  /// With `resume`, looks for a saved snapshot and prints a note if there is none.
+  /// Errors: IoError for a corrupt snapshot; ConfigError naming the first difference if it was made
+  /// with other settings, inputs or another version.
   ResumePoint(const std::string& run_folder, const StageConfig& config, bool resume);
 
-  /// There is a point to go on from.
+  /// Whether there is a snapshot from which to continue.
   bool can_resume() const { return can_resume_; }
   /// Hash of the settings, for a checkpoint's history.
   const std::string& settings_hash() const { return settings_hash_; }
@@ -26,7 +26,7 @@ class ResumePoint {
   /// The saved snapshot; its tensors lie in the file. Errors: IoError.
   Snapshot load() const;
   void save(const Snapshot& snapshot) const;
-  /// Once the run is complete.
+  /// Deletes the snapshot. Call it when the run is complete.
   void remove() const;
 
  private:
@@ -36,7 +36,7 @@ class ResumePoint {
   bool can_resume_ = false;
 };
 
-/// Metrics go to a run folder's metrics.jsonl, snapshots to its resume point.
+/// Writes metrics to a run folder's metrics.jsonl and snapshots to its resume point.
 class RunFolderSink : public TrainSink {
  public:
   RunFolderSink(RunDir& out, const ResumePoint& point) : out_(out), point_(point) {}

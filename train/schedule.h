@@ -16,8 +16,8 @@ struct LearningRate {
 
 /// Learning rate of optimizer step `step` of `num_steps`, counted from 0.
 ///
-/// Rises in equal parts to the peak over `warmup_steps` (the last of them has the peak), then falls
-/// along half a cosine or a line, to min_frac of the peak at the very last step.
+/// The rate rises linearly over `warmup_steps`, the last of which has the peak. It then falls along
+/// half a cosine or a line, to min_frac of the peak at the very last step, or stays constant.
 /// Source:  the cosine is Loshchilov and Hutter 2017 (SGDR), Eq. 5, one period.
 double learning_rate_at(const LearningRate& rate, std::int64_t num_steps, std::int64_t step);
 

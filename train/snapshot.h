@@ -8,21 +8,21 @@
 
 namespace lowbank {
 
-/// What a training run has to know to go on: tensors and JSON records by name. The trainer, its
-/// hooks and whoever else has a state each write their own names.
+/// The state that a training run needs to continue: tensors and JSON records by name. The trainer,
+/// its hooks and every other owner of state write under names of their own.
 class Snapshot {
  public:
-  /// `source` names in errors where a saved snapshot came from.
+  /// `source` says in errors where the snapshot came from.
   explicit Snapshot(std::string source = "snapshot") : source_(std::move(source)) {}
 
-  /// The tensor itself, not a copy. Errors: c10::Error for a name that is there already.
+  /// Adds the tensor itself, not a copy. Errors: c10::Error for a name that exists already.
   void add(const std::string& name, const torch::Tensor& tensor);
   void add_record(const std::string& name, const nlohmann::ordered_json& record);
 
-  /// Writes the values saved under `name` into `tensor`. Errors: IoError if there are none, or of
-  /// another shape.
+  /// Writes the values saved under `name` into `tensor`. Errors: IoError if there are none, or if
+  /// they have another shape.
   void copy_into(const std::string& name, const torch::Tensor& tensor) const;
-  /// Errors: IoError if there is none of this name.
+  /// The record saved under `name`. Errors: IoError if there is none.
   nlohmann::ordered_json record(const std::string& name) const;
 
   const std::map<std::string, torch::Tensor>& tensors() const { return tensors_; }

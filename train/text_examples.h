@@ -27,7 +27,7 @@ class NextTokenExamples : public Examples {
 };
 
 /// The examples of a text for guessing masked tokens (data/token_masking.h), each between the
-/// tokenizer's [CLS] and [SEP]. What is masked differs from epoch to epoch.
+/// tokenizer's [CLS] and [SEP]. Each epoch masks other tokens.
 class MaskedTokenExamples : public Examples {
  public:
   /// Examples of `context` tokens, [CLS] and [SEP] included.

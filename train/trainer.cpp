@@ -38,7 +38,7 @@ Json scores_to_json(const Scores& scores) {
 Scores scores_from(const Json& json) {
   Scores scores;
   for (const auto& [name, value] : json.items()) {
-    // JSON knows no infinity; a perplexity may be one.
+    // A perplexity may be infinite, which JSON cannot express.
     scores.emplace_back(
         name, value.is_null() ? std::numeric_limits<double>::infinity() : value.get<double>());
   }

@@ -24,7 +24,7 @@ DenseMatrix matrix_of(const LinearSlot& slot) {
   return {.weight_OI = matrix->weight_OI.detach(), .bias_O = matrix->bias_O};
 }
 
-// 0 for a layer that is not factored.
+// The layer's rank; 0 if it is not factored.
 std::int64_t rank_of(const Linear& linear) { return linear.products().front().rank; }
 
 LinearChange describe(const LinearSlot& slot) {
@@ -47,7 +47,7 @@ LinearChange describe(const LinearSlot& slot) {
   throw ConfigError(fmt::format("modules: {}; the model's linears begin with {}", what, some));
 }
 
-// Visits the chosen slots, describes all of them, and fills in what `change` did.
+// Describes all slots, calls `change` on the chosen ones, and records what it did.
 template <class Change>
 CompressReport change_linears(std::span<LinearSlot> slots, const LinearChoice& choice,
                               Change change) {

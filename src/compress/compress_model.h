@@ -11,10 +11,10 @@
 
 namespace lowbank {
 
-/// What was done to one linear layer; layers that were left alone are listed as well.
+/// What was done to one linear layer. Layers that did not change are listed as well.
 struct LinearChange {
   std::string path;
-  std::string kind;  ///< now: dense, svd
+  std::string kind;  ///< kind of the layer afterwards: dense, svd
   bool changed = false;
   std::int64_t out_features = 0;
   std::int64_t in_features = 0;
@@ -30,8 +30,8 @@ struct CompressReport {
   std::int64_t num_svds = 0;
 };
 
-/// Which layers: those whose path one of the regular expressions matches anywhere; with no
-/// expression, every layer inside the blocks (not head, pooler, classifier).
+/// The choice of layers: those whose path matches one of the regular expressions anywhere. Without
+/// an expression, these are all layers inside the blocks (not head, pooler, classifier).
 class LinearChoice {
  public:
   /// Errors: ConfigError for a malformed expression.
@@ -42,19 +42,20 @@ class LinearChoice {
   std::function<bool(const std::string&, LinearRole)> matches_;
 };
 
-/// Puts truncated SVD factors into the chosen slots; a layer that is factored already is factored
-/// anew from the product of its factors. `on_linear` is told how many slots are done.
+/// Puts truncated SVD factors into the chosen slots. A layer that is already factored is factored
+/// again from the product of its factors. `on_linear` is called with the number of slots done.
 ///
 /// Source:  HyFlexPIM, step 2 (docs/compress.md).
 /// Differs: rank per layer; up_proj like all others; the dense weight is not kept.
-/// Errors:  ConfigError when the choice matches nothing, a rank does not fit a layer, or a chosen
-///          layer is of a kind that no matrix stands for.
+/// Errors:  ConfigError if the choice matches nothing, a rank does not fit a layer, or a chosen
+///          layer is of a kind that has no equivalent matrix.
 CompressReport factor_linears(std::span<LinearSlot> slots, const LinearChoice& choice,
                               const RankPolicy& policy,
                               const std::function<void(std::int64_t)>& on_linear);
 
-/// Multiplies the factors of the chosen layers out. Errors: ConfigError when none is factored, or a
-/// chosen layer is of a kind that no matrix stands for.
+/// Replaces the chosen factored layers by dense ones, whose weight is the product of the factors.
+/// Errors: ConfigError if no chosen layer is factored, or one is of a kind that has no equivalent
+/// matrix.
 CompressReport make_linears_dense(std::span<LinearSlot> slots, const LinearChoice& choice);
 
 }  // namespace lowbank

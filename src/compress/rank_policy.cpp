@@ -57,7 +57,7 @@ std::int64_t RankPolicy::rank(const std::string& path, std::int64_t out_features
                               std::int64_t in_features, const torch::Tensor& s_R) const {
   const std::int64_t full = std::min(out_features, in_features);
   const auto scaled = [](double part, std::int64_t whole) {
-    // The tiny excess keeps 0.3 of 10 at 3, where the product is 2.9999999999999996.
+    // Without the tiny excess, a product that should be 3 but is 2.9999999999999996 would give 2.
     return std::max<std::int64_t>(
         1, static_cast<std::int64_t>(part * static_cast<double>(whole) * (1 + 1e-12)));
   };

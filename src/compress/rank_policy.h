@@ -12,7 +12,7 @@ namespace lowbank {
 /// Source: HyFlexPIM, "hard-threshold" rank.
 std::int64_t break_even_rank(std::int64_t out_features, std::int64_t in_features);
 
-/// Which rank each layer gets; always decided per layer, from its own shape and singular values.
+/// Decides the rank of each layer from the layer's own shape and singular values.
 /// Source:  HyFlexPIM; energy fraction as usual for truncated SVD.
 /// Differs: the reference reuses the rank of the first of several siblings.
 class RankPolicy {

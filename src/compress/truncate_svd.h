@@ -6,7 +6,7 @@
 
 namespace lowbank {
 
-/// Factors of one matrix, singular values falling.
+/// Factors of one matrix: w = u diag(s) vh, with falling singular values.
 struct SvdFactors {
   torch::Tensor u_OR, s_R, vh_RI;
 };
@@ -19,8 +19,8 @@ SvdFactors thin_svd(const torch::Tensor& w_OI);
 /// The first `rank` triples of `full`. Errors: c10::Error if rank is not in [1, min(O, I)].
 SvdFactors truncate_svd(const SvdFactors& full, std::int64_t rank);
 
-/// ||w - u diag(s) vh|| / ||w|| (Frobenius) when `full` is cut after `rank` triples: from the
-/// singular values alone (Eckart and Young 1936).
+/// ||w - u diag(s) vh|| / ||w|| (Frobenius) if `full` is cut after `rank` triples, computed from
+/// the singular values alone. Source: Eckart and Young 1936.
 double truncation_error(const SvdFactors& full, std::int64_t rank);
 
 }  // namespace lowbank

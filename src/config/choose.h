@@ -8,8 +8,9 @@
 
 namespace lowbank {
 
-/// The enumerator that a recipe's word stands for. A stage calls it where it hands its settings to
-/// a library; that the word is one of them was checked by the field's one_of().
+/// The enumerator for a word of a recipe. A stage calls this where it hands its settings to a
+/// library. The field's one_of() has checked the word before.
+/// Errors: std::logic_error for a word that is not among `words`.
 template <class Enum>
 Enum choose(std::string_view word, std::initializer_list<std::pair<std::string_view, Enum>> words) {
   for (const auto& [known, value] : words) {

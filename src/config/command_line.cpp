@@ -15,7 +15,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr int kFlagWidth = 28;  // the column of a flag and its value in --help
+constexpr int kFlagWidth = 28;  // columns for a flag and its value in --help
 
 void apply_recipe(StageConfig& config, const std::string& path) {
   Json recipe = read_json(path, /*allow_comments=*/true);
@@ -46,7 +46,7 @@ std::string default_text(const Field& field) {
       [](auto* target) -> std::string {
         using T = std::remove_cvref_t<decltype(*target)>;
         if constexpr (std::is_same_v<T, bool>)
-          return "";  // flags: absent is false
+          return "";  // a switch that is absent is false
         else if constexpr (std::is_same_v<T, std::string>)
           return *target;
         else if constexpr (std::is_same_v<T, std::vector<std::string>> ||
@@ -123,7 +123,7 @@ Fields StageConfig::fields() const {
                     .at_most(1024)
                     .no_effect());
   out.push_back(Field("device", &common.device, "cpu, cuda or cuda:i"));
-  if (find_field(out, "dtype") == nullptr) {  // convert's is another: the type of what it writes
+  if (find_field(out, "dtype") == nullptr) {  // `convert` has its own: the type that it writes
     out.push_back(
         Field("dtype", &common.dtype, "type of the computation").one_of({"f32", "bf16", "f16"}));
   }

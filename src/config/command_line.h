@@ -9,20 +9,21 @@ namespace lowbank {
 
 enum class ParseOutcome { kRun, kHelpShown };
 
-/// Fills `config` from defaults, a recipe file, flags and --set, in that order of precedence
-/// (a later word wins among flags and --set). Prints --help or --version itself.
+/// Fills `config` from a recipe file and from flags and --set, which override the recipe (the last
+/// word wins among them). Keys that neither names keep their defaults. Prints the text of --help or
+/// --version itself.
 /// Errors: ConfigError; IoError for a recipe that cannot be read.
 ParseOutcome parse_command_line(std::span<const std::string> arguments, StageConfig& config);
 
-/// What can only be checked once every value is set: required keys, the device's form, and the
-/// stage's own validate(). Errors: ConfigError.
+/// Checks what can only be checked when every value is set: required keys, the form of `device`,
+/// and the stage's own validate(). Errors: ConfigError.
 void check_settings(const StageConfig& config);
 
 /// The text of --help.
 std::string help_text(const StageConfig& config);
 
-/// The lines of --help that tell each field's flag, meaning, default and range; a flag and its
-/// value take `width` columns.
+/// The lines of --help: each field's flag, meaning, default and range. A flag and its value take
+/// `width` columns.
 std::string option_lines(const Fields& fields, int width);
 
 }  // namespace lowbank

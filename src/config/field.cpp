@@ -48,8 +48,8 @@ void check_choice(const std::string& where, const Field& field, const std::strin
                                 did_you_mean(value, field.choices)));
 }
 
-// The one place that writes. Fields come from a Settings& here, which is not const, and so are the
-// values that its list of fields points to.
+// The one place that writes values. The const_cast is safe: the fields come from a Settings& that
+// is not const, and neither are the values to which its fields point.
 template <class T>
 void store(const T* target, T value) {
   *const_cast<T*>(target) = std::move(value);
@@ -121,7 +121,7 @@ Json parse_number(const std::string& where, const Field& field, const std::strin
   reject(where, field, "'" + text + "'");
 }
 
-// Text from the command line as the JSON value its field wants.
+// Turns text from the command line into the JSON value that its field expects.
 Json text_to_json(const std::string& where, const Field& field, const std::string& text) {
   return std::visit(
       [&](auto* target) -> Json {

@@ -11,22 +11,23 @@
 
 namespace lowbank {
 
-/// One key of a recipe: where its value lives, what it means, what it may be.
+/// One key of a recipe: where its value is stored, what it means, and which values are allowed.
 ///
 /// A config struct lists its fields once (`fields()`); the recipe reader, `resolved.json`, --help,
 /// the command line, the fingerprint and the unknown-key check all walk that list. A template
 /// visitor would do the same, but would be compiled once per visitor instead of once.
 class Field {
  public:
-  /// Where the value lies. A list of fields is for reading; values are set through Settings.
+  /// Where the value is stored. A list of fields only reads values; Settings sets them.
   using Target = std::variant<const bool*, const std::int64_t*, const double*, const std::string*,
                               const std::vector<double>*, const std::vector<std::string>*>;
   enum class Path { kNone, kInput, kOutput };
 
   Field(std::string key, Target value, std::string meaning)
       : name(std::move(key)), help(std::move(meaning)), target(value) {}
-  /// A group: the recipe has an object under this name, --set reaches it as name.key. A string in
-  /// its place names a JSON file with the group's keys (and `source` and `about`).
+  /// A group: the recipe has an object under this name, and --set reaches its keys as name.key. The
+  /// recipe may instead give a string, which names a JSON file with the group's keys (and `source`
+  /// and `about`).
   Field(std::string key, std::vector<Field> group, std::string meaning)
       : name(std::move(key)), help(std::move(meaning)), children(std::move(group)) {}
 
@@ -56,8 +57,8 @@ class Field {
     choices = std::move(values);
     return std::move(*this);
   }
-  /// A path that the stage reads: part of the fingerprint by its content; "@stage" names an
-  /// earlier stage of the recipe. Empty means not given.
+  /// A path that the stage reads. The content of the file or folder is part of the fingerprint;
+  /// "@stage" names an earlier stage of the recipe. An empty path means that none was given.
   Field&& input() && {
     path = Path::kInput;
     return std::move(*this);
@@ -66,8 +67,8 @@ class Field {
     path = Path::kOutput;
     return std::move(*this);
   }
-  /// Hardware presets: names of configs/pim, or files of that form. `run` reads them before the first
-  /// stage starts.
+  /// Hardware presets: names of files in configs/pim, or files of that form. `run` reads them
+  /// before the first stage starts.
   Field&& presets() && {
     is_preset = true;
     return std::move(*this);
@@ -77,7 +78,7 @@ class Field {
     takes_many = true;
     return std::move(*this);
   }
-  /// What --help calls the value, "DIR"; else the value's type says it.
+  /// The placeholder for the value in --help, "DIR"; without this, --help shows the value's type.
   Field&& shown_as(std::string text) && {
     value_name = std::move(text);
     return std::move(*this);
@@ -86,14 +87,14 @@ class Field {
     is_required = true;
     return std::move(*this);
   }
-  /// Says nothing about the result (threads, quiet): left out of the fingerprint.
+  /// The value does not affect the result (threads, quiet), so the fingerprint leaves it out.
   Field&& no_effect() && {
     affects_result = false;
     return std::move(*this);
   }
 
   bool is_group() const { return !children.empty(); }
-  /// A flag that needs no value: absent is false.
+  /// A flag that takes no value: it is false if absent.
   bool is_switch() const { return !is_group() && std::holds_alternative<const bool*>(target); }
   /// "in (0, 1], steps" or "one of a, b" or "".
   std::string range_text() const;
@@ -118,7 +119,7 @@ class Field {
 
 using Fields = std::vector<Field>;
 
-/// A struct that can be set by key: its one list of fields points into the object itself.
+/// A struct whose values can be set by key. `fields()` points into the object itself.
 struct Settings {
   virtual ~Settings() = default;
   virtual Fields fields() const = 0;
@@ -132,18 +133,18 @@ void apply_json(Settings& settings, const nlohmann::ordered_json& object,
 /// Sets one value from text, as --set and flags do; `key` may be dotted. Lists are comma-separated.
 void apply_text(Settings& settings, const std::string& key, const std::string& text);
 
-/// Replaces every path that is read and given by what `path_of(key, path)` returns.
+/// Replaces every input path that is not empty with what `path_of(key, path)` returns.
 void replace_inputs(
     Settings& settings,
     const std::function<std::string(const std::string& key, const std::string& path)>& path_of);
 
-/// The present values of all fields.
+/// The current values of all fields.
 nlohmann::ordered_json to_json(const Fields& fields);
 
 /// Field for a dotted key, or nullptr.
 const Field* find_field(const Fields& fields, const std::string& key);
 
-/// All dotted keys of leaves, groups' included.
+/// The dotted keys of all fields that hold a value, those in groups included.
 std::vector<std::string> field_keys(const Fields& fields);
 
 /// Errors: ConfigError for the first required field that is still empty.

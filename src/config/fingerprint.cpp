@@ -19,7 +19,7 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
-// Files of a run that say when and how it ran, not what came out.
+// Files of a run folder that say when and how the stage ran, not what its result is.
 bool describes_the_run(const std::string& name) {
   return name == "run.json" || name == "started.json" || name == "log.txt" ||
          name.ends_with(".tmp");
@@ -33,7 +33,7 @@ std::vector<std::string> files_below(const std::string& path) {
   for (auto it = fs::recursive_directory_iterator(path); it != fs::end(it); ++it) {
     const auto name = it->path().filename().string();
     if (it->is_directory() && (name == "state" || name.starts_with("."))) {
-      it.disable_recursion_pending();  // a trainer's resume state is nobody's input
+      it.disable_recursion_pending();  // no other stage reads a trainer's resume state
     } else if (it->is_regular_file() && !describes_the_run(name)) {
       files.push_back(it->path().string());
     }

@@ -8,8 +8,8 @@
 
 namespace lowbank {
 
-/// Config of a stage by its name, or nullptr. The one list of stages, and the one place that knows
-/// all their configs: whoever works with stages as such includes this, a stage only its own.
+/// The config of the stage with this name, or nullptr if there is none. This is the only list of
+/// stages and the only place that includes all their configs; a stage includes its own config only.
 std::unique_ptr<StageConfig> make_stage_config(const std::string& stage);
 std::vector<std::string> stage_names();
 

@@ -10,17 +10,19 @@
 
 namespace lowbank {
 
-/// The folder of one stage: resolved.json (settings), started.json (fingerprint; until complete),
-/// metrics.jsonl (as it goes), metrics.json (final), log.txt, run.json (when, where, how long,
-/// fingerprint; its presence means complete), and the stage's outputs. A trainer keeps what it
-/// needs to resume in the folder `state`.
+/// The folder of one stage. It holds resolved.json (the settings), started.json (the fingerprint,
+/// until the stage is complete), metrics.jsonl (written as the stage runs), metrics.json (the final
+/// metrics), log.txt, run.json (when, where, how long, and the fingerprint; the stage is complete
+/// if this file exists), and the stage's outputs. A trainer keeps what it needs to resume in the
+/// folder `state`.
 class RunDir {
  public:
-  /// Checks that the folder can be written and is new, empty, or an earlier run's; creates nothing.
-  /// Errors: IoError if it cannot be created or written; ConfigError if it holds foreign files.
+  /// Checks that the folder can be written and is new, empty, or that of an earlier run. Creates
+  /// nothing. Errors: IoError if it cannot be created or written; ConfigError if it holds files
+  /// that are not a run's.
   RunDir(std::string folder, const StageConfig& config);
-  /// When begin() made the folder and the stage failed before anything worth keeping: removes it,
-  /// and the parents it made.
+  /// If begin() created the folder and the stage failed before it wrote anything worth keeping,
+  /// removes the folder and the parents that begin() created.
   ~RunDir();
   RunDir(const RunDir&) = delete;
   RunDir& operator=(const RunDir&) = delete;
@@ -37,8 +39,8 @@ class RunDir {
   void write(std::string_view name, std::string_view bytes);
   /// Adds a line to metrics.jsonl. From here on the folder is kept even if the stage fails.
   void append_metrics(const nlohmann::ordered_json& line);
-  /// Drops the lines of metrics.jsonl for which `keep` is false (a resumed run goes back to its
-  /// last saved step) and returns the others.
+  /// Removes the lines of metrics.jsonl for which `keep` returns false (a resumed run goes back to
+  /// its last saved step) and returns the others.
   nlohmann::ordered_json keep_metrics(
       const std::function<bool(const nlohmann::ordered_json&)>& keep);
   /// Writes metrics.json.
@@ -52,7 +54,7 @@ class RunDir {
   std::string path_;
   const StageConfig& config_;
   std::string fingerprint_;    // as JSON text: what the stage depended on when it began
-  std::string first_created_;  // topmost folder that begin() made; "" if none
+  std::string first_created_;  // topmost folder that begin() created; "" if none
   bool begun_ = false;
   bool keep_ = false;
 };

@@ -22,7 +22,7 @@ namespace {
 
 int fail(const std::string& name, int exit_code, std::string message) {
   if (const auto end = message.find('\n'); end != std::string::npos) message.resize(end);
-  // What a file put into it must not steer the terminal.
+  // Text from a file may hold control characters, which must not reach the terminal.
   std::replace_if(
       message.begin(), message.end(), [](unsigned char c) { return c < 0x20 || c == 0x7F; }, '?');
   error_line(fmt::format("lowbank{}{}: {}", name.empty() ? "" : " ", name, message));

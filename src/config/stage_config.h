@@ -8,25 +8,25 @@
 
 namespace lowbank {
 
-/// What every command takes.
+/// The settings that every command has.
 struct CommonConfig {
-  std::int64_t seed = 0;       ///< of every random draw; >= 0
+  std::int64_t seed = 0;       ///< of all random numbers; >= 0
   std::int64_t threads = 0;    ///< 0 = all cores
   std::string device = "cpu";  ///< cpu | cuda | cuda:i
-  std::string dtype = "f32";   ///< f32 | bf16 | f16: computation
+  std::string dtype = "f32";   ///< type of the computation: f32 | bf16 | f16
   bool quiet = false;          ///< no notes, no progress bars
   bool json = false;           ///< metrics as one JSON object on the last line of standard output
   std::string out;             ///< run folder; "" = runs/<recipe name>/<stage>
 };
 
-/// Name, purpose and words of one command, for --help and the command line.
+/// What --help and the command line need to know about one command.
 struct CommandInfo {
   std::string name;
   std::string purpose;  ///< one sentence
   std::string example;  ///< one command to copy
   std::vector<std::string> positionals =
-      {};                        ///< keys set by words without a flag; the last may be many
-  bool takes_recipe = true;      ///< a first word ending in .json is a recipe
+      {};                        ///< keys that words without a flag set; the last may take many
+  bool takes_recipe = true;      ///< a first word that ends in .json is a recipe
   bool has_run_dir = true;       ///< writes resolved.json, metrics.json, log.txt
   std::string output_file = {};  ///< `out` may also name this kind of file instead of a folder: the
                                  ///< stage then writes only that file ("workload.json")
@@ -44,14 +44,14 @@ struct StageConfig : Settings {
   /// Own fields, then the common ones.
   Fields fields() const final;
 
-  /// `out` of a stage that a recipe of several stages does not place: `id` is the stage's name in the
-  /// recipe, `folder` that of the whole run.
+  /// The value of `out` for a stage of a recipe that does not set it. `id` is the stage's name in
+  /// the recipe, `folder` is the folder of the whole run.
   virtual std::string place_in_run(const std::string& folder, const std::string& id) const;
 
-  /// The page for people that the stage writes; "" for most stages.
+  /// Path of the HTML page that the stage writes; "" for stages that write none.
   virtual std::string page() const { return {}; }
 
-  /// Where the stage's run folder lies; "" when it writes none (`out` names a single file).
+  /// Path of the stage's run folder; "" if it writes none (`out` names a single file).
   virtual std::string run_folder() const;
 
   CommonConfig common;

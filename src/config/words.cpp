@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <cctype>
 
-// The library's regular expressions recurse for every letter of a word, which a long prompt does
-// not survive, and they stop at a line break.
+// cxxopts's regular expressions recurse for every letter of a word, so that a long prompt overflows
+// the stack, and they stop at a line break.
 #define CXXOPTS_NO_REGEX true
 #include <cxxopts.hpp>
 #include <fmt/format.h>
@@ -21,7 +21,8 @@ namespace {
 using Json = nlohmann::ordered_json;
 using Strings = std::vector<std::string>;
 
-// The name under which cxxopts collects words without a flag; a flag that is typed has no dot.
+// The name under which cxxopts collects words without a flag. Because of its dot it cannot be
+// typed.
 constexpr const char* kWords = "plain.words";
 
 // "-" alone is a file name (standard input).
@@ -40,7 +41,7 @@ struct Flag {
   bool takes_many() const { return field != nullptr && field->takes_many; }
 };
 
-// In the order in which they are suggested.
+// The flags in the order in which they are suggested.
 std::vector<Flag> list_flags(const CommandSyntax& syntax) {
   std::vector<Flag> flags;
   if (!syntax.assignment.empty()) flags.push_back({"--set"});
@@ -70,7 +71,7 @@ const Flag* find_flag(const std::vector<Flag>& flags, const std::string& word) {
                                 syntax.command.empty() ? "" : syntax.command + " "));
 }
 
-// What cxxopts does not know of: flags that take many words, which become one, and suggestions.
+// Does what cxxopts cannot: joins the words of a flag that takes many, and suggests known flags.
 Strings prepare(std::span<const std::string> words, const std::vector<Flag>& flags,
                 const CommandSyntax& syntax) {
   Strings out;

@@ -10,15 +10,15 @@
 
 namespace lowbank {
 
-/// What a command understands: its name, a flag for every field, and --help, -h, --version.
+/// The flags of a command: one for every field, --help, -h, --version and perhaps --set.
 struct CommandSyntax {
   std::string command = {};     ///< "inspect"; empty: the front command
   const Fields& fields;         ///< `max_new_tokens` is the flag --max-new-tokens
-  std::string assignment = {};  ///< what --set wants, "key=value"; empty: there is no --set
+  std::string assignment = {};  ///< form of the value of --set, "key=value"; empty: no --set
   std::function<std::string()> help;
 };
 
-/// The words of a command line, told apart but not yet stored.
+/// The words of a command line, sorted into settings and other words, but not yet stored.
 struct CommandWords {
   struct Setting {
     std::string key;
@@ -26,23 +26,24 @@ struct CommandWords {
     bool is_set;       ///< given with --set, not with a flag of its own
   };
   std::vector<Setting> settings;   ///< in the order typed: a later one wins
-  std::vector<std::string> words;  ///< without a flag
+  std::vector<std::string> words;  ///< words without a flag
 };
 
-/// Tells flags from words: the one parser of every command line.
+/// Separates flags from words. Every command line goes through this one parser.
 ///
-/// `--flag value` and `--flag=value` say the same; a switch takes no value, or `=false`; a flag of
-/// a field that takes many takes every word up to the next flag; a value may be a negative number;
-/// all that follows `--` are words. Prints --help or --version itself and then returns nothing.
+/// `--flag value` and `--flag=value` mean the same. A switch takes no value, or `=false`. The flag
+/// of a field that takes many values takes every word up to the next flag. A value may be a
+/// negative number. Everything after `--` is a word. Prints --help or --version itself and then
+/// returns nothing.
 /// Errors: ConfigError for an unknown flag, with a suggestion (a flag must be written out in full),
 /// and for a flag without its value.
 std::optional<CommandWords> parse_words(std::span<const std::string> arguments,
                                         const CommandSyntax& syntax);
 
-/// The flag of a key.
+/// The flag of a key: `max_new_tokens` -> --max-new-tokens.
 std::string flag_name(std::string key);
 
-/// The words of a list as one text for apply_text.
+/// Joins the words of a list into one text for apply_text.
 std::string join_words(const Field& field, std::span<const std::string> words);
 
 }  // namespace lowbank

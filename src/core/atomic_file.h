@@ -6,9 +6,10 @@
 
 namespace lowbank {
 
-/// A file that appears whole or not at all: written under a temporary name in the same folder,
-/// then flushed to disk and renamed over the target by commit(); dropped when not committed. A
-/// device or pipe (/dev/stdout) is written to directly; of a symbolic link the target is replaced.
+/// A file that appears whole or not at all. It is written under a temporary name in the same
+/// folder; commit() flushes it to disk and renames it over the target, and without commit() it is
+/// removed. A device or pipe (/dev/stdout) is written to directly; a symbolic link is followed, and
+/// the file it points to is replaced.
 class AtomicFile {
  public:
   /// Errors: IoError when the folder does not exist or cannot be written.
@@ -27,15 +28,15 @@ class AtomicFile {
   int fd_ = -1;
 };
 
-/// AtomicFile over one buffer.
+/// Writes `bytes` as the whole content of an AtomicFile. Errors: IoError.
 void write_file(const std::string& path, std::string_view bytes);
 
-/// Creates the folder and its parents; returns the topmost one that it made, "" if none. Errors:
-/// IoError.
+/// Creates the folder and its parents; returns the topmost folder that it created, "" if all
+/// existed. Errors: IoError.
 std::string make_folders(const std::string& path);
 
-/// Undoes make_folders: removes the folder with all that is in it, then its parents up to
-/// `topmost`, these only while empty (something else may have come to live there).
+/// Undoes make_folders: removes the folder with everything in it, then its parents up to `topmost`
+/// as long as they are empty (another program may have put files there).
 void remove_folders(const std::string& path, const std::string& topmost);
 
 /// Flushes a folder's entries (renames) to disk. Errors: IoError.

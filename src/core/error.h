@@ -12,7 +12,8 @@ inline constexpr int kExitEnvironment = 3;  ///< files, memory, disk, a loss tha
 inline constexpr int kExitBug = 70;
 inline constexpr int kExitInterrupted = 130;
 
-/// What a user can cause and mend; `what()` is one line: what, where, value, allowed range, hint.
+/// A failure that the user can cause and mend. `what()` is one line that says what is wrong and
+/// where, with the value, the allowed range and a hint.
 class Error : public std::runtime_error {
  public:
   Error(int exit_code, const std::string& message)
@@ -47,7 +48,7 @@ class Interrupted : public Error {
   explicit Interrupted(const std::string& message) : Error(kExitInterrupted, message) {}
 };
 
-/// "PATH: DOING: reason of errno", for IoError after a failed system call.
+/// "PATH: DOING: reason of errno", the text of an IoError after a failed system call.
 std::string errno_message(const std::string& path, const std::string& doing, int error_number);
 
 }  // namespace lowbank

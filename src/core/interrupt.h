@@ -6,7 +6,8 @@ namespace lowbank {
 /// A closed pipe or a file size limit becomes a failed write instead of a signal.
 void install_signal_handlers();
 
-/// True once Ctrl-C was pressed: long loops ask at each step, save, and throw Interrupted.
+/// True after Ctrl-C or SIGTERM. Long loops ask at each step, save their work, and throw
+/// Interrupted.
 bool interrupt_requested();
 
 }  // namespace lowbank

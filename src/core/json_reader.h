@@ -42,7 +42,7 @@ class JsonReader {
   /// `value` in it.
   JsonReader(const nlohmann::ordered_json& value, std::string source, JsonRules rules = {},
              std::string path = {});
-  /// The reader and those made from it keep `value` themselves.
+  /// The reader, and the readers made from it, keep `value` alive.
   JsonReader(nlohmann::ordered_json&& value, std::string source, JsonRules rules = {},
              std::string path = {});
 
@@ -63,38 +63,39 @@ class JsonReader {
   bool is_object() const;
   bool is_list() const;
 
-  // Of an object. Every method with a key is an error where this value is no object.
+  // For objects. Every method with a key fails if this value is not an object.
 
   void check_object() const;
   bool has(std::string_view key) const;
   /// The member `key`. Errors: if it is absent.
   JsonReader at(std::string_view key) const;
-  /// The member `key`, or nothing where it is absent.
+  /// The member `key`, or nothing if it is absent.
   std::optional<JsonReader> find(std::string_view key) const;
-  /// The object under `key`; an empty one where it is absent.
+  /// The object under `key`; an empty object if it is absent.
   JsonReader group(std::string_view key) const;
-  /// The elements of the list under `key`; none where it is absent.
+  /// The elements of the list under `key`; none if it is absent.
   std::vector<JsonReader> items(std::string_view key) const;
   /// Every member with its key, in the order of the document.
   std::vector<std::pair<std::string, JsonReader>> members() const;
-  /// Errors: for a member that is none of `known`, with the nearest of them.
+  /// Errors: for a member whose key is not in `known`; the message suggests the nearest known key.
   void check_keys(std::span<const std::string> known) const;
   void check_keys(std::initializer_list<std::string> known) const;
 
-  // Of a list.
+  // For lists.
 
   std::size_t size() const;
   JsonReader at(std::size_t index) const;
   std::vector<JsonReader> items() const;
 
-  // This value, the member `key`, or the member `key` with a value for where it is absent.
+  // For values. Without a key: this value. With a key: that member. With `otherwise`: that member,
+  // or `otherwise` if it is absent.
 
   std::string text() const;
   std::string text(std::string_view key) const;
   std::string text(std::string_view key, const std::string& otherwise) const;
   /// A string that is not empty.
   std::string nonempty_text(std::string_view key) const;
-  /// The position in `names` of a string that is one of them.
+  /// The position in `names` of the member's text. Errors: if `names` does not hold the text.
   std::size_t choice(std::string_view key, std::span<const std::string> names) const;
   bool flag() const;
   bool flag(std::string_view key) const;

@@ -40,7 +40,7 @@ void write_terminal(std::string_view line) {
 void write_result(std::string_view text) {
   std::FILE* const stream = g_options.json ? stderr : stdout;
   if (std::fwrite(text.data(), 1, text.size(), stream) != text.size() || std::fflush(stream) != 0) {
-    // The reader went away (`| head`): nothing is left to say, and that is no error.
+    // The reader closed the pipe (`| head`): it wants no more, and that is no error.
     if (errno == EPIPE) std::_Exit(kExitOk);
     throw IoError(errno_message("standard output", "cannot write", errno));
   }

@@ -7,28 +7,29 @@
 
 namespace lowbank {
 
-/// What goes where: results to standard output; notes, warnings and progress to standard error;
-/// notes and warnings also to the run folder's log.txt, with a time stamp.
+/// Where output goes. Results go to standard output; notes, warnings and progress go to standard
+/// error; notes and warnings also go to the run folder's log.txt, with a time stamp.
 struct LogOptions {
   bool quiet = false;  ///< no notes on standard error; warnings stay
   bool json = false;   ///< standard output belongs to the JSON object: results go to stderr
-  /// Set in a stage that `lowbank run` started, "[3/14] ": the run tells the progress, so notes go
-  /// to log.txt only, and progress bars begin with it.
+  /// "[3/14] " in a stage that `lowbank run` started: progress bars begin with it, and notes go to
+  /// log.txt only, because the run itself reports the progress. Empty otherwise.
   std::string stage_label = {};
 };
 void configure_log(const LogOptions& options);
 const LogOptions& log_options();
 
-/// Also append notes and warnings to this file; "" ends it. Errors: IoError.
+/// Appends notes and warnings to this file as well, from now on; "" stops that. Errors: IoError.
 void log_to_file(const std::string& path);
 
-/// The last word of a command that failed. A closed standard error is no reason to fail again.
+/// Writes the error message of a command that failed. If standard error is closed, nothing happens.
 void error_line(std::string_view line);
 /// A line of progress or information for the person at the terminal.
 void note_line(std::string_view line);
 /// Something the user should look at, although work goes on.
 void warn_line(std::string_view line);
-/// A line of the command's result (tables, text). Errors: ClosedPipe is handled by run_stage.
+/// A line of the command's result (tables, text). A closed pipe (`| head`) ends the process with
+/// exit code 0. Errors: IoError if standard output cannot be written.
 void print_line(std::string_view line);
 /// Result text without a line end, flushed at once (streaming generation).
 void print_text(std::string_view text);

@@ -2,13 +2,13 @@
 
 #include <cstdint>
 
-// The integer stage of the random numbers, shared by host and device code so that both draw the
-// same bits.
+// The integer part of the random number generator. Host and device code share it, so that both draw
+// the same bits.
 #ifdef __CUDACC__
 #define LOWBANK_HOST_DEVICE __host__ __device__
 #else
-// Always inlined: kernels/cpu compiles it for several instruction sets, and of copies that stand
-// alone the linker would keep one for all.
+// Always inlined: kernels/cpu compiles these functions for several instruction sets, and if they
+// were not inlined, the linker would keep one copy for all of them.
 #define LOWBANK_HOST_DEVICE [[gnu::always_inline]]
 #endif
 

@@ -12,7 +12,7 @@
 namespace lowbank {
 namespace {
 
-// What a thread needs to match; one serves all patterns.
+// What a thread needs to match; one object serves all patterns.
 struct MatchScratch {
   MatchScratch()
       : data(pcre2_match_data_create(1, nullptr)),
@@ -84,7 +84,7 @@ bool Regex::find(std::string_view text, std::size_t from, std::size_t& begin,
   };
   int count =
       code_->has_jit ? try_match(pcre2_jit_match, PCRE2_NO_UTF_CHECK) : PCRE2_ERROR_JIT_STACKLIMIT;
-  // Without the JIT's fixed stack it takes longer but needs only heap, within PCRE2's own limit.
+  // Matching without the JIT's fixed stack takes longer but needs only heap, within PCRE2's limit.
   if (count == PCRE2_ERROR_JIT_STACKLIMIT) {
     count = try_match(pcre2_match, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT);
   }

@@ -8,11 +8,12 @@ namespace lowbank {
 ///
 /// Looks in $LOWBANK_HOME, then in every folder from the executable's up to the root (a source
 /// tree), then in ../share/lowbank of the executable's folder (an installation).
-/// Errors: IoError naming the places looked at.
+/// Errors: IoError that lists the places where it looked.
 std::string find_resource(const std::string& relative);
 
-/// `path` itself where it exists; else, for a relative path, the file of that name that ships with
-/// Lowbank (so that recipes work from any folder); else `path`, for the reader to complain about.
+/// `path` itself if it exists. Else, for a relative path, the file of that name that ships with
+/// Lowbank, so that recipes work from any folder. Else `path`, so that the reader reports it as
+/// missing.
 std::string find_input(const std::string& path);
 
 /// Folder of the running executable.

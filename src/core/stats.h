@@ -30,8 +30,9 @@ double geometric_mean(std::span<const double> values);
 /// The middle value, or the mean of the middle two. Errors: std::invalid_argument for no values.
 double median(std::vector<double> values);
 
-/// The smallest value that has at least `frac` of all values below it, without interpolation: of an
-/// even number of values, the upper one of the middle two for 0.5. `frac` is in [0, 1).
+/// The value at position floor(frac * n) of the n values in rising order, counted from 0, without
+/// interpolation. For `frac` 0.5 and an even n, this is the upper of the middle two. `frac` is in
+/// [0, 1).
 /// Errors: std::invalid_argument for no values.
 double upper_quantile(std::vector<double> values, double frac);
 
@@ -39,24 +40,24 @@ double upper_quantile(std::vector<double> values, double frac);
 /// Source: Abramowitz & Stegun 26.7.3 and 26.7.4 (finite series for whole degrees of freedom).
 double student_t_975(std::int64_t dof);
 
-/// Pearson's correlation of two equally long lists; NaN where one of them has no spread (which a
-/// list of fewer than two values has not).
+/// Pearson's correlation of two equally long lists; NaN if one of them has no spread (all its
+/// values are equal, or there are fewer than two).
 double pearson_correlation(std::span<const double> a, std::span<const double> b);
 
-/// Ranks from 1; equal values share the mean of theirs.
+/// Ranks of the values, counted from 1; equal values share the mean of their ranks.
 std::vector<double> average_ranks(std::span<const double> values);
 
 /// Spearman's correlation: Pearson's of the ranks, ties averaged.
 double spearman_correlation(std::span<const double> a, std::span<const double> b);
 
-/// A statistic of the examples `indices`.
+/// Computes a statistic of the examples whose indices it is given.
 using SampleStatistic = std::function<double(std::span<const std::int64_t> indices)>;
 
 /// Standard error by the bootstrap: the standard deviation of the statistic over 1000 samples of
 /// `num_examples` examples, drawn with replacement from `key`. Samples without a finite value are
 /// left out; NaN if fewer than two are left.
 ///
-/// Source:  Efron 1979; as lm-evaluation-harness does for metrics that are no means.
+/// Source:  Efron 1979; as lm-evaluation-harness does for metrics that are not means.
 /// Differs: draws from Philox instead of Python's generator.
 double bootstrap_stderr(const SampleStatistic& statistic, std::int64_t num_examples,
                         const RandomKey& key);

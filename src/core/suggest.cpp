@@ -23,9 +23,9 @@ std::size_t edit_distance(std::string_view a, std::string_view b) {
   return row.back();
 }
 
-constexpr std::size_t kFewestLetters = 3;  // that say which name was meant
+constexpr std::size_t kFewestLetters = 3;  // fewer do not tell which name was meant
 
-// Letters of either case are the same.
+// Ignores the case of letters.
 bool contains(std::string_view name, std::string_view part) {
   const auto lower = [](char c) { return std::tolower(static_cast<unsigned char>(c)); };
   const auto found = std::search(name.begin(), name.end(), part.begin(), part.end(),

@@ -14,7 +14,8 @@ std::string read_bytes(const std::string& path);
 /// Errors: IoError when the file cannot be read or is not UTF-8 (naming the byte offset).
 std::string read_text(const std::string& path);
 
-/// Lines without their ends; a last line without LF counts, an empty rest after it does not.
+/// The lines without their line ends. A last line that has no LF counts; the empty text after a
+/// last LF does not.
 std::vector<std::string_view> split_lines(std::string_view text);
 
 /// Offset of the first byte that is not well-formed UTF-8, or npos.

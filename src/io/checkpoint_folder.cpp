@@ -13,7 +13,7 @@
 namespace lowbank {
 namespace {
 
-// Whether a file is part of a checkpoint: what a new checkpoint in the same folder replaces.
+// Whether a file is part of a checkpoint, so that a new checkpoint in the same folder replaces it.
 bool is_checkpoint_file(std::string_view name) {
   const bool is_weights = name.starts_with("model") && (name.ends_with(".safetensors") ||
                                                         name == "model.safetensors.index.json");
@@ -44,7 +44,7 @@ CheckpointWriter::CheckpointWriter(std::string folder)
     : folder_(std::move(folder)), staging_(folder_ + "/.partial") {
   first_created_ = make_folders(folder_);
   std::error_code error;
-  std::filesystem::remove_all(staging_, error);  // of a process that was killed
+  std::filesystem::remove_all(staging_, error);  // a process that was killed may have left it
   make_folders(staging_);
 }
 

@@ -7,14 +7,14 @@ namespace lowbank {
 
 /// Writes a checkpoint so that the folder holds the old one or the new one, never half of each.
 ///
-/// Files are put into `<folder>/.partial` first. publish() drops what an earlier checkpoint left,
-/// config.json first, and moves the new files into place, config.json last: a folder without
-/// config.json is no checkpoint, so a crash in between is seen by the next reader.
+/// Files are written into `<folder>/.partial` first. publish() deletes the files of an earlier
+/// checkpoint, config.json first, and moves the new files into place, config.json last. A folder
+/// without config.json is not a checkpoint, so the next reader notices a crash in between.
 class CheckpointWriter {
  public:
   /// Creates the folder and an empty `.partial` in it. Errors: IoError.
   explicit CheckpointWriter(std::string folder);
-  /// Without publish(): removes `.partial`, and the folders that were created here.
+  /// If publish() was not called, removes `.partial` and the folders that the constructor created.
   ~CheckpointWriter();
   CheckpointWriter(const CheckpointWriter&) = delete;
   CheckpointWriter& operator=(const CheckpointWriter&) = delete;
@@ -27,7 +27,7 @@ class CheckpointWriter {
  private:
   std::string folder_;
   std::string staging_;
-  std::string first_created_;  // topmost folder that was made; "" if none
+  std::string first_created_;  // topmost folder that the constructor created; "" if none
   bool published_ = false;
 };
 

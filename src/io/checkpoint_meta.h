@@ -16,11 +16,11 @@ struct HistoryEntry {
   std::string version;        ///< Lowbank's
 };
 
-/// `lowbank.json` of a checkpoint folder: what config.json cannot say.
+/// `lowbank.json` of a checkpoint folder: the facts for which config.json has no place.
 struct CheckpointMeta {
   static constexpr std::int64_t kRevision = 2;
   std::string base_model;           ///< name of the model the first checkpoint came from
-  std::vector<SlotRecord> linears;  ///< those that are not one dense layer
+  std::vector<SlotRecord> linears;  ///< the slots that hold anything else than one dense layer
   std::vector<HistoryEntry> history;
 };
 
@@ -28,9 +28,9 @@ struct CheckpointMeta {
 /// Errors: IoError if there is none.
 std::string resolve_checkpoint(const std::string& path);
 
-/// lowbank.json of a checkpoint folder; an empty record when it has none (a plain Hugging Face
-/// folder). Errors: IoError for a corrupt file or a newer revision. Revision 1, which knew only one
-/// factored layer a slot, is read as well.
+/// Reads lowbank.json of a checkpoint folder; returns an empty record if there is none (a plain
+/// Hugging Face folder). Revision 1, which allowed only one factored layer in a slot, is read as
+/// well. Errors: IoError for a corrupt file or a newer revision.
 CheckpointMeta read_checkpoint_meta(const std::string& folder);
 void write_checkpoint_meta(const std::string& folder, const CheckpointMeta& meta);
 

@@ -27,7 +27,7 @@ float half_at(const Byte* bytes) {
   return std::bit_cast<float>(bits | (half & 0x8000u) << 16);
 }
 
-// Rounds to nearest, ties to even; beyond 65520 it is infinity.
+// Rounds to nearest, ties to even; magnitudes from 65520 on become infinity.
 std::uint16_t to_half(float value) {
   const auto bits = std::bit_cast<std::uint32_t>(value);
   const auto sign = static_cast<std::uint16_t>(bits >> 16 & 0x8000u);
@@ -64,8 +64,8 @@ float e4m3(Byte code) {
   return code & 0x80 ? -value : value;
 }
 
-// 2^(e - 128): half of what the code e of an MX scale stands for, since the E2M1 values below are
-// doubled. Source: OCP MX specification 1.0, E8M0.
+// 2^(e - 128): half of the value that the code e of an MX scale means, since the E2M1 values below
+// are doubled. Source: OCP MX specification 1.0, E8M0.
 float half_e8m0(Byte e) {
   return std::bit_cast<float>(e < 2 ? 0x0020'0000u << e : static_cast<std::uint32_t>(e - 1) << 23);
 }
@@ -231,7 +231,7 @@ void read_plain(const Byte* in, std::span<float> out) {
   }
 }
 
-// 1 / d; 0 where there is nothing to divide by (values so small that the quotient overflows).
+// 1 / d; 0 if d is 0 or so small that the quotient overflows.
 float inverse_of(float d) {
   const float inverse = 1.0f / d;
   return std::isfinite(inverse) ? inverse : 0.0f;

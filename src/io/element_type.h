@@ -41,19 +41,19 @@ enum class ElementType {
 
 /// "F32", "BF16", "Q4_K", ...: safetensors' and ggml's own names.
 std::string_view element_type_name(ElementType type);
-/// The type of that name. Empty for a name that is none.
+/// The type with this name; nothing if there is none.
 std::optional<ElementType> find_element_type(std::string_view name);
 
-/// Values that share one block: 1 for plain types.
+/// Number of values in one block; 1 for plain types.
 std::int64_t block_elements(ElementType type);
-/// Bytes of one block; of one element for plain types.
+/// Bytes of one block, or of one element for plain types.
 std::int64_t block_bytes(ElementType type);
 inline bool is_quantized(ElementType type) { return block_elements(type) > 1; }
-/// F16, BF16, F32, F64.
+/// True for F16, BF16, F32 and F64.
 bool is_float(ElementType type);
 
-/// Number of values and of bytes that a tensor takes. Empty when a length is negative, the product
-/// overflows, or the last dimension is no multiple of the block.
+/// Number of values of a tensor, and of bytes that they take. Nothing if a length is negative, the
+/// product overflows, or the last dimension is not a multiple of the block.
 std::optional<std::int64_t> count_elements(std::span<const std::int64_t> shape);
 std::optional<std::uint64_t> tensor_bytes(ElementType type, std::span<const std::int64_t> shape);
 

@@ -68,7 +68,7 @@ std::string_view kind_name(GgufType type) {
   return kNames[static_cast<std::size_t>(type)];
 }
 
-/// Walks the bytes of a file, never beyond its end.
+/// Reads the bytes of a file from the front and refuses to read beyond its end.
 class GgufCursor {
  public:
   GgufCursor(std::span<const std::byte> bytes, const std::string& path)
@@ -128,7 +128,7 @@ void skip_elements(GgufCursor& cursor, GgufType type, std::uint64_t count, int d
     cursor.take(count * size, what);
     return;
   }
-  // A string takes 8 bytes at least, an array 12: the count cannot outrun the file.
+  // A string takes at least 8 bytes and an array 12, which bounds the count by the file's length.
   if (count > cursor.remaining() / 8) {
     throw IoError(fmt::format("{}: {} claims {} elements of {}, the file has {} bytes left", path,
                               what, count, kind_name(type), cursor.remaining()));
@@ -147,7 +147,7 @@ void skip_elements(GgufCursor& cursor, GgufType type, std::uint64_t count, int d
   }
 }
 
-// An integer of any width; empty for other types and beyond int64.
+// An integer of any width; nothing for other types and for values beyond int64.
 std::optional<std::int64_t> integer_at(GgufType type, const std::byte* bytes) {
   const auto load = [bytes]<class T>(T value) {
     std::memcpy(&value, bytes, sizeof(T));
@@ -224,7 +224,8 @@ std::shared_ptr<const GgufFile> GgufFile::open(const std::string& path) {
   }
   const auto num_tensors = cursor.number<std::uint64_t>("the number of tensors");
   const auto num_keys = cursor.number<std::uint64_t>("the number of keys");
-  // The least a key takes: length, one byte, type, one byte; a tensor: length, count, type, offset.
+  // A key takes at least a length, one byte, a type and one byte; a tensor takes at least a length,
+  // a count, a type and an offset.
   if (num_keys > cursor.remaining() / 13 || num_tensors > cursor.remaining() / 24) {
     throw IoError(fmt::format("{}: claims {} keys and {} tensors, which {} bytes cannot hold", path,
                               num_keys, num_tensors, cursor.remaining()));

@@ -49,14 +49,15 @@ class GgufFile : public TensorArchive {
 
   bool has(std::string_view key) const;
   std::vector<std::string> keys() const;
-  /// Values of metadata keys. Errors: IoError naming file and key when it is absent or of another
-  /// kind. The forms with `otherwise` return that when the key is absent.
-  std::int64_t integer(std::string_view key) const;  // any integer type that fits; bool is none
+  /// The values of metadata keys. The forms with `otherwise` return that value if the key is
+  /// absent.
+  /// Errors: IoError naming file and key if the value is absent or of another kind.
+  std::int64_t integer(std::string_view key) const;  // any integer type that fits; not bool
   std::int64_t integer(std::string_view key, std::int64_t otherwise) const;
   double number(std::string_view key) const;  // any float or integer type
   double number(std::string_view key, double otherwise) const;
   bool flag(std::string_view key, bool otherwise) const;
-  std::string text(std::string_view key) const;  // bytes as they are: need not be UTF-8
+  std::string text(std::string_view key) const;  // the bytes as stored, which may not be UTF-8
   std::string text(std::string_view key, const std::string& otherwise) const;
   std::vector<std::string> texts(std::string_view key) const;      // array of strings
   std::vector<std::int64_t> integers(std::string_view key) const;  // array of any integer type
@@ -68,7 +69,7 @@ class GgufFile : public TensorArchive {
     GgufType type = GgufType::kU8;
     GgufType element_type = GgufType::kU8;  // of an array
     std::uint64_t count = 1;                // elements of an array
-    std::span<const std::byte> bytes;       // of the value, of all elements
+    std::span<const std::byte> bytes;       // of the value, or of all elements of an array
   };
   explicit GgufFile(std::string path) : TensorArchive(std::move(path)) {}
   const Value* find_value(std::string_view key) const;

@@ -25,15 +25,17 @@ using GgufKeys = std::vector<std::pair<std::string, GgufMetadata>>;
 /// Source:  ggml-org/ggml docs/gguf.md. Alignment is the default, 32 bytes.
 class GgufWriter {
  public:
-  /// Names, types and shapes (outermost dimension first) of all tensors; offsets are the writer's.
-  /// Errors: IoError; std::invalid_argument for what GGUF cannot hold (a name beyond 64 bytes, more
-  /// than 4 dimensions, a type without a ggml number, a shape that overflows).
+  /// `tensors` has the names, types and shapes (outermost dimension first) of all tensors; the
+  /// writer computes their offsets. Errors: IoError; std::invalid_argument for what GGUF cannot
+  /// hold (a name of more than 64 bytes, more than 4 dimensions, a type without a ggml number, a
+  /// shape that overflows).
   GgufWriter(const std::string& path, const GgufKeys& keys, std::vector<TensorEntry> tensors);
 
   const std::vector<TensorEntry>& order() const { return tensors_; }
-  /// Part of the values of the next tensor; a piece must not reach into the one after it.
+  /// Writes the next bytes of the values, in the order of order(). One call must not cross from one
+  /// tensor into the next. Errors: IoError.
   void write(std::span<const std::byte> bytes);
-  /// Errors: IoError; std::logic_error when values are missing.
+  /// Puts the file into place. Errors: IoError; std::logic_error if values are missing.
   void commit();
 
  private:
@@ -42,7 +44,7 @@ class GgufWriter {
   AtomicFile file_;
   std::vector<TensorEntry> tensors_;
   std::size_t current_ = 0;          // tensor that is being written
-  std::uint64_t written_bytes_ = 0;  // of it
+  std::uint64_t written_bytes_ = 0;  // bytes of that tensor so far
 };
 
 }  // namespace lowbank

@@ -15,7 +15,7 @@ using LayerSetting =
 /// One layer of a slot's stack as lowbank.json describes it: {"kind": "svd", "rank": 32}.
 struct LayerRecord {
   std::string kind;                                   ///< "dense", "svd", ...
-  std::map<std::string, LayerSetting> settings = {};  ///< what else this kind says
+  std::map<std::string, LayerSetting> settings = {};  ///< all keys but "kind"
   bool operator==(const LayerRecord&) const = default;
 };
 

@@ -69,7 +69,7 @@ Llama2cConfig check_header(const Header& header, const std::string& path) {
 
 // One array of the file: a tensor per layer, or a single one.
 struct Section {
-  std::string name;  // "{}" is the layer; "" is data we do not need
+  std::string name;  // "{}" becomes the layer's number; "" for data that we do not need
   std::vector<std::int64_t> shape;
   std::int64_t num_layers = 1;
 };
@@ -207,7 +207,7 @@ std::span<const std::byte> Llama2cFile::bytes(const TensorEntry& entry,
 }
 
 bool looks_like_llama2c(std::span<const std::byte> file) {
-  // With the magic, one that is cut off or of another version deserves its own error.
+  // A file with the magic counts even if it is cut off or of another version: open() reports that.
   if (file.size() >= kNewMagic.size() &&
       std::memcmp(file.data(), kNewMagic.data(), kNewMagic.size()) == 0) {
     return true;

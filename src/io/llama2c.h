@@ -27,8 +27,8 @@ struct Llama2cConfig {
 };
 
 /// A llama2.c checkpoint in float32, memory-mapped: the legacy form (version 0, seven int32 and
-/// then tensors without names) or version 1 (magic "ak42"). Tensors have their Hugging Face names,
-/// and bytes() gives them in Hugging Face's order of rows.
+/// then tensors without names) or version 1 (magic "ak42"). Tensors have Hugging Face's names, and
+/// bytes() returns them in Hugging Face's order of rows.
 ///
 /// Source:  karpathy/llama2.c, run.c (read_checkpoint, memory_map_weights) and export.py
 ///          (legacy_export, version1_export).

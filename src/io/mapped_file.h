@@ -7,10 +7,10 @@
 
 namespace lowbank {
 
-/// A file mapped read-only as long as the object lives.
+/// A file that is mapped read-only as long as the object lives.
 class MappedFile {
  public:
-  /// Errors: IoError for what is missing, unreadable, or no regular file.
+  /// Errors: IoError for a path that is missing, unreadable, or not a regular file.
   static std::shared_ptr<const MappedFile> open(const std::string& path);
   ~MappedFile();
   MappedFile(const MappedFile&) = delete;
@@ -25,9 +25,9 @@ class MappedFile {
   std::span<const std::byte> bytes_;
 };
 
-/// Gives the memory of mapped pages back that will not be read again soon (reading them again is
-/// slow but right), so that a pass over a large file does not grow the process by its size. The
-/// bytes must lie in a MappedFile.
+/// Frees the memory of mapped pages that will not be read again soon, so that a pass over a large
+/// file does not grow the process by the file's size. Reading the pages again is slow but correct.
+/// The bytes must lie in a MappedFile.
 void drop_pages(std::span<const std::byte> bytes);
 
 }  // namespace lowbank

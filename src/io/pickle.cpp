@@ -17,13 +17,13 @@ namespace {
 using PickleKind = Pickle::Kind;
 using Ref = Pickle::Ref;
 
-// Names and shapes, no values: a model of 10,000 tensors takes some 500,000 objects and 5 MB. An
-// object takes a hundred times the memory of the byte that can ask for one, a place in the memo
-// sixty times.
+// A pickle holds names and shapes, no values: a model of 10,000 tensors takes some 500,000 objects
+// and 5 MB. One byte can create an object of a hundred times its size, or a place in the memo of
+// sixty times its size.
 constexpr std::size_t kMaxPickleBytes = std::size_t{64} << 20;
 constexpr std::size_t kMaxObjects = std::size_t{1} << 21;
 
-// What a state dict refers to, and harmless containers. None of it is ever called.
+// The globals of state dicts, and harmless containers. None of them is ever called.
 constexpr std::array<std::string_view, 19> kAllowedGlobals = {
     "collections.OrderedDict",
     "collections.defaultdict",
@@ -44,7 +44,7 @@ constexpr std::array<std::string_view, 19> kAllowedGlobals = {
     "torch.device",
     "torch.storage.UntypedStorage",
     "torch.storage.TypedStorage"};
-// Under the names of Python 3 and 2, of numpy 2 and 1.
+// The modules have other names in Python 3 and 2, and in numpy 2 and 1.
 constexpr std::array<std::string_view, 2> kBuiltinModules = {"builtins.", "__builtin__."};
 constexpr std::array<std::string_view, 8> kAllowedBuiltins = {
     "set", "frozenset", "dict", "list", "bytearray", "complex", "range", "xrange"};
@@ -104,7 +104,7 @@ std::string printable_text(std::string_view text) {
   return shown;
 }
 
-/// The stack machine that a pickle is a program for.
+/// A pickle is a program for a stack machine; this is that machine.
 class PickleReader {
  public:
   PickleReader(Pickle& pickle, std::span<const std::byte> bytes, const std::string& source)
@@ -179,7 +179,7 @@ class PickleReader {
     stack_.pop_back();
     return ref;
   }
-  /// Objects above the last mark, which goes too.
+  /// Removes the last mark and the objects above it, and returns those objects.
   std::vector<Ref> pop_to_mark() {
     auto mark = stack_.size();
     while (mark > 0 && object(stack_[mark - 1]).kind != PickleKind::kMark) --mark;
@@ -248,12 +248,12 @@ class PickleReader {
   std::span<const std::byte> bytes_;
   const std::string& source_;
   std::size_t position_ = 0;
-  std::size_t at_ = 0;  // of the current opcode
+  std::size_t at_ = 0;  // position of the current opcode
   std::vector<Ref> stack_;
   std::map<std::uint64_t, Ref> memo_;
 };
 
-// One opcode; false at STOP.
+// Executes one opcode; returns false at STOP.
 bool PickleReader::step() {
   at_ = position_;
   const auto opcode = static_cast<unsigned char>(take(1)[0]);
@@ -436,7 +436,7 @@ bool PickleReader::step() {
     case 'b': {  // BUILD: a state for the object below it
       const Ref state = pop();
       const Ref target = receiver({PickleKind::kCall});
-      // Kept as a pair without a key, so that it is never taken for an item.
+      // The state is kept as a pair whose key is None, so that it is never taken for an item.
       append_items(target, {add({.kind = PickleKind::kNone}), state});
       return true;
     }

@@ -10,9 +10,9 @@
 
 namespace lowbank {
 
-/// The objects that a pickle describes, without any of them being made: nothing is imported, called
-/// or executed. Objects refer to each other by number, so that shared and even cyclic ones cost
-/// nothing.
+/// The objects that a pickle describes. They are only described, not created: nothing is imported,
+/// called or executed. Objects refer to each other by number, so shared and even cyclic references
+/// cost nothing.
 class Pickle {
  public:
   using Ref = std::uint32_t;
@@ -27,16 +27,16 @@ class Pickle {
     kBytes,
     kList,  ///< list, set or frozenset
     kTuple,
-    kDict,    ///< `items` are key, value, key, value, ...
-    kGlobal,  ///< `text` is "module.name"
-    kCall,    ///< `items` are the callable, its arguments (a tuple), and states given to it later
-    kPersistent,  ///< `items` has the id: what torch stores elsewhere
+    kDict,        ///< `items` are key, value, key, value, ...
+    kGlobal,      ///< `text` is "module.name"
+    kCall,        ///< `items` are the callable, its arguments (a tuple), and states set later
+    kPersistent,  ///< `items` has the id of an object that torch stores outside of the pickle
   };
   struct Object {
     Kind kind = Kind::kNone;
-    std::int64_t whole = 0;  ///< of kBool, kInt
-    double real = 0;
-    std::string_view text = {};  ///< lies in the bytes read, or in the pickle
+    std::int64_t whole = 0;      ///< value of kBool and kInt
+    double real = 0;             ///< value of kFloat
+    std::string_view text = {};  ///< a view into the bytes read, or into the Pickle
     std::vector<Ref> items = {};
   };
 
@@ -50,23 +50,24 @@ class Pickle {
 
   const Object& root() const { return objects_[root_]; }
   const Object& operator[](Ref ref) const { return objects_[ref]; }
-  /// Number of objects; any Ref below it may be looked at.
+  /// Number of objects; every Ref below it is valid.
   std::size_t size() const { return objects_.size(); }
-  /// Bytes that the pickle took.
+  /// Number of bytes of the pickle.
   std::size_t size_bytes() const { return size_bytes_; }
 
  private:
   friend class PickleReader;
   std::vector<Object> objects_;
-  std::deque<std::string> names_;  // of globals put together from two texts; never moved
+  std::deque<std::string> names_;  // names of globals that were joined from two texts; never moved
   Ref root_ = 0;
   std::size_t size_bytes_ = 0;
 };
 
-/// "dict", "list", ...: what an object is, for errors.
+/// The name of a kind in error messages: "dict", "list", ...
 std::string_view pickle_kind_name(Pickle::Kind kind);
 
-/// A text from a file for an error: cut to 80 bytes, '?' for what is not printable ASCII.
+/// A text from a file, made fit for an error message: cut to 80 bytes, with '?' for every byte that
+/// is not printable ASCII.
 std::string printable_text(std::string_view text);
 
 }  // namespace lowbank

@@ -82,7 +82,7 @@ std::shared_ptr<const SafetensorsFile> SafetensorsFile::open(const std::string& 
   }
   const std::string_view header(reinterpret_cast<const char*>(bytes.data()) + kPrefixBytes,
                                 static_cast<std::size_t>(header_bytes));
-  // A byte order mark or white space before it would pass the JSON parser.
+  // The JSON parser would accept a byte order mark or white space before the '{'.
   if (!header.starts_with('{')) throw IoError(path + ": the header does not begin with '{'");
   const Json json = parse_json(header, path + ": header");
 

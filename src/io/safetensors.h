@@ -14,7 +14,7 @@
 
 namespace lowbank {
 
-/// A safetensors file, memory-mapped read-only; views stay valid as long as the object (shared).
+/// A safetensors file, memory-mapped read-only; views are valid as long as the object lives.
 ///
 /// Source:  huggingface/safetensors README.md (format, and the checks listed there).
 /// Differs: none; every check is made (no holes, no overlap, exact length, no duplicate keys).
@@ -25,8 +25,8 @@ class SafetensorsFile : public TensorArchive {
 
   std::span<const std::byte> bytes(const TensorEntry& entry,
                                    std::vector<std::byte>& scratch) const override;
-  /// The values where they lie in the file; aligned to 8 bytes only if the writer padded its
-  /// header.
+  /// A view of the values in the file. It is aligned to 8 bytes only if the program that wrote the
+  /// file padded its header.
   std::span<const std::byte> bytes(const TensorEntry& entry) const;
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
 
@@ -41,17 +41,18 @@ class SafetensorsFile : public TensorArchive {
 /// the values in the order of order(). The file appears whole or not at all.
 class SafetensorsWriter {
  public:
-  /// Names, types and shapes of all tensors; offsets are the writer's. metadata gets
-  /// {"format": "pt"} unless given. Errors: IoError; std::invalid_argument for a name twice, a
-  /// shape that overflows, or a type that safetensors does not know.
+  /// `tensors` has the names, types and shapes of all tensors; the writer computes their offsets.
+  /// `metadata` gets {"format": "pt"} unless it has a format. Errors: IoError;
+  /// std::invalid_argument for a name that occurs twice, a shape that overflows, or a type that
+  /// safetensors does not have.
   SafetensorsWriter(const std::string& path, std::vector<TensorEntry> tensors,
                     std::map<std::string, std::string> metadata = {});
 
   /// The tensors as they will lie in the file: wide elements first, then by name.
   const std::vector<TensorEntry>& order() const { return tensors_; }
-  /// Part of the values of the next tensor, in order. Errors: IoError.
+  /// Writes the next bytes of the values, in the order of order(). Errors: IoError.
   void write(std::span<const std::byte> bytes);
-  /// Errors: IoError; std::logic_error when values are missing.
+  /// Puts the file into place. Errors: IoError; std::logic_error if values are missing.
   void commit();
 
  private:
@@ -68,8 +69,8 @@ struct TensorToWrite {
   std::span<const std::byte> bytes;
 };
 
-/// SafetensorsWriter over tensors in memory. Errors: as there, and std::invalid_argument for a size
-/// that is not the shape's.
+/// Writes tensors in memory with a SafetensorsWriter. Errors: those of SafetensorsWriter, and
+/// std::invalid_argument if a tensor's bytes are more or fewer than its shape needs.
 void write_safetensors(const std::string& path, const std::vector<TensorToWrite>& tensors,
                        std::map<std::string, std::string> metadata = {});
 

@@ -56,7 +56,7 @@ std::shared_ptr<const TensorArchive> open_shards(const std::string& folder,
   std::map<std::string, std::shared_ptr<const TensorArchive>> shards;
   for (const auto& [tensor, shard] : tensors) {
     const std::string name = shard.text();
-    // A name with a NUL would be cut off by the system, and mean another file.
+    // The system would cut off a name at a NUL and open another file.
     if (name.empty() || name == "." || name == ".." || name.find('/') != std::string::npos ||
         name.find('\0') != std::string::npos) {
       shard.fail(fmt::format("'{}' is no file of this folder", name));
@@ -88,10 +88,10 @@ const TensorEntry* TensorArchive::find(std::string_view name) const {
 void TensorArchive::set_entries(std::vector<TensorEntry> entries) {
   entries_ = std::move(entries);
   for (std::size_t i = 0; i < entries_.size(); ++i) {
-    // Names go into JSON headers and messages; safetensors keeps one for itself.
+    // Names go into JSON headers and messages; safetensors reserves one of them.
     const std::string& name = entries_[i].name;
     const bool has_control = std::any_of(name.begin(), name.end(), [](unsigned char c) {
-      return c < 0x20 || c == 0x7F;  // would reach the terminal
+      return c < 0x20 || c == 0x7F;  // control characters would reach the terminal
     });
     if (has_control || find_invalid_utf8(name) != std::string_view::npos ||
         name == "__metadata__") {

@@ -27,7 +27,7 @@ constexpr std::string_view kLegacyMagic =
     "\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.";
 constexpr std::size_t kMaxTensorDimensions = 64;
 constexpr std::uint64_t kSmallTensorBytes = std::uint64_t{1} << 20;
-// Names of one shared tensor cost eight bytes each in the file and a kilobyte in memory.
+// Each further name of one shared tensor costs eight bytes in the file and a kilobyte in memory.
 constexpr std::size_t kMaxTensors = std::size_t{1} << 18;
 
 struct TorchType {
@@ -141,8 +141,8 @@ std::optional<TorchFileReader::StorageId> TorchFileReader::storage_id(const Obje
   return out;
 }
 
-// What the builder of the tensor which this object is gets; nullptr if it is none. Parameters and
-// tensors with attributes wrap another one.
+// The arguments of the builder if this object is a tensor, else nullptr. Parameters and tensors
+// with attributes wrap another tensor.
 const Object* TorchFileReader::tensor_arguments(const Object& object) const {
   if (object.kind != Pickle::Kind::kCall) return nullptr;
   const std::string_view builder = item(object, 0).text;
@@ -195,14 +195,14 @@ void TorchFileReader::add_tensor(const std::string& name, const Object& argument
   }
   const auto id = storage_id(item(arguments, 0));
   if (!id) refuse(where + " has no storage");
-  // Behind the hooks (an OrderedDict) a dict says what else is to be done with the values.
+  // After the hooks (an OrderedDict) there may be a dict with flags such as lazy conjugation.
   for (std::size_t i = 6; i < arguments.items.size(); ++i) {
     if (item(arguments, i).kind == Pickle::Kind::kDict && !item(arguments, i).items.empty()) {
       refuse(where +
              " is stored conjugated or negated; save it after .resolve_conj().resolve_neg()");
     }
   }
-  // _rebuild_tensor_v3 puts the dtype behind five more arguments.
+  // _rebuild_tensor_v3 has the dtype in the place after the hooks.
   const bool names_dtype =
       arguments.items.size() > 6 && item(arguments, 6).kind == Pickle::Kind::kGlobal;
   const std::string_view type_name = names_dtype ? last_part(item(arguments, 6).text) : id->type;
@@ -234,15 +234,15 @@ void TorchFileReader::add_tensor(const std::string& name, const Object& argument
                        printable_text(id->key)));
   }
   view.storage = storage->second;
-  // The last element that is touched must lie inside.
+  // The last element that is read must lie inside the storage.
   const auto element_bytes = static_cast<std::uint64_t>(block_bytes(entry.type));
   std::uint64_t last = view.offset;
   std::int64_t dense_stride = 1;
   view.is_contiguous = true;
   bool fits = true;
-  // Of an empty tensor nothing is touched, and its other lengths may be of any size.
+  // An empty tensor reads nothing, and its other lengths may have any value.
   for (std::size_t d = entry.size_bytes == 0 ? 0 : entry.shape.size(); d-- > 0;) {
-    if (entry.shape[d] == 1) view.strides[d] = 0;  // never stepped along, and may be of any size
+    if (entry.shape[d] == 1) view.strides[d] = 0;  // this stride is never used and may be anything
     std::uint64_t reach = 0;
     fits = fits &&
            !__builtin_mul_overflow(static_cast<std::uint64_t>(entry.shape[d] - 1),
@@ -264,11 +264,11 @@ void TorchFileReader::add_tensor(const std::string& name, const Object& argument
   file_.views_.push_back(std::move(view));
 }
 
-// Keys and values of a dict in turns.
+// The items of a dict: key, value, key, value, ...
 std::vector<Pickle::Ref> TorchFileReader::dict_items(const Object& dict) const {
   if (dict.kind == Pickle::Kind::kDict) return dict.items;
   std::vector<Pickle::Ref> out;
-  // Python 2 made an OrderedDict of a list of pairs.
+  // Python 2 wrote an OrderedDict as a call with a list of pairs.
   const Object& arguments = item(dict, 1);
   if (arguments.kind == Pickle::Kind::kTuple && !arguments.items.empty() &&
       item(arguments, 0).kind == Pickle::Kind::kList) {
@@ -281,7 +281,7 @@ std::vector<Pickle::Ref> TorchFileReader::dict_items(const Object& dict) const {
   return out;
 }
 
-// Tensors right below a dict; returns how many.
+// Adds the tensors that are values of this dict; returns how many there are.
 std::size_t TorchFileReader::add_tensors(const std::vector<Pickle::Ref>& dict) {
   std::size_t count = 0;
   std::set<std::string_view> seen;
@@ -314,7 +314,7 @@ void TorchFileReader::add_state_dict() {
   }
   const auto items = dict_items(root);
   if (items.empty()) return;  // an empty state dict
-  // A key that stands there twice has the value it got last, as in Python; each is looked at once.
+  // A key that occurs twice has its last value, as in Python.
   std::map<std::string_view, const Object*> wrapped;
   std::vector<std::string> keys;
   for (std::size_t i = 0; i + 1 < items.size(); i += 2) {
@@ -325,7 +325,8 @@ void TorchFileReader::add_state_dict() {
     }
     if (keys.size() < 10) keys.push_back(printable_text(key.text.substr(0, 40)));
   }
-  // These first: a training checkpoint may hold a tensor of its own (the best accuracy).
+  // These keys come first: a training checkpoint may also hold a tensor at the top (the best
+  // accuracy, for example).
   for (const auto* name : {"state_dict", "model", "module"}) {
     const auto found = wrapped.find(name);
     if (found == wrapped.end() || !is_dict(*found->second)) continue;
@@ -375,7 +376,7 @@ void TorchFileReader::read_zip() {
   file_.set_entries(std::move(entries_));
 }
 
-// What the pickle says of each storage, by key.
+// The size of each storage according to the pickle, by key.
 std::map<std::string_view, TorchFileReader::StorageSize> TorchFileReader::storage_sizes() const {
   std::map<std::string_view, StorageSize> sizes;
   for (Pickle::Ref ref = 0; ref < pickle_->size(); ++ref) {
@@ -395,8 +396,8 @@ std::map<std::string_view, TorchFileReader::StorageSize> TorchFileReader::storag
   return sizes;
 }
 
-// Pickles of the magic number, the protocol, the system, the object, the list of storage keys; then
-// the storages in that order, each with its number of elements in front.
+// A legacy file has pickles of the magic number, the protocol, the system, the object and the list
+// of storage keys. The storages follow in the order of the keys, each after its number of elements.
 void TorchFileReader::read_legacy() {
   auto rest = file_.mapping_->bytes().subspan(kLegacyMagic.size());
   const auto next = [&](const char* what) {
@@ -488,7 +489,7 @@ std::span<const std::byte> TorchFile::bytes(const TensorEntry& entry,
   auto from = static_cast<std::int64_t>(view.offset);
   for (std::size_t to = 0; to < size; to += width) {
     std::memcpy(&scratch[to], &view.storage[static_cast<std::size_t>(from) * width], width);
-    // Steps to the next element like the wheels of a counter, the last dimension fastest.
+    // Steps to the next element; the last dimension changes fastest.
     for (std::size_t d = rank; d-- > 0;) {
       from += view.strides[d];
       if (++index[d] < entry.shape[d]) break;

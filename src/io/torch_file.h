@@ -15,15 +15,15 @@ namespace lowbank {
 /// A state dict that torch.save wrote (pytorch_model.bin, .pt, .pth): the zip form of torch 1.6 and
 /// later or the older stream, memory-mapped. The pickle inside is read, never run (see Pickle).
 ///
-/// Tensors lie under "state_dict", "model" or "module", else at the top; what else a training
-/// checkpoint holds is passed over. Tensors may share a storage, be views of one, transposed or
-/// expanded: bytes() gathers them.
+/// The tensors are those under "state_dict", "model" or "module", else those at the top; everything
+/// else in a training checkpoint is ignored. Tensors may share a storage, be views of one,
+/// transposed or expanded: bytes() gathers their values.
 ///
 /// Source:  pytorch/pytorch torch/serialization.py (_save, _legacy_save), torch/_utils.py
 ///          (_rebuild_tensor_v2); torch 2.11.
-/// Differs: big-endian, quantised, sparse and lazily conjugated tensors are refused; so is a tensor
-///          that would take more memory than its file has bytes (an expanded one can claim any
-///          size), and the tar archive of torch before 0.2.
+/// Differs: big-endian, quantised, sparse and lazily conjugated tensors are refused; so are tensors
+///          that would take more memory than their file has bytes (an expanded tensor can claim any
+///          size), and the tar archives of torch before 0.2.
 class TorchFile : public TensorArchive {
  public:
   /// Errors: IoError naming the path, and the tensor or byte.
@@ -43,11 +43,11 @@ class TorchFile : public TensorArchive {
     bool is_contiguous = false;
   };
   std::shared_ptr<const MappedFile> mapping_;
-  std::vector<View> views_;  // of entries(), in their order
+  std::vector<View> views_;  // one for each of entries(), in their order
 };
 
-/// True if a file that begins so is a zip archive, a legacy torch stream, or the tar archive before
-/// it (which open() refuses by name).
+/// True if a file that begins with `head` is a zip archive, a legacy torch stream, or a tar archive
+/// of torch before 0.2 (which open() refuses with an error of its own).
 bool looks_like_torch_file(std::span<const std::byte> head);
 
 }  // namespace lowbank

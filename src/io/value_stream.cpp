@@ -25,7 +25,7 @@ std::int64_t find_full_exponent(std::span<const std::byte> values, Bits exponent
     std::memcpy(&bits, values.data() + i * sizeof(Bits), sizeof(Bits));
     return (bits & exponent) == exponent;
   };
-  // A block at a time without a way out in the middle, so that the compiler vectorises it.
+  // The loop over a block has no early exit, so that the compiler can vectorise it.
   constexpr std::size_t kBlock = 1024;
   for (std::size_t begin = 0; begin < count; begin += kBlock) {
     const std::size_t end = std::min(begin + kBlock, count);

@@ -60,7 +60,7 @@ struct Directory {
 
 Directory find_directory(const ZipBytes& zip) {
   if (zip.size() < kEndBytes) zip.refuse("is too short to have a directory");
-  // The end record stands last, but for a comment.
+  // The end record is the last one; only a comment may follow it.
   std::uint64_t end = zip.size() - kEndBytes;
   const std::uint64_t first = end - std::min<std::uint64_t>(end, kMaxComment);
   while (zip.at<std::uint32_t>(end) != kEndRecord) {
@@ -84,10 +84,10 @@ struct CentralEntry {
   std::uint64_t size = 0;
   std::uint64_t compressed_size = 0;
   std::uint64_t local_offset = 0;
-  std::uint64_t bytes = 0;  // of the directory's record
+  std::uint64_t bytes = 0;  // size of the entry's record in the directory
 };
 
-// Sizes of 2^32 - 1 and more stand in the extra field with the tag 1, only those and in this order.
+// Sizes of 2^32 - 1 and more are in the extra field with the tag 1, only those and in this order.
 void read_zip64(const ZipBytes& zip, std::uint64_t extra, std::uint64_t extra_end,
                 CentralEntry& entry) {
   constexpr std::uint64_t kElsewhere = 0xFFFF'FFFF;
@@ -140,7 +140,7 @@ CentralEntry read_central(const ZipBytes& zip, std::uint64_t at) {
   return entry;
 }
 
-// Where the values of an entry lie: behind its local header, which must name the same file.
+// Offset of the values of an entry. They follow its local header, which must name the same file.
 std::uint64_t data_offset(const ZipBytes& zip, const CentralEntry& entry) {
   const std::uint64_t at = entry.local_offset;
   if (zip.at<std::uint32_t>(at) != kLocalHeader) {
@@ -151,7 +151,7 @@ std::uint64_t data_offset(const ZipBytes& zip, const CentralEntry& entry) {
   if (zip.text(at + 30, name_bytes) != entry.name) {
     zip.refuse(fmt::format("'{}' has another name in its own header", entry.name));
   }
-  // Sizes may stand behind the values (flag 3) or in the extra field (all bits set).
+  // The sizes may follow the values (flag 3) or be in the extra field (all bits set).
   const auto size = zip.at<std::uint32_t>(at + 22);
   const bool has_size = (zip.at<std::uint16_t>(at + 6) & 8) == 0 && size != 0xFFFF'FFFF;
   if (zip.at<std::uint16_t>(at + 8) != 0 || (has_size && size != entry.size)) {

@@ -11,13 +11,13 @@
 
 namespace lowbank {
 
-/// The entries of a zip archive as torch.save writes it: stored, not compressed, so that each is a
-/// view of the mapped file. Zip64 sizes and data descriptors are understood.
+/// The entries of a zip archive as torch.save writes it: stored without compression, so that each
+/// entry is a view of the mapped file. Zip64 sizes and data descriptors are supported.
 ///
 /// Source:  PKWARE APPNOTE.TXT 6.3 (4.3 layout, 4.5.3 zip64).
-/// Differs: compressed and encrypted entries are refused (nothing can inflate beyond the file), and
-///          so are entries that overlap, that differ from their own local header, or that lead out
-///          of the archive ("..").
+/// Differs: compressed and encrypted entries are refused, so that no entry can be larger than the
+///          file. Entries that overlap, that differ from their own local header, or whose name
+///          leads out of the archive ("..") are refused as well.
 class ZipFile {
  public:
   /// Errors: IoError naming the path and what is wrong where.

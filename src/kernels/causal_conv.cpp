@@ -46,7 +46,7 @@ Tensor state_before(const CausalConvInput& in) {
                    in.x_BTD.options());
 }
 
-// A tensor of its own, however short the sequence.
+// The new state, which never shares memory with x, however short the sequence is.
 Tensor state_after(const Tensor& before_BWD, const Tensor& x_BTD) {
   const auto kept = before_BWD.size(1);
   const auto tokens = x_BTD.size(1);
@@ -86,7 +86,7 @@ Tensor conv_forward_on_cpu(const ConvTensors& in) {
   return y_BTD;
 }
 
-// The gradients, in the fields of what they are of.
+// The gradients; each field holds the gradient of the operand of that name.
 template <class T>
 ConvTensors conv_backward_on_cpu(const ConvTensors& in, const Tensor& grad_y_BTD) {
   const auto batch = in.x_BTD.size(0);
@@ -113,7 +113,7 @@ ConvTensors conv_backward_on_cpu(const ConvTensors& in, const Tensor& grad_y_BTD
   return grad;
 }
 
-// Whether our own kernels run where x is; the operands are still of any type.
+// Whether our own kernels serve the device of x. The operands may have any type at this point.
 bool is_conv_fused(const CausalConvInput& in) {
   if (in.x_BTD.is_cpu()) return uses_cpu_kernels();
   return in.x_BTD.is_cuda() && scan_type(in.x_BTD) == torch::kFloat &&
@@ -222,7 +222,7 @@ CausalConvOutput causal_conv(const CausalConvInput& input) {
   check_conv_input(input);
   if (!is_conv_fused(input)) return causal_conv_reference(input);
   const auto in = prepare(input);
-  // apply records nothing, and keeps nothing, where no gradient is wanted.
+  // If no gradient is wanted, apply() records and keeps nothing.
   const auto y_BTD = CausalConvFunction::apply(in.x_BTD, in.before_BWD, in.weight_WD,
                                                if_defined(in.bias_D), in.silu);
   return {.y_BTD = y_BTD.to(input.x_BTD.scalar_type()),

@@ -25,8 +25,8 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-// Logits that are held at once. With few rows the products take as long for the weight as for the
-// rows: at V = 49152 chunks of 128 rows cost a fifth more than chunks of 256.
+// Size of the logits that exist at one time. With few rows a product takes as long for reading the
+// weight as for the rows: at V = 49152, chunks of 128 rows cost a fifth more than chunks of 256.
 constexpr std::int64_t kChunkBytes = std::int64_t{64} << 20;
 constexpr std::int64_t kGrainLogits = std::int64_t{1} << 15;  // some 20 us of work for each task
 
@@ -45,8 +45,9 @@ void check_targets(const char* who, const torch::Tensor& targets_M, std::int64_t
               ": targets must be in [0, ", num_classes, ") or ", kIgnoreIndex);
 }
 
-// The number of rows in each chunk of about `bytes`. Chunks are of about one size: a short last one
-// would cost as much as a full one; and of whole vectors of a product's kernel.
+// The number of rows in each chunk of about `bytes`. Chunks have about equal sizes, because a short
+// last chunk would cost as much as a full one, and are multiples of the vectors of the product's
+// kernel.
 std::int64_t rows_per_chunk(std::int64_t num_rows, std::int64_t num_classes, c10::ScalarType type,
                             std::int64_t bytes) {
   const auto row_bytes = num_classes * static_cast<std::int64_t>(c10::elementSize(type));
@@ -57,7 +58,7 @@ std::int64_t rows_per_chunk(std::int64_t num_rows, std::int64_t num_classes, c10
   return num_chunks == 1 ? rows : (rows + kVector - 1) / kVector * kVector;
 }
 
-// Bfloat16 takes its rows through float32 one at a time.
+// Rows of bfloat16 are converted to float32 one at a time.
 void consume_rows(float* nll, const torch::Tensor& logits_RV, const torch::Tensor& targets_R,
                   bool to_gradient) {
   const auto& kernels = cpu_kernels();
@@ -87,8 +88,8 @@ void consume_rows(float* nll, const torch::Tensor& logits_RV, const torch::Tenso
   });
 }
 
-// Writes the negative log-likelihood of each row, of sum_type. Overwrites the logits: with their
-// gradient if `to_gradient`, else with anything.
+// Writes the negative log-likelihood of each row in sum_type. Overwrites the logits, with their
+// gradient if `to_gradient`, else with undefined values.
 void consume_logits(const torch::Tensor& nll_R, const torch::Tensor& logits_RV,
                     const torch::Tensor& targets_R, bool to_gradient) {
   const auto type = logits_RV.scalar_type(), wide_type = nll_R.scalar_type();
@@ -128,7 +129,7 @@ struct LinearLoss {
   torch::Tensor d_weight_VD;  // likewise; of sum_type, or of the weight's type if it took one chunk
 };
 
-// All targets are classes.
+// Requires that all targets are classes, none kIgnoreIndex.
 LinearLoss loss_of_rows(const torch::Tensor& hidden_MD, const torch::Tensor& weight_VD,
                         const torch::Tensor& targets_M, bool want_hidden, bool want_weight) {
   const std::int64_t num_rows = hidden_MD.size(0), num_classes = weight_VD.size(0);
@@ -174,7 +175,7 @@ LinearLoss linear_loss(const torch::Tensor& hidden_MD, const torch::Tensor& weig
   if (kept.size(0) == targets_M.size(0)) {
     return loss_of_rows(hidden_MD, weight_VD, targets_M, want_hidden, want_weight);
   }
-  // Ignored rows, which may be most of them, take no part in the products.
+  // The products leave out ignored rows, which may be most of the rows.
   auto loss = loss_of_rows(hidden_MD.index_select(0, kept), weight_VD,
                            targets_M.index_select(0, kept), want_hidden, want_weight);
   const auto spread = [&](const torch::Tensor& rows, at::IntArrayRef sizes) {
@@ -203,7 +204,8 @@ bool wants_gradient(const torch::Tensor& x) {
   return c10::GradMode::is_enabled() && x.requires_grad();
 }
 
-// Gradients that the forward pass made: each is scaled in place and given away once.
+// The gradients were computed in the forward pass. Each is scaled in place and can be taken only
+// once.
 torch::Tensor take_scaled(AutogradContext* ctx, const char* name, const torch::Tensor& scale) {
   const auto found = ctx->saved_data.find(name);
   if (found == ctx->saved_data.end()) return {};
@@ -295,7 +297,7 @@ torch::Tensor softmax_cross_entropy_(const torch::Tensor& logits_MV,
               "softmax_cross_entropy_: the logits are a leaf that wants a gradient, which would be "
               "overwritten");
   auto loss = SoftmaxCrossEntropy::apply(logits_MV, targets_M);
-  // An operator that needs its own result for its backward pass must find out that it is gone.
+  // The logits were overwritten: an operator that saved them for its backward pass must notice.
   logits_MV.unsafeGetTensorImpl()->bump_version();
   return loss;
 }

@@ -6,12 +6,12 @@
 
 namespace lowbank {
 
-/// Targets of this value take no part in a loss.
+/// A loss ignores targets with this value.
 inline constexpr std::int64_t kIgnoreIndex = -100;
 
-/// Sum over the rows of -log softmax(hidden weight^T)[target], the logits of a few rows at a time:
-/// the gradients of hidden and weight, if they are wanted, are made in the forward pass out of the
-/// logits at hand, and the backward pass only scales them.
+/// Sum over the rows of -log softmax(hidden weight^T)[target]. The logits of only a few rows exist
+/// at a time: the forward pass computes the gradients of hidden and weight from them, if these are
+/// wanted, and the backward pass only scales the gradients.
 ///
 /// Source:  the chunking of Liger Kernel's fused linear cross-entropy (Hsu et al. 2024,
 ///          arXiv:2410.10989).
@@ -28,14 +28,14 @@ torch::Tensor linear_cross_entropy(const torch::Tensor& hidden_MD, const torch::
 torch::Tensor linear_nll(const torch::Tensor& hidden_MD, const torch::Tensor& weight_VD,
                          const torch::Tensor& targets_M);
 
-/// The same sum for logits [M, V] that are made another way. The caller gives the logits away:
-/// their memory becomes the gradient, so that there is no second tensor of that size.
+/// The same sum for given logits [M, V]. The caller must not use the logits afterwards: their
+/// memory becomes the gradient, so that no second tensor of that size is needed.
 ///
-/// Errors:  as linear_cross_entropy; for logits that are a leaf which wants a gradient.
+/// Errors:  as linear_cross_entropy; c10::Error for logits that are a leaf and require a gradient.
 torch::Tensor softmax_cross_entropy_(const torch::Tensor& logits_MV,
                                      const torch::Tensor& targets_M);
 
-/// The terms of that sum [M] without a gradient. The logits' memory is overwritten all the same.
+/// The terms of that sum [M] without a gradient. The memory of the logits is overwritten as well.
 torch::Tensor softmax_nll_(const torch::Tensor& logits_MV, const torch::Tensor& targets_M);
 
 }  // namespace lowbank

@@ -16,11 +16,11 @@ struct CudaLibrary {
   decltype(&lowbank_cuda_error_text) error_text = nullptr;
 };
 
-/// The library next to this program's executable, or nullptr when it was not built or does not load
-/// (`cuda_library_problem` says why). Opened once.
+/// The library next to this program's executable, or nullptr if it was not built or cannot be
+/// loaded (`cuda_library_problem` says why). The library is opened once.
 const CudaLibrary* cuda_library();
 
-/// "" when cuda_library() works, else one line: what is missing and how to get it.
+/// "" if cuda_library() works, else one line that says what is missing and how to get it.
 const std::string& cuda_library_problem();
 
 }  // namespace lowbank

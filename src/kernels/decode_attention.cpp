@@ -61,7 +61,8 @@ torch::Tensor decode_attention(const torch::Tensor& q_BHE, const torch::Tensor& 
   const auto& kernels = cpu_kernels();
   const auto q = q_BHE.contiguous();
   const auto mask = mask_BS.defined() ? mask_BS.contiguous() : mask_BS;
-  // Pieces of the keys are attended to apart and merged in order; they depend on their number only.
+  // The keys are divided into pieces that are computed separately and merged in order. The division
+  // depends on the number of keys only.
   const std::int64_t num_pieces = (num_keys + AttendKeys::kMaxKeys - 1) / AttendKeys::kMaxKeys;
   const std::int64_t piece = (num_keys + num_pieces - 1) / num_pieces;
   const std::int64_t group = num_heads / num_key_heads;
@@ -108,7 +109,7 @@ torch::Tensor decode_attention(const torch::Tensor& q_BHE, const torch::Tensor& 
 
   auto out = empty_cpu(q.sizes(), q.scalar_type());
   auto* const out_data = static_cast<char*>(out.mutable_data_ptr());
-  // The queries are used up: their place takes the merged heads.
+  // The queries are no longer needed; the merged heads are written in their place.
   for (std::int64_t h = 0; h < batch * num_heads; ++h) {
     const float* const first = parts + h / group * num_pieces * part_size;
     const std::int64_t in_group = h % group;

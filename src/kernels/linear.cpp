@@ -20,10 +20,11 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-// Below, oneDNN is no faster (bench/products_peer.py): finding its kernel costs what it saves.
+// For smaller products oneDNN is not faster (bench/products_peer.py): the search for its kernel
+// costs as much as it saves.
 constexpr std::int64_t kMinMacs = std::int64_t{1} << 25;
 
-// oneDNN's inner product, as TorchInductor calls it; nullopt where LibTorch was built without.
+// oneDNN's inner product, as TorchInductor calls it; nullopt if LibTorch was built without oneDNN.
 using Pointwise = torch::Tensor(const torch::Tensor&, const torch::Tensor&,
                                 const std::optional<torch::Tensor>&, std::string_view,
                                 c10::List<std::optional<c10::Scalar>>,
@@ -75,7 +76,7 @@ class OnednnLinear : public torch::autograd::Function<OnednnLinear> {
     const auto grad_MO = grads[0].contiguous();
     variable_list out(3);
     if (ctx->needs_input_grad(0)) out[0] = run_onednn(grad_MO, weight_OI.t(), std::nullopt);
-    // Summed over the rows, the library behind at::mm is as fast or faster.
+    // For this sum over the rows, the library behind at::mm is at least as fast.
     if (ctx->needs_input_grad(1)) out[1] = at::mm(grad_MO.t(), x_MI);
     if (ctx->saved_data["has_bias"].toBool() && ctx->needs_input_grad(2)) out[2] = grad_MO.sum(0);
     return out;

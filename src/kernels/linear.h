@@ -4,9 +4,10 @@
 
 namespace lowbank {
 
-/// x weight^T + bias by whatever is fastest for the shapes: small_linear for few rows, oneDNN for
-/// large products of float32 on the CPU (4 to 30 % faster than the library behind at::linear on
-/// AMD's cores, docs/performance.md), else at::linear. Differentiable; where oneDNN serves, once.
+/// x weight^T + bias, computed by the fastest function for the shapes: small_linear for few rows,
+/// oneDNN for large products of float32 on the CPU (4 to 30 % faster than the library behind
+/// at::linear on AMD's cores, docs/performance.md), else at::linear. Differentiable, but only once
+/// where oneDNN computes.
 ///
 /// Shapes:  x [..., I], weight [O, I] (any strides), bias [O] or undefined -> [..., O].
 /// Errors:  c10::Error if the shapes do not fit.

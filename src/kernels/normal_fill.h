@@ -11,8 +11,9 @@ class Tensor;
 
 namespace lowbank {
 
-/// out[i] = element first_index + i of the key's standard normal stream, on one thread: what
-/// fill_normal of core/philox.h gives up to the last bits of log, sin and cos, many times faster.
+/// out[i] = element first_index + i of the key's standard normal stream, on one thread. The result
+/// equals that of fill_normal of core/philox.h up to the last bits of log, sin and cos, but is many
+/// times faster.
 ///
 /// Source:  Box and Muller 1958 over Philox 4x32-10.
 /// Differs: log, sin and cos are own series, so that the bits depend on neither processor nor libm.

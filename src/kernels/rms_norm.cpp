@@ -29,7 +29,7 @@ struct NormResult {
   torch::Tensor normed, sum, scale;
 };
 
-// `residual` may be undefined. Fills in `scale` where a backward pass needs it.
+// `residual` may be undefined. `scale` is computed only if a backward pass needs it.
 NormResult run_rms_norm(const torch::Tensor& x_D, const torch::Tensor& residual_D,
                         const torch::Tensor& weight_D, double eps, bool keeps_scale) {
   const std::int64_t size = x_D.size(-1), num_rows = x_D.numel() / size;
@@ -71,7 +71,8 @@ NormGrads run_rms_norm_grad(const torch::Tensor& grad_D, const torch::Tensor& gr
   const auto grad_sum = grad_sum_D.defined() ? grad_sum_D.contiguous() : grad_sum_D;
   NormGrads grads;
   grads.x = empty_cpu(x_D.sizes(), x_D.scalar_type());
-  // The weight's gradient is summed in slices of the rows that depend on their number only.
+  // The weight's gradient is summed in slices of the rows; the slices depend on the number of rows
+  // only, so that the result does not depend on the number of threads.
   constexpr std::int64_t kMinSlice = 16, kMaxSlices = 64;
   const std::int64_t slice = std::max(kMinSlice, (num_rows + kMaxSlices - 1) / kMaxSlices);
   const std::int64_t num_slices = (num_rows + slice - 1) / slice;

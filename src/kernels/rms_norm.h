@@ -7,8 +7,8 @@
 namespace lowbank {
 
 /// y = x / sqrt(mean(x^2) + eps) * weight over the last dimension, in float32 and cast back to x's
-/// type before the weight. One pass over memory each way; what it keeps for the backward pass is x
-/// and one float32 a row.
+/// type before the weight. Forward and backward take one pass over memory each; x and one float32
+/// for each row are saved for the backward pass.
 ///
 /// Source:  Zhang and Sennrich 2019; order of the casts as in transformers' LlamaRMSNorm.
 /// Shapes:  x [..., D], weight [D] -> [..., D]. The bits do not depend on the number of threads.

@@ -69,7 +69,7 @@ c10::Device apply_runtime(const RuntimeOptions& options) {
   if (options.threads > kMaxThreads) {
     throw ConfigError(fmt::format("threads: {} is more than {}", options.threads, kMaxThreads));
   }
-  // Read now, so that a mistake in the environment shows before any work.
+  // Read the environment variables now, so that a mistake in them is reported before any work.
   cpu_isa();
   uses_cpu_kernels();
   const c10::Device device = parse_device(options.device);
@@ -78,7 +78,8 @@ c10::Device apply_runtime(const RuntimeOptions& options) {
   }
   at::set_num_threads(options.threads > 0 ? static_cast<int>(options.threads) : usable_cores());
   auto& context = at::globalContext();
-  // A warning where an operator has no deterministic form: refusing it would leave nothing to run.
+  // Operators without a deterministic form only cause a warning, since refusing them would make
+  // models unusable.
   context.setDeterministicAlgorithms(true, /*warn_only=*/true);
   context.setDeterministicFillUninitializedMemory(false);  // costs a pass over every new tensor
   context.setAllowTF32CuBLAS(false);

@@ -18,8 +18,8 @@ struct RuntimeOptions {
 /// Sets LibTorch up (threads, deterministic algorithms where they exist, no TF32) and returns the
 /// device to compute on. A torch stage calls it first.
 ///
-/// Errors: ConfigError for a device that is not cpu, cuda or cuda:i, or not there, and for a type
-/// that the device does not compute in.
+/// Errors: ConfigError for a device that is not cpu, cuda or cuda:i or does not exist, and for a
+/// type in which the device cannot compute.
 c10::Device apply_runtime(const RuntimeOptions& options);
 
 }  // namespace lowbank

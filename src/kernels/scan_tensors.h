@@ -10,10 +10,11 @@
 #include "kernels/cpu/selective_scan_core.h"
 #include "kernels/cuda_library.h"
 
-// What the scan and the convolution share between tensors and their cores' pointers.
+// Helpers with which the scan and the convolution pass tensors to their cores, which take pointers.
 namespace lowbank {
 
-/// Errors: c10::Error if the shape is another, the type not floating, or the device not `like`'s.
+/// Errors: c10::Error if `tensor` has another shape than `wanted`, a type that is not floating, or
+/// another device than `like`.
 inline void check_operand(const char* function, const char* name, const torch::Tensor& tensor,
                           at::IntArrayRef wanted, const torch::Tensor& like) {
   TORCH_CHECK(tensor.sizes() == wanted, function, ": ", name, " must be ", wanted, ", got ",
@@ -23,7 +24,7 @@ inline void check_operand(const char* function, const char* name, const torch::T
               tensor.device());
 }
 
-/// What is computed in: double for double, else float32.
+/// The type of the computation: double if u is double, else float32.
 inline torch::ScalarType scan_type(const torch::Tensor& u) {
   return u.scalar_type() == torch::kDouble ? torch::kDouble : torch::kFloat;
 }
@@ -72,8 +73,8 @@ inline LowbankCudaRows cuda_rows_of(const torch::Tensor& tensor_BTX) {
   return {tensor_BTX.const_data_ptr<float>(), tensor_BTX.stride(0), tensor_BTX.stride(1)};
 }
 
-/// function(sequence, group), in parallel where each group has work enough: `channel_cost` is the
-/// number of updates for one channel of one sequence.
+/// Calls function(sequence, group) for all groups, in parallel if there is enough work for several
+/// threads. `channel_cost` is the number of updates for one channel of one sequence.
 template <class Function>
 void for_groups(const torch::Tensor& u_BTD, std::int64_t channel_cost, const Function& function) {
   constexpr std::int64_t kTaskCost = std::int64_t{1} << 15;  // about 10 us of work
@@ -85,7 +86,8 @@ void for_groups(const torch::Tensor& u_BTD, std::int64_t channel_cost, const Fun
   });
 }
 
-/// Adds along the dimension one by one: bits that no number of threads changes.
+/// Sum along the dimension, added one by one, so that the bits do not depend on the number of
+/// threads.
 inline torch::Tensor sum_in_order(const torch::Tensor& parts, std::int64_t dim) {
   auto sum = parts.select(dim, 0).clone();
   for (std::int64_t i = 1; i < parts.size(dim); ++i) sum.add_(parts.select(dim, i));

@@ -54,7 +54,7 @@ void check_input(const SelectiveScanInput& in) {
   }
 }
 
-// Of one type, with the memory layout that the core wants.
+// Converts all operands to one type and to the memory layout that the core expects.
 SelectiveScanInput prepare(const SelectiveScanInput& in, torch::ScalarType type) {
   return {.u_BTD = with_contiguous_rows(to_type(in.u_BTD, type)),
           .dt_BTD = with_contiguous_rows(to_type(in.dt_BTD, type)),
@@ -87,7 +87,7 @@ struct FusedForward {
   Tensor chunk_states_BCND;  // for the backward pass; undefined if not asked for
 };
 
-// `state` goes from the initial to the final one.
+// `state` holds the initial state and is overwritten with the final one.
 template <class T>
 FusedForward forward_on_cpu(const SelectiveScanInput& in, const Tensor& state_BND,
                             bool keep_states) {
@@ -109,7 +109,7 @@ FusedForward forward_on_cpu(const SelectiveScanInput& in, const Tensor& state_BN
   return out;
 }
 
-// The gradients, in the fields of what they are of.
+// The gradients; each field holds the gradient of the operand of that name.
 template <class T>
 SelectiveScanInput backward_on_cpu(const SelectiveScanInput& in, const Tensor& chunk_states_BCND,
                                    const Tensor& grad_y_BTD, const Tensor& grad_state_BND) {
@@ -153,7 +153,7 @@ SelectiveScanInput backward_on_cpu(const SelectiveScanInput& in, const Tensor& c
   return grad;
 }
 
-// Whether the fused form runs where u is; the operands are still of any type.
+// Whether a fused kernel serves the device of u. The operands may have any type at this point.
 bool is_fused(const SelectiveScanInput& in) {
   if (in.u_BTD.is_cpu()) return uses_cpu_kernels();
   return in.u_BTD.is_cuda() && scan_type(in.u_BTD) == torch::kFloat &&
@@ -283,7 +283,7 @@ SelectiveScanInput from_list(const torch::autograd::variable_list& list) {
 // Saves its inputs and the states every kScanChunkTokens tokens.
 class SelectiveScanFunction : public torch::autograd::Function<SelectiveScanFunction> {
  public:
-  // An undefined tensor is no argument of a Function: those that may be are optional.
+  // A Function cannot take an undefined tensor, so operands that may be undefined are optional.
   static torch::autograd::variable_list forward(torch::autograd::AutogradContext* context,
                                                 const Tensor& u, const Tensor& dt, const Tensor& a,
                                                 const Tensor& b, const Tensor& c,
@@ -344,7 +344,7 @@ Tensor softplus_of_step(const SelectiveScanInput& in, torch::ScalarType type) {
   return at::softplus(dt_BTD);
 }
 
-// What is left once C h is known.
+// Adds the skip connection to y = C h and applies the gate.
 Tensor skip_and_gate(Tensor y_BTD, const SelectiveScanInput& in, torch::ScalarType type) {
   if (in.D_D.defined()) y_BTD = y_BTD + in.D_D.to(type) * in.u_BTD.to(type);
   if (in.z_BTD.defined()) y_BTD = y_BTD * at::silu(in.z_BTD.to(type));
@@ -405,7 +405,7 @@ SelectiveScanOutput selective_scan_chunked(const SelectiveScanInput& input, std:
   for (std::int64_t begin = 0; begin < num_tokens; begin += chunk) {
     const std::int64_t length = std::min(chunk, num_tokens - begin);
     const auto of_chunk = [&](const Tensor& tensor) { return tensor.narrow(1, begin, length); };
-    // decay[t] and state[t] of the last `span` tokens up to t, then of twice as many.
+    // decay[t] and state[t] cover the last `span` tokens up to t; each round doubles `span`.
     auto decay_BTND = at::exp(of_chunk(dt_BTD).unsqueeze(2) * a_ND);
     auto states_BTND = of_chunk(b_BTN).unsqueeze(3) * of_chunk(input_BTD).unsqueeze(2);
     for (std::int64_t span = 1; span < length; span *= 2) {

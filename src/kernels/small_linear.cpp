@@ -13,8 +13,8 @@
 namespace lowbank {
 namespace {
 
-constexpr std::int64_t kMaxRows = 8;             // from about here on a blocked product wins
-constexpr std::int64_t kMinTaskWeights = 32768;  // a few microseconds: what waking a thread costs
+constexpr std::int64_t kMaxRows = 8;             // for more rows a blocked product is faster
+constexpr std::int64_t kMinTaskWeights = 32768;  // a few microseconds, as waking a thread costs
 
 }  // namespace
 
@@ -60,7 +60,7 @@ std::vector<torch::Tensor> small_linear_group(const torch::Tensor& x_I,
   }
   struct Product {
     LinearRows rows;
-    std::int64_t first_row = 0;  // among those of all products
+    std::int64_t first_row = 0;  // index of its first row among the rows of all products
   };
   std::vector<Product> products;
   products.reserve(num_products);

@@ -11,8 +11,8 @@ namespace lowbank {
 bool serves_small_linear(const torch::Tensor& x_I, const torch::Tensor& weight_OI,
                          const torch::Tensor& bias_O = {});
 
-/// x weight^T + bias for few rows of x, as when decoding: as fast as the weights can be read. Sums
-/// are float32; the bits do not depend on the number of threads.
+/// x weight^T + bias for few rows of x, as in decoding; it takes about as long as reading the
+/// weights. Sums are in float32; the bits do not depend on the number of threads.
 ///
 /// Shapes:  x [..., I], weight [O, I], bias [O] of the weight's type, or undefined
 ///          -> [..., O] of x's type.
@@ -20,8 +20,8 @@ bool serves_small_linear(const torch::Tensor& x_I, const torch::Tensor& weight_O
 torch::Tensor small_linear(const torch::Tensor& x_I, const torch::Tensor& weight_OI,
                            const torch::Tensor& bias_O = {});
 
-/// small_linear of the same x with each weight, shared out to the threads as one product.
-/// `biases` is empty or as long as `weights`; a bias may be undefined.
+/// small_linear of the same x with each weight; the threads share the work as if it were one
+/// product. `biases` is empty or as long as `weights`; a bias may be undefined.
 std::vector<torch::Tensor> small_linear_group(const torch::Tensor& x_I,
                                               const std::vector<torch::Tensor>& weights_OI,
                                               const std::vector<torch::Tensor>& biases_O = {});

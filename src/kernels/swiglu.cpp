@@ -15,7 +15,7 @@ using torch::autograd::variable_list;
 
 constexpr std::int64_t kSwigluCost = 4;  // an exponential and a division for each element
 
-// Two contiguous tensors, or the halves of one (then `up` is undefined).
+// The inputs are two contiguous tensors, or the halves of one (then `up` is undefined).
 SwigluRows swiglu_inputs(const torch::Tensor& gate, const torch::Tensor& up, std::int64_t size) {
   const std::int64_t stride = gate.size(-1);
   const auto* const first = static_cast<const char*>(gate.const_data_ptr());
@@ -47,7 +47,7 @@ torch::Tensor run_swiglu(const torch::Tensor& gate, const torch::Tensor& up) {
   return out;
 }
 
-// Gradients of the same form as the inputs.
+// The gradients, in the same form as the inputs.
 variable_list run_swiglu_grad(const torch::Tensor& grad, const torch::Tensor& gate,
                               const torch::Tensor& up) {
   const auto out_grad = grad.contiguous();
@@ -77,7 +77,7 @@ class SwigluFunction : public torch::autograd::Function<SwigluFunction> {
   }
 };
 
-// Of one input: autograd takes no undefined tensor for the other.
+// A Function with one input, because autograd does not accept an undefined tensor for `up`.
 class SwigluHalvesFunction : public torch::autograd::Function<SwigluHalvesFunction> {
  public:
   static torch::Tensor forward(AutogradContext* ctx, const torch::Tensor& gate_up) {

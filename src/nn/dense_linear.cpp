@@ -12,7 +12,8 @@ DenseLinear::DenseLinear(torch::Tensor weight_OI, torch::Tensor bias_O) {
   TORCH_CHECK(weight_OI.dim() == 2, "DenseLinear: weight must be [O, I], got ", weight_OI.sizes());
   TORCH_CHECK(!bias_O.defined() || bias_O.sizes() == weight_OI.sizes().slice(0, 1),
               "DenseLinear: bias ", bias_O.sizes(), " does not fit weight ", weight_OI.sizes());
-  // Row-major as in a file: another layout gives other last bits, and a saved model must not.
+  // Row-major, as in a file. Another layout gives other last bits, and a model must give the same
+  // results before and after it is saved.
   weight = register_parameter("weight", weight_OI.contiguous());
   if (bias_O.defined()) bias = register_parameter("bias", std::move(bias_O));
 }

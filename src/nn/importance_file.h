@@ -10,7 +10,7 @@
 
 namespace lowbank {
 
-/// How one number per rank of a factored layer is made of the examples' gradients g of s.
+/// A way to compute one number per rank of a factored layer from the examples' gradients g of s.
 struct ImportanceMeasure {
   std::string_view name;
   std::string_view definition;
@@ -35,12 +35,12 @@ struct RankImportance {
 };
 
 /// Writes `folder`/importance.safetensors (docs/redistribute.md): tensors `<path>.<measure>` [R]
-/// float32, keyed to the model files that lie in the folder at this moment. Errors: IoError.
+/// float32, and the hash of the model files that are in the folder at this moment. Errors: IoError.
 void write_importance(const std::string& folder, const RankImportance& importance);
 
 /// One measure, [R] by module path, of the checkpoint in `folder`.
-/// Errors: IoError when the file is missing, corrupt, or was made for other weights than those in
-/// the folder; ConfigError for a measure it does not hold.
+/// Errors: IoError if the file is missing, corrupt, or was made for other weights than those in the
+/// folder; ConfigError if the file does not hold the measure.
 std::map<std::string, torch::Tensor> read_importance(const std::string& folder,
                                                      const std::string& measure);
 

@@ -9,7 +9,7 @@
 namespace lowbank {
 namespace {
 
-// Every kind of layer: a file of its own, and its line here; the line of one that wraps another
+// Every kind of layer has a file of its own and a line here. The line of a kind that wraps another
 // layer ends in `true`.
 constexpr LayerKind kLayerKinds[] = {
     {"dense", build_dense_linear},

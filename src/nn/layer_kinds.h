@@ -15,23 +15,23 @@ namespace lowbank {
 
 class Linear;
 
-/// What a kind builds one layer of a slot from.
+/// What a LayerKind needs to build one layer of a slot.
 struct LayerPlan {
   const LayerRecord& record;
-  const std::string& path;    ///< the slot's
+  const std::string& path;    ///< module path of the slot
   const std::string& source;  ///< the file that holds the record, for errors
   std::int64_t in_features = 0;
   std::int64_t out_features = 0;
-  bool has_bias = false;         ///< of the innermost layer
+  bool has_bias = false;         ///< whether the innermost layer has a bias
   std::shared_ptr<Linear> base;  ///< the layers built so far; nullptr for the innermost
   /// The layer's parameter of this name and shape.
   std::function<torch::Tensor(const std::string& name, const std::vector<std::int64_t>& shape)>
       take;
 
-  /// The bias [O], or undefined where the projection has none.
+  /// The bias [O], or an undefined tensor if the projection has none.
   torch::Tensor take_bias() const;
-  /// A whole number of the record. Errors: IoError if it is missing or not in [low, high], naming
-  /// slot and key.
+  /// A whole number of the record. Errors: IoError naming slot and key if the number is missing or
+  /// not in [low, high].
   std::int64_t integer(const char* key, std::int64_t low, std::int64_t high) const;
 };
 
@@ -42,8 +42,8 @@ struct LayerKind {
   bool wraps = false;  ///< around another layer, or else the innermost one
 };
 
-/// The kind of this name. Errors: IoError for one that this Lowbank does not know, naming the slot
-/// and `source`.
+/// The kind with this name. Errors: IoError naming the slot and `source` if this version of Lowbank
+/// does not know the name.
 const LayerKind& layer_kind(const std::string& name, const std::string& path,
                             const std::string& source);
 

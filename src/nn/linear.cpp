@@ -29,7 +29,7 @@ void Linear::select(Side side, const torch::Tensor& index) {
   const c10::NoGradGuard no_grad;
   auto parameters = named_parameters(/*recurse=*/false);
   for (const auto& [name, dim] : along(side)) {
-    // The layer's members are the same tensor objects, so they follow.
+    // The layer's members refer to the same tensor objects, so they change with them.
     auto& parameter = parameters[name];
     parameter.mutable_grad() = torch::Tensor();
     parameter.set_data(parameter.detach().index_select(dim, index));

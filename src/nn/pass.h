@@ -9,12 +9,13 @@
 
 namespace lowbank {
 
-/// What one forward pass tells every layer. It is an argument and is never kept in a layer: a
-/// recomputed pass must see the same key, and two slots may share a module.
+/// What every layer must know about the present forward pass. Layers get it as an argument and
+/// never keep it: a pass that is computed again must see the same key, and two slots may share a
+/// module.
 struct Pass {
-  torch::Tensor mask_BS;      ///< bool, false at padding, of all tokens; undefined: no padding
-  std::int64_t num_past = 0;  ///< tokens that the state holds from earlier passes
-  std::optional<RandomKey> key = {};  ///< names this pass's draws; not set: nothing is drawn
+  torch::Tensor mask_BS;      ///< bool for all tokens, false at padding; undefined: no padding
+  std::int64_t num_past = 0;  ///< number of tokens that the state holds from earlier passes
+  std::optional<RandomKey> key = {};  ///< key of this pass's random draws; not set: no draws
 };
 
 }  // namespace lowbank

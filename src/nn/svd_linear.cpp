@@ -20,8 +20,8 @@ SvdLinear::SvdLinear(torch::Tensor u_OR, torch::Tensor s_R, torch::Tensor vh_RI,
               ", ", vh_RI.sizes());
   TORCH_CHECK(!bias_O.defined() || bias_O.sizes() == u_OR.sizes().slice(0, 1), "SvdLinear: bias ",
               bias_O.sizes(), " does not fit u ", u_OR.sizes());
-  // Row-major as in a file (an SVD gives columns): another layout gives other last bits, and a
-  // saved model must not.
+  // Row-major, as in a file (an SVD returns column-major factors). Another layout gives other last
+  // bits, and a model must give the same results before and after it is saved.
   u = register_parameter("u", u_OR.contiguous());
   s = register_parameter("s", s_R.contiguous());
   vh = register_parameter("vh", vh_RI.contiguous());

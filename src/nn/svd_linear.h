@@ -33,9 +33,9 @@ class SvdLinear : public Linear {
 
 std::shared_ptr<Linear> build_svd_linear(const LayerPlan& plan);
 
-/// The factors in a slot, under whatever wraps them; nullptr where a dense layer is wrapped or
-/// alone. Errors: ConfigError for another kind of innermost layer, naming it, the slot, and
-/// `purpose`, which cannot work on it.
+/// The factored layer that is the innermost of a slot; nullptr if the innermost layer is dense.
+/// Errors: ConfigError if the innermost layer is of another kind. The message names the kind, the
+/// slot, and `purpose`, the operation that cannot work on it.
 SvdLinear* find_factors(const LinearSlot& slot, std::string_view purpose);
 
 }  // namespace lowbank

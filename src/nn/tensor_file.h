@@ -10,16 +10,16 @@
 
 namespace lowbank {
 
-/// The tensor of an entry of plain (not quantised) type, on the CPU. Usually a view of the mapped
-/// file that keeps it open (a copy where the file is not aligned or holds it in pieces): never
-/// write into it.
+/// The tensor of an entry of plain (not quantised) type, on the CPU. Never write into it: usually
+/// it is a view of the mapped file, which it keeps open. It is a copy if the values are not aligned
+/// in the file or not in one piece.
 torch::Tensor view_tensor(const std::shared_ptr<const TensorArchive>& archive,
                           const TensorEntry& entry);
 
-/// All tensors of a safetensors file, as copies of their own. Errors: IoError.
+/// Copies of all tensors of a safetensors file, by name. Errors: IoError.
 std::map<std::string, torch::Tensor> read_tensors(const std::string& path);
 
-/// Writes tensors of any device and layout. Errors: IoError.
+/// Writes tensors of any device and layout as a safetensors file. Errors: IoError.
 void write_tensors(const std::string& path, const std::map<std::string, torch::Tensor>& tensors,
                    std::map<std::string, std::string> metadata = {});
 

@@ -27,7 +27,7 @@ CellCoding::CellCoding(CellEncoding encoding, int weight_bits, int cell_bits) {
   const auto level_of_bits = [&](int bits, int slice) {
     return (bits >> (slice * cell_bits)) & (num_levels - 1);
   };
-  // A magnitude has no sign bit; what is left over of the top cell stays unused.
+  // A magnitude has no sign bit; the remaining bits of the top cell stay unused.
   const int magnitude_slices = (weight_bits - 1 + cell_bits - 1) / cell_bits;
   const int all_slices = (weight_bits + cell_bits - 1) / cell_bits;
   switch (encoding) {

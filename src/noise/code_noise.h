@@ -20,12 +20,12 @@ struct QuantisedFactor {
 /// Differs: the reference clips at the second largest signed value, so the negative tail is cut.
 QuantisedFactor quantise_factor(const torch::Tensor& weight, int weight_bits);
 
-/// Variance of the noise of one weight, in code units squared, by code.
+/// Variance of the noise of one weight for each code, in code units squared.
 CodeTable<double> code_noise_variance(const CellCoding& coding, const NoiseOptions& noise);
 
-/// One draw of the noise of each weight, in code units, float32 on the CPU: the sum over the slices
-/// of place_value * noise of the level. Cell i of slice j takes element i of `key.derive(j)`, so
-/// the draw depends on neither threads nor what else is drawn.
+/// Draws the noise of each weight, in code units, as float32 on the CPU with the shape of `codes`:
+/// the sum over the slices of place_value * noise of the level. Cell i of slice j takes element i
+/// of `key.derive(j)`, so the result depends neither on threads nor on other draws.
 ///
 /// Source:  HyFlexPIM's simulator (multiplicative).
 torch::Tensor draw_code_noise(const torch::Tensor& codes, const CellCoding& coding,

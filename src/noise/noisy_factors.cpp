@@ -23,7 +23,7 @@ NoisyFactors::NoisyFactors(std::span<LinearSlot> slots, const NoiseOptions& nois
                 .noisy = nullptr,
                 .u = make_factor(svd->u),
                 .vh = make_factor(svd->s.unsqueeze(1) * svd->vh)};
-    // The layer's own tensors: protect() writes into them.
+    // The layer gets tensors of its own, because protect() writes into them.
     layer.noisy = std::make_shared<SvdLinear>(layer.u.clean.clone(), at::ones_like(svd->s),
                                               layer.vh.clean.clone(), svd->bias);
     layers_.push_back(std::move(layer));

@@ -16,10 +16,10 @@
 
 namespace lowbank {
 
-/// A model whose factored layers sit in memory cells: while this object lives, their slots hold, in
-/// the place of the factors and under whatever wraps them, layers made of the int8 codes of u and
-/// diag(s) vh (s becomes 1) plus noise; afterwards the former layers again. The slots must outlive
-/// it.
+/// A model whose factored layers are stored in noisy memory cells. While this object lives, the
+/// slots hold other layers in place of the factored ones, made of the int8 codes of u and diag(s)
+/// vh plus noise (s becomes 1); layers that wrap the factors stay. The destructor puts the former
+/// layers back. The slots must outlive this object.
 ///
 /// Source:  HyFlexPIM (Song et al., ISCA 2025), hybrid SLC-MLC cells; its simulator.
 /// Differs: every factored layer gets noise; the protected axis is the rank axis by construction
@@ -27,8 +27,8 @@ namespace lowbank {
 ///          protected, so that curves share their noise and differ by the selection alone.
 class NoisyFactors {
  public:
-  /// Quantises; until draw() and protect() the layers hold the codes without noise.
-  /// Errors: ConfigError for a kind of layer that it cannot put into cells.
+  /// Quantises the factors. Until draw() and protect() are called, the layers hold the codes
+  /// without noise. Errors: ConfigError for a kind of layer that cannot be put into cells.
   NoisyFactors(std::span<LinearSlot> slots, const NoiseOptions& noise);
   ~NoisyFactors();
   NoisyFactors(const NoisyFactors&) = delete;
@@ -37,16 +37,17 @@ class NoisyFactors {
   std::size_t num_layers() const { return layers_.size(); }
   const std::string& path(std::size_t layer) const { return layers_[layer].slot.path(); }
   std::int64_t rank(std::size_t layer) const { return layers_[layer].noisy->rank(); }
-  /// Weights in cells: the elements of u and vh.
+  /// Number of weights in cells: the elements of u and vh.
   std::int64_t num_weights(std::size_t layer) const;
   const CellCoding& coding() const { return coding_; }
-  /// Power of the codes over the expected power of their noise, over all layers, nothing protected.
+  /// Power of the codes / expected power of their noise, in dB, over all layers with no rank
+  /// protected.
   double signal_to_noise_db() const;
 
   /// Draws the noise of every cell; `key` names the trial.
   void draw(const RandomKey& key);
-  /// Puts the last draw into the layers but for the ranks that are true in protected_R[layer]
-  /// (bool [R]), which are exact.
+  /// Puts the last draw into the layers. Ranks that are true in protected_R[layer] (bool [R]) get
+  /// the codes without noise.
   void protect(const std::vector<torch::Tensor>& protected_R);
 
  private:

@@ -8,10 +8,11 @@
 
 namespace lowbank {
 
-/// Ranks of a layer that SLC cells keep: floor(slc_frac * rank + 0.5), at least 1 if slc_frac > 0.
+/// Number of ranks of a layer in SLC cells: floor(slc_frac * rank + 0.5), at least 1 if slc_frac >
+/// 0.
 std::int64_t num_protected_ranks(double slc_frac, std::int64_t rank);
 
-/// The ranks [R] int64, most important first; of equal ones the lower index goes first.
+/// The ranks [R] int64, most important first; among equal ones the lower index comes first.
 torch::Tensor order_ranks(const torch::Tensor& importance_R);
 
 /// The ranks [R] int64 in an order drawn from the key.

@@ -37,14 +37,14 @@ struct cudaLaunchConfig_t {
   std::size_t dynamicSmemBytes;
 };
 
-extern uint3 threadIdx;  // all four are the running fibre's
+extern uint3 threadIdx;  // all four belong to the running fibre
 extern uint3 blockIdx;
 extern dim3 blockDim;
 extern dim3 gridDim;
 
 namespace lowbank::emulation {
 
-/// Where a thread waits. As a default argument of the waiting function: its caller's place.
+/// The place in the source where a thread waits. As a default argument it names the caller's place.
 struct Place {
   const char* file = __builtin_FILE();
   int line = __builtin_LINE();
@@ -55,7 +55,7 @@ cudaError_t run_grid(const cudaLaunchConfig_t& config, const void* kernel,
                      const std::function<void()>& thread);
 cudaError_t set_max_dynamic_shared_bytes(const void* kernel, int size_bytes);
 
-/// The shared array of that name, and the dynamic one, of the block that runs.
+/// The shared array of that name, and the dynamic one, of the running block.
 std::byte* shared_array(const char* name, std::size_t size_bytes);
 std::byte* dynamic_shared_array();
 
@@ -95,6 +95,6 @@ cudaError_t cudaFuncSetAttribute(void (*kernel)(Parameters...), cudaFuncAttribut
                                                           value);
 }
 
-/// The last error that a call returned; forgets it.
+/// Returns the last error of a call, and clears it.
 cudaError_t cudaGetLastError();
 const char* cudaGetErrorString(cudaError_t error);

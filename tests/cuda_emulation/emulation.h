@@ -19,20 +19,20 @@
 //               multiply-adds, and whatever of CUDA the kernels do not use.
 namespace lowbank::emulation {
 
-/// A launch throws it where a GPU would hang, or do what CUDA leaves undefined.
+/// A launch throws this if a GPU would hang or show behaviour that CUDA leaves undefined.
 class KernelError : public std::logic_error {
   using std::logic_error::logic_error;
 };
 
-/// In which order blocks, warps and the lanes of a warp take turns.
+/// The order in which blocks, warps and the lanes of a warp take turns.
 enum class Order : std::uint8_t { kAscending, kDescending };
 
 struct Settings {
   Order order = Order::kAscending;
-  unsigned max_blocks = 0;  ///< cuts the grid's x, for kernels that go on in strides; 0: leaves it
+  unsigned max_blocks = 0;  ///< limit of the grid's x, for kernels that run in strides; 0: none
 };
 
-/// The settings of the launches to come.
+/// The settings of all later launches.
 Settings& settings();
 
 }  // namespace lowbank::emulation

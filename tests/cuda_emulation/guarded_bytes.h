@@ -27,7 +27,7 @@ class GuardedBytes {
   std::byte* data() const { return memory_.get() + kGuardBytes; }
   std::size_t size_bytes() const { return size_bytes_; }
 
-  /// False once something was written outside.
+  /// False after a write outside of the memory.
   bool is_intact() const {
     unpoison();
     const auto is_guard = [](std::byte value) { return value == std::byte{0xFF}; };

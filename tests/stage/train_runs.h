@@ -53,8 +53,8 @@ class TrainStage : public ::testing::Test {
     return words;
   }
 
-  /// Starts a command, sends it `signal` once metrics.jsonl has `num_lines` lines, and gives back
-  /// its wait status.
+  /// Starts a command, sends it `signal` when metrics.jsonl has `num_lines` lines, and returns its
+  /// wait status.
   static int run_and_signal(const std::string& name, const std::vector<std::string>& words,
                             const std::string& run_folder, std::size_t num_lines, int signal) {
     const std::string program = std::string(LOWBANK_BIN_DIR "/") + name;

@@ -38,11 +38,12 @@ class LayoutFitter {
   LayoutFitter(ConvertSource& source, ParameterList layout)
       : source_(source), layout_(std::move(layout)) {}
 
-  /// Takes the layers that lowbank.json names in the place of dense weights.
+  /// Expects the layers that lowbank.json names instead of dense weights.
   void replace_layers(const std::vector<SlotRecord>& slots);
-  /// `rename` gives the Hugging Face name; what it leaves empty has no place in the model.
+  /// `rename` returns the Hugging Face name, or nothing for a tensor that the model has no place
+  /// for.
   void fit(const std::function<std::optional<std::string>(const std::string&)>& rename);
-  /// Adds to every tensor what its values need; set before fit().
+  /// The transform that a tensor's values need; set it before fit().
   std::function<TensorTransform(const std::string&)> transform_of;
 
  private:
@@ -58,7 +59,7 @@ class LayoutFitter {
 
   ConvertSource& source_;
   ParameterList layout_;
-  std::map<std::string, const TensorEntry*> stored_;  // by Hugging Face name, still without a place
+  std::map<std::string, const TensorEntry*> stored_;  // not yet fitted, by Hugging Face name
   std::vector<std::string> slots_;  // paths whose layers hold parameters of their own names
   std::vector<std::string> problems_;
 };
@@ -69,7 +70,8 @@ std::vector<std::int64_t> without_ones(std::vector<std::int64_t> shape) {
   return shape;
 }
 
-// Only the kinds of layers themselves know their parameters; `load_model` checks them.
+// Only the kinds of layers know their parameters, so they are not checked here; load_model does
+// that.
 void LayoutFitter::replace_layers(const std::vector<SlotRecord>& slots) {
   for (const auto& slot : slots) {
     const auto found =
@@ -125,8 +127,7 @@ void LayoutFitter::fit(
   for (const auto& [name, shape, initialisation, part] : layout_.parameters) {
     const auto found = stored_.find(name);
     if (found == stored_.end()) {
-      // A part that is not there at all is another kind of model (no pooler); half of one is an
-      // error.
+      // A model may lack a whole optional part (the pooler); half of a part is an error.
       if (part.empty() || present.contains(part)) {
         add_problem(fmt::format("'{}' [{}] is missing", name, fmt::join(shape, ", ")));
       }
@@ -185,7 +186,7 @@ std::map<std::string, std::string> read_side_files(const std::string& folder) {
   return files;
 }
 
-// The name a tokenizer file has in a Hugging Face folder.
+// The name that a tokenizer file has in a Hugging Face folder.
 std::string side_file_name(const std::string& path) {
   const std::string name = fs::path(path).filename().string();
   if (is_side_file(name)) return name;
@@ -241,7 +242,7 @@ void open_gguf(const std::string& path, ConvertSource& source) {
   if (config.contains("eos_token_id")) {
     Json generation = {{"eos_token_id", config["eos_token_id"]}};
     if (config.contains("bos_token_id")) generation["bos_token_id"] = config["bos_token_id"];
-    // The end of a turn, where a chat model has one of its own.
+    // Some chat models have a token of their own for the end of a turn.
     constexpr auto* kEndOfTurn = "tokenizer.ggml.eot_token_id";
     if (file->has(kEndOfTurn) && file->integer(kEndOfTurn) != config["eos_token_id"]) {
       generation["eos_token_id"] = {config["eos_token_id"], file->integer(kEndOfTurn)};
@@ -304,8 +305,8 @@ void open_llama2c(const std::string& path, const std::string& tokenizer_path,
   source.config = std::make_shared<const Json>(llama2c_config(shape, bos_id, eos_id));
   source.archive = file;
   source.meta.base_model = fs::path(path).stem().string();
-  // llama2.c trains on texts that are set apart by the start token alone, and its program stops at
-  // one: both tokens end a text.
+  // llama2.c trains on texts that only the start token separates, and its program stops at that
+  // token. Both tokens therefore end a text.
   source.files["generation_config.json"] =
       dump_json({{"bos_token_id", bos_id}, {"eos_token_id", {eos_id, bos_id}}});
   LayoutFitter(source, model_parameters(*source.config, path)).fit([](const std::string& name) {
@@ -329,7 +330,7 @@ void open_file(const std::string& path, const std::string& tokenizer_path, Conve
     return bytes.size() >= at + magic.size() &&
            std::memcmp(bytes.data() + at, magic.data(), magic.size()) == 0;
   };
-  const bool is_safetensors = has_at(8, "{");  // behind the header's length
+  const bool is_safetensors = has_at(8, "{");  // the header, after its length
   if (has_at(0, "GGUF")) {
     open_gguf(path, source);
   } else if (looks_like_torch_file(bytes) || is_safetensors) {

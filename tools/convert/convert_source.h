@@ -14,8 +14,8 @@
 
 namespace lowbank {
 
-/// What `lowbank convert` makes of its source before any value is read: the result's config.json,
-/// where each of its tensors comes from, and the files that go with them.
+/// The plan of a conversion, made before any value is read: the result's config.json, the source of
+/// each of its tensors, and the other files of the result.
 struct ConvertSource {
   std::string format;                                    ///< "GGUF file", for people
   std::shared_ptr<const nlohmann::ordered_json> config;  ///< Hugging Face's config.json
@@ -29,8 +29,8 @@ struct ConvertSource {
   bool has_tokenizer() const;  ///< one of `files` is a tokenizer's vocabulary
 };
 
-/// Opens the source, whatever its form, and fits its tensors to its configuration. `tokenizer_path`
-/// is a tokenizer's file or folder for a source that brings none, else empty.
+/// Opens a source of any form and fits its tensors to its configuration. `tokenizer_path` is the
+/// file or folder of a tokenizer for a source that has none, else empty.
 ///
 /// Errors: IoError for missing or damaged files and for tensors that are missing, extra or of wrong
 /// shape (at most 20 named); ConfigError for settings that change the result and are not supported,

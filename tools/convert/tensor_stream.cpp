@@ -16,7 +16,8 @@ void stream_tensor(const TensorArchive& archive, const MappedTensor& tensor, Ele
     throw IoError(fmt::format("{}: value {} of '{}' {}", archive.path(), position + index,
                               tensor.name, what));
   };
-  // What is written is checked, not what is read: this also finds what the type cannot hold.
+  // Checks the values that are written, not those that are read, which also finds values that are
+  // too large for the type.
   const auto check = [&](ElementType checked_type, std::span<const std::byte> piece) {
     if (const auto index = find_not_finite(checked_type, piece); index >= 0) {
       refuse(index, is_float(entry.type) && checked_type != entry.type
@@ -31,7 +32,7 @@ void stream_tensor(const TensorArchive& archive, const MappedTensor& tensor, Ele
     check(type, piece);
     sink(piece);
   };
-  // A quantised block has no NaN left to find: look before.
+  // A quantised block cannot hold NaN, so the values are checked before they are quantised.
   const auto quantizing_sink = [&](std::span<const std::byte> piece) {
     check(ElementType::kF32, piece);
     stream_values(ElementType::kF32, piece, type, sink);
@@ -43,7 +44,7 @@ void stream_tensor(const TensorArchive& archive, const MappedTensor& tensor, Ele
     stream_values(archive, entry, wanted, last);
     return;
   }
-  // Rows move as they are stored; exponents are taken in float32.
+  // Rows are moved in the stored type; exponentials and logarithms are computed in float32.
   using Kind = TensorTransform::Kind;
   const bool moves_rows = tensor.transform.kind == Kind::kPairsToHalves ||
                           tensor.transform.kind == Kind::kHalvesToPairs;

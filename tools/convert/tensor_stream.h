@@ -18,9 +18,10 @@ struct MappedTensor {
   TensorTransform transform;
 };
 
-/// Reads one tensor, transforms it, turns its values into `type`, and hands the bytes on piece by
-/// piece: memory stays at a few MiB, or at the tensor's size where a transform moves rows or the
-/// file holds it in pieces. Pages of the mapped source are given back behind it.
+/// Reads one tensor, transforms it, converts its values to `type`, and passes the bytes to `sink`
+/// piece by piece. Memory stays at a few MiB, or at the tensor's size if a transform moves rows or
+/// the file holds the tensor in pieces. Pages of the mapped source are freed as soon as they have
+/// been read.
 ///
 /// Errors: IoError naming the tensor for values that are not finite, in the source or in `type`
 /// (beyond what float16 can hold), and for damaged files.

@@ -29,8 +29,8 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
-// Ctrl-C reaches the child by itself, as both are in the terminal's process group; the front only
-// has to outlive it. SIGTERM comes to one process, and is passed on.
+// Ctrl-C also reaches the child, because both are in the terminal's process group; this process
+// only has to outlive the child. SIGTERM reaches one process only, so it is passed on.
 volatile std::sig_atomic_t g_stop = 0;
 volatile pid_t g_child = 0;
 
@@ -67,7 +67,7 @@ int run_child(const std::string& executable, const std::string& recipe, const st
               const std::string& label) {
   const int fd = open(output.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
   if (fd < 0) throw IoError(errno_message(output, "cannot write", errno));
-  // Blocked until g_child is known: a SIGTERM in between would stop only the front.
+  // Blocked until g_child is known: a SIGTERM before that would stop only this process.
   sigset_t stop_signals;
   sigset_t before;
   sigemptyset(&stop_signals);
@@ -102,7 +102,7 @@ std::string stage_executable(const std::string& folder, StageConfig& config) {
   return path;
 }
 
-// The run folder's recipe of one stage, all values spelled out.
+// Writes the recipe of one stage, with all values, into the run folder; returns its path.
 std::string write_stage_recipe(const RunPlan& plan, PlannedStage& stage, bool resume) {
   const Fields fields = stage.config->fields();
   if (find_field(fields, "resume") != nullptr) {
@@ -124,14 +124,14 @@ const StageConfig* last_with_page(const RunPlan& plan) {
   return nullptr;
 }
 
-// Exit code of a stage that ended badly, after saying so.
+// Reports a stage that failed and returns its exit code.
 int stage_failed(const RunOptions& options, const std::string& id, int status) {
   int exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : kExitBug;
   if (g_stop != 0 || exit_code == kExitInterrupted) {
     throw Interrupted(fmt::format("stopped in stage '{}'; go on with: {}", id, options.command));
   }
   if (WIFSIGNALED(status)) {
-    // Only the kernel's out-of-memory killer and a person with a reason send this one.
+    // SIGKILL comes only from the kernel's out-of-memory killer or from a person.
     const bool killed = WTERMSIG(status) == SIGKILL;
     if (killed) exit_code = kExitEnvironment;
     error_line(fmt::format("lowbank run: stage '{}' was ended by signal {} ({}){}", id,

@@ -24,7 +24,7 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
-// Ids and the recipe's name become folders: nothing that leads elsewhere or hides.
+// Ids and the recipe's name become folders, so they must not lead elsewhere or be hidden.
 void check_folder_name(const std::string& name, const std::string& where) {
   const bool plain = std::all_of(name.begin(), name.end(), [](char c) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
@@ -200,7 +200,7 @@ class Planner {
       check_presets(config->fields());
       claim_output(*config);
     } catch (const Error& e) {
-      // The same kind of error, with the stage it is about.
+      // Throws the same kind of error again, with the stage's name.
       const std::string message = fmt::format("{}: {}", where(index), e.what());
       if (e.exit_code() == kExitUsage) throw ConfigError(message);
       throw IoError(message);

@@ -48,7 +48,7 @@ const std::vector<std::string>& run_common_keys() {
 }
 
 Fields RunOptions::fields() const {
-  // Common keys are the stages' own, which check and keep them; `common` holds their text.
+  // The stages check and store the common keys; here `common` only holds their text.
   static std::string unset;
   return {
       Field("out", &out, "folder of all results [default runs/<recipe name>]").shown_as("DIR"),

@@ -26,8 +26,8 @@ struct RunOptions : Settings {
 /// The keys that a recipe's head and the words of `run` may set for all stages.
 const std::vector<std::string>& run_common_keys();
 
-/// The words after `lowbank run`; nothing when they asked for the help or the version, which is
-/// then printed. Errors: ConfigError.
+/// Parses the words after `lowbank run`. Prints the help or the version if asked for, and then
+/// returns nothing. Errors: ConfigError.
 std::optional<RunOptions> parse_run_options(std::span<const std::string> arguments);
 
 }  // namespace lowbank

@@ -16,7 +16,7 @@ using Json = nlohmann::ordered_json;
 
 StageState stage_state(const StageConfig& config) {
   const std::string folder = config.run_folder();
-  if (folder.empty()) return StageState::kFresh;  // a single file does not say what made it
+  if (folder.empty()) return StageState::kFresh;  // a single file has no record of its stage
   try {
     if (fs::exists(folder + "/run.json")) {
       const Json run = read_json(folder + "/run.json");
@@ -35,7 +35,8 @@ StageState stage_state(const StageConfig& config) {
       }
     }
   } catch (const Error&) {
-    // A damaged record, or an input that is gone: the stage runs again, and says what is wrong.
+    // The record is damaged, or an input is missing: the stage runs again and reports what is
+    // wrong.
   }
   return StageState::kFresh;
 }

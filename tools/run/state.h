@@ -4,7 +4,7 @@
 
 namespace lowbank {
 
-/// What is left to do for a stage, judged by its run folder.
+/// What remains to be done for a stage, judged by its run folder.
 enum class StageState {
   kDone,    ///< complete, and settings, version and inputs are unchanged
   kResume,  ///< begun with the same settings and inputs, and the stage can go on from there

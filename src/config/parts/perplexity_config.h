@@ -7,7 +7,8 @@
 
 namespace lowbank {
 
-/// How perplexity is measured (spec of `evaluate`): non-overlapping chunks unless stride < context.
+/// How perplexity is measured (docs/evaluate.md): on chunks that do not overlap, or on windows that
+/// do if stride < context.
 struct PerplexityConfig {
   std::string data;             ///< UTF-8 text
   std::int64_t context = 512;   ///< tokens per chunk; >= 2

@@ -7,7 +7,7 @@
 
 namespace lowbank {
 
-/// Columns of a table of sentences, by the names in its first line, and its classes.
+/// The columns of a table of sentences, named as in its first line, and its classes.
 struct TableConfig {
   std::string sentence = "sentence";  ///< column of the sentence
   std::string second_sentence;        ///< column of the second one of a pair; "" = no pairs

@@ -32,7 +32,7 @@ void EvaluateConfig::validate() const {
   if (perplexity.data.empty()) {
     throw ConfigError("data is missing: --data DIR names the folder with STS-B's dev.tsv");
   }
-  // Anything else than the default would have no effect.
+  // Another value than the default would have no effect.
   PerplexityConfig defaults;
   defaults.data = perplexity.data;
   const auto given = to_json(perplexity.fields()), unused = to_json(defaults.fields());

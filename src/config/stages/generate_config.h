@@ -19,7 +19,7 @@ struct GenerateConfig : StageConfig {
   CommandInfo info() const override;
   Fields stage_fields() const override;
   void validate() const override;
-  /// Only where asked for with `out`: a continuation typed by hand leaves no files.
+  /// The command writes a run folder only if `out` names one.
   std::string run_folder() const override { return common.out; }
 };
 

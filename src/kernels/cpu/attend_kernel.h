@@ -31,7 +31,7 @@ inline void attend_heads(const AttendKeys& a, std::int64_t first_head) {
       highest = scores[h][s] > highest ? scores[h][s] : highest;
     }
     a.highest[first_head + h] = highest;
-    // Without a key seen all weights come out as 0, whatever is taken off.
+    // If no key is seen, all weights are 0, whatever is subtracted.
     const float taken_off = highest == -__builtin_inff() ? 0.0f : highest;
     Pack total{};
     std::int64_t s = 0;

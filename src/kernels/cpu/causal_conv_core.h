@@ -4,8 +4,8 @@
 
 #include "kernels/cpu/selective_scan_core.h"
 
-// The depthwise causal convolution of one sequence on raw pointers, without LibTorch. Groups of
-// channels are those of the selective scan.
+// The depthwise causal convolution of one sequence on raw pointers, without LibTorch. It uses the
+// same groups of channels as the selective scan.
 namespace lowbank {
 
 /// What both directions read. T is float or double.
@@ -27,7 +27,7 @@ struct ConvForward {
   TokenRows<T> y;  ///< out: [T, D]
 };
 
-/// Sums over tokens are added to what is there.
+/// Gradients that are sums over tokens are added to the values that are already there.
 template <class T>
 struct ConvBackward {
   ConvOperands<T> in;

@@ -8,7 +8,7 @@
 namespace lowbank::LOWBANK_ISA {
 namespace {
 
-// The row `back` tokens before token t; the rows before the first token are the state's.
+// The input row `back` tokens before token t. Rows before the first token come from the state.
 template <class S>
 const S* input_row(const ConvOperands<S>& in, std::int64_t t, std::int64_t back) {
   const std::int64_t at = t - back;
@@ -55,6 +55,7 @@ void conv_backward_group(const ConvBackward<ScalarOf<V>>& conv, std::int64_t gro
   };
   for (std::int64_t t = 0; t < in.num_tokens + width - 1; ++t) {
     const std::int64_t row = t - (width - 1);
+    const std::int64_t slot = t % width;
     for (std::int64_t channel = first; channel < last; channel += PackTraits<V>::kLanes) {
       const int count = lanes_left<V>(channel, last);
       const std::int64_t column = channel - first;
@@ -65,7 +66,7 @@ void conv_backward_group(const ConvBackward<ScalarOf<V>>& conv, std::int64_t gro
           const V s = sigmoid(x);
           g *= s * (1 + x * (1 - s));
         }
-        store<V>(sums + t % width * kScanGroupChannels + column, g, count);
+        store<V>(sums + slot * kScanGroupChannels + column, g, count);
         if (conv.grad_bias_D != nullptr) add(conv.grad_bias_D + channel, g, count);
         for (std::int64_t w = 0; w < width; ++w) {
           add(conv.grad_weight_WD + w * in.num_channels + channel,
@@ -74,10 +75,11 @@ void conv_backward_group(const ConvBackward<ScalarOf<V>>& conv, std::int64_t gro
       }
       V grad = {};
       for (std::int64_t w = 0; w < width; ++w) {  // weight row w met this input at token `at`
-        const std::int64_t at = row + width - 1 - w;
+        const std::int64_t at = t - w;
         if (at < 0 || at >= in.num_tokens) continue;
+        const std::int64_t at_slot = slot >= w ? slot - w : slot - w + width;
         grad += load<V>(in.weight_WD + w * in.num_channels + channel, count) *
-                load<V>(sums + at % width * kScanGroupChannels + column, count);
+                load<V>(sums + at_slot * kScanGroupChannels + column, count);
       }
       store<V>(row >= 0 ? conv.grad_x.data + row * conv.grad_x.stride + channel
                         : conv.grad_before.data + t * conv.grad_before.stride + channel,

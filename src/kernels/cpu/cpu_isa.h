@@ -11,7 +11,7 @@ namespace lowbank {
 /// The processor's vector instructions for which the loops are compiled, narrowest first.
 enum class CpuIsa : std::uint8_t { kPortable, kAvx2, kAvx512 };
 
-/// All that this processor runs, narrowest first.
+/// The instruction sets that this processor can run, narrowest first.
 std::vector<CpuIsa> usable_cpu_isas();
 
 /// "portable", "avx2" or "avx512".
@@ -20,11 +20,11 @@ std::string_view cpu_isa_name(CpuIsa isa);
 /// The instruction set whose loops run: cpu_isa_of the environment variable LOWBANK_CPU_ISA.
 CpuIsa cpu_isa();
 
-/// The instruction set that has this name, the widest that this processor has for "".
-/// Errors: ConfigError if there is none of this name, or the processor lacks it.
+/// The instruction set with this name, or for "" the widest that this processor has.
+/// Errors: ConfigError if there is none with this name, or the processor lacks it.
 CpuIsa cpu_isa_of(std::string_view setting);
 
-/// Chooses another, for tests and benchmarks. Errors: ConfigError if the processor lacks it.
+/// Chooses another set, for tests and benchmarks. Errors: ConfigError if the processor lacks it.
 void use_cpu_isa(CpuIsa isa);
 
 /// Whether tensors on the CPU go through the loops of this folder: cpu_kernels_of the environment
@@ -32,10 +32,10 @@ void use_cpu_isa(CpuIsa isa);
 /// other device. Random numbers are drawn by the loops either way.
 bool uses_cpu_kernels();
 
-/// Whether a setting is "on" (or "", the same) or "off". Errors: ConfigError if it is neither.
+/// True for "on" and "", false for "off". Errors: ConfigError for any other setting.
 bool cpu_kernels_of(std::string_view setting);
 
-/// Switches them on or off, for tests and measurements.
+/// Switches the loops on or off, for tests and measurements.
 void use_cpu_kernels(bool used);
 
 }  // namespace lowbank

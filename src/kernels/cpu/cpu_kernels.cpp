@@ -12,7 +12,7 @@ struct ScratchDeleter {
   void operator()(void* memory) const { ::operator delete(memory, kScratchAlignment); }
 };
 
-// Not cleared.
+// Memory with undefined values.
 std::unique_ptr<void, ScratchDeleter> make_scratch(std::int64_t size_bytes) {
   return std::unique_ptr<void, ScratchDeleter>(
       ::operator new(static_cast<std::size_t>(size_bytes), kScratchAlignment));
@@ -20,9 +20,12 @@ std::unique_ptr<void, ScratchDeleter> make_scratch(std::int64_t size_bytes) {
 
 constexpr std::int64_t kWidestPackBytes = 64;
 
-// See ChunkScratch in selective_scan_kernel.h.
-std::int64_t scan_scratch_bytes(std::int64_t num_states) {
-  return kWidestPackBytes * ((4 * kScanChunkTokens + 4) * num_states + 3 * kScanChunkTokens);
+// See forward_block and ChunkScratch in selective_scan_kernel.h.
+std::int64_t scan_forward_scratch_bytes(std::int64_t num_states) {
+  return kWidestPackBytes * (2 * kScanChunkTokens + 2 * num_states);
+}
+std::int64_t scan_backward_scratch_bytes(std::int64_t num_states) {
+  return kWidestPackBytes * ((4 * kScanChunkTokens + 4) * num_states + 4 * kScanChunkTokens);
 }
 
 template <class T>
@@ -47,20 +50,20 @@ const CpuKernels& cpu_kernels() {
 }
 
 void selective_scan_forward(const ScanForward<float>& scan, std::int64_t group) {
-  const auto scratch = make_scratch(kWidestPackBytes * 2 * scan.in.num_states);
+  const auto scratch = make_scratch(scan_forward_scratch_bytes(scan.in.num_states));
   cpu_kernels().scan_forward(scan, group, scratch.get());
 }
 void selective_scan_forward(const ScanForward<double>& scan, std::int64_t group) {
-  const auto scratch = make_scratch(kWidestPackBytes * 2 * scan.in.num_states);
+  const auto scratch = make_scratch(scan_forward_scratch_bytes(scan.in.num_states));
   scan_forward_in_double(scan, group, scratch.get());
 }
 
 void selective_scan_backward(const ScanBackward<float>& scan, std::int64_t group) {
-  const auto scratch = make_scratch(scan_scratch_bytes(scan.in.num_states));
+  const auto scratch = make_scratch(scan_backward_scratch_bytes(scan.in.num_states));
   cpu_kernels().scan_backward(scan, group, scratch.get());
 }
 void selective_scan_backward(const ScanBackward<double>& scan, std::int64_t group) {
-  const auto scratch = make_scratch(scan_scratch_bytes(scan.in.num_states));
+  const auto scratch = make_scratch(scan_backward_scratch_bytes(scan.in.num_states));
   scan_backward_in_double(scan, group, scratch.get());
 }
 

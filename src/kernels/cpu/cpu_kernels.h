@@ -10,7 +10,7 @@
 // The loops of this folder, without tensors and threads.
 namespace lowbank {
 
-/// Types of tensors that the loops read and write; they compute in float32.
+/// The types of tensors that the loops read and write. The loops compute in float32.
 enum class VectorType { kFloat, kBfloat16 };
 inline constexpr int kNumVectorTypes = 2;
 
@@ -25,24 +25,24 @@ struct LinearRows {
   std::int64_t begin = 0, end = 0;
 };
 
-/// Rows [begin, end) of y = x / sqrt(mean(x^2) + eps) * weight, all of one type; with `residual`,
-/// sum = x + residual takes the place of x.
+/// Rows [begin, end) of y = x / sqrt(mean(x^2) + eps) * weight, all of one type. If `residual` is
+/// given, sum = x + residual is normalised instead of x.
 struct RmsNormRows {
   const void* x = nullptr;         ///< [*, size]
   const void* residual = nullptr;  ///< [*, size] or null
   const void* weight = nullptr;    ///< [size]
   void* out = nullptr;             ///< [*, size]
-  void* sum = nullptr;             ///< [*, size] where residual is given
+  void* sum = nullptr;             ///< [*, size]; null without residual
   float* scale = nullptr;          ///< [*]: 1 / sqrt(mean(x^2) + eps), or null
   float eps = 0.0f;
   std::int64_t size = 0;
   std::int64_t begin = 0, end = 0;
 };
 
-/// The gradients of rows [begin, end): of x, and those of the weight added to float32 sums.
+/// The gradients of rows [begin, end). Those of the weight are added to sums in float32.
 struct RmsNormGradRows {
   const void* grad = nullptr;      ///< [*, size]
-  const void* grad_sum = nullptr;  ///< [*, size] or null: added to the gradient of x
+  const void* grad_sum = nullptr;  ///< [*, size] or null; is added to the gradient of x
   const void* x = nullptr;         ///< [*, size]
   const void* weight = nullptr;    ///< [size]
   const float* scale = nullptr;    ///< [*]
@@ -64,11 +64,11 @@ struct SwigluRows {
   std::int64_t begin = 0, end = 0;
 };
 
-/// The heads of one position turned by its cosines and sines, or back.
+/// The heads of one position, rotated by the position's cosines and sines, or rotated back.
 struct RotaryHeads {
   const void* x = nullptr;        ///< [num_heads, size], heads x_stride apart
   const void* cosines = nullptr;  ///< [size]
-  const void* sines = nullptr;    ///< [size], of rotate_half's sign
+  const void* sines = nullptr;    ///< [size], with the signs of rotate_half
   void* out = nullptr;            ///< [num_heads, size], heads out_stride apart
   std::int64_t num_heads = 0, size = 0, x_stride = 0, out_stride = 0;
   bool is_backward = false;
@@ -81,18 +81,18 @@ struct AttendKeys {
   const float* queries = nullptr;  ///< [num_heads, size], scaled
   const void* keys = nullptr;      ///< [num_keys, size], rows key_stride apart
   const void* values = nullptr;    ///< [num_keys, size], rows value_stride apart
-  const bool* mask = nullptr;      ///< [num_keys], false: not seen; or null
+  const bool* mask = nullptr;      ///< [num_keys], false for keys that are not seen; or null
   float* weighted = nullptr;       ///< [num_heads, size]
   float* highest = nullptr;        ///< [num_heads]; -inf if no key is seen
   float* total = nullptr;          ///< [num_heads]
   std::int64_t num_heads = 0, num_keys = 0, size = 0, key_stride = 0, value_stride = 0;
 };
 
-/// Which elements dropout zeroes, and by what the others are multiplied.
+/// Which elements dropout zeroes, and the factor for the others.
 struct DropoutRule {
-  std::uint64_t key = 0, stream = 0;  ///< of a RandomKey
-  std::uint32_t threshold = 0;        ///< an element is kept if its 16 bits are not below it
-  float scale = 1.0f;
+  std::uint64_t key = 0, stream = 0;  ///< those of a RandomKey
+  std::uint32_t threshold = 0;        ///< an element is zeroed if its 16 random bits are below this
+  float scale = 1.0f;                 ///< factor of the elements that are kept
 };
 
 /// The loops as compiled for one instruction set. Arrays are indexed by VectorType.
@@ -101,8 +101,8 @@ struct DropoutRule {
 ///        processor. `rotary`, `swiglu`, `nll`, `add_scaled`, the convolution and their gradients
 ///        give the same with AVX2 and AVX-512; without fused multiply-adds the last bits differ.
 ///        `linear`, `rms_norm`, `attend` and the scan sum over lanes, so that their last bits
-///        depend on the set. Of every set the tests hold every loop to float64, within the bounds
-///        that stand there.
+///        depend on the set. The tests compare every loop of every set with float64, within bounds
+///        that are given there.
 struct CpuKernels {
   using Widen = void (*)(float* out, const void* x, std::int64_t size);
   using Narrow = void (*)(void* out, const float* x, std::int64_t size);
@@ -121,7 +121,8 @@ struct CpuKernels {
   Narrow narrow[kNumVectorTypes] = {};  ///< from float32
   /// sum += factor x
   void (*add_scaled)(float* sum, const float* x, float factor, std::int64_t size) = nullptr;
-  /// [weight][x]: x as `linear` of that weight wants it; null where it takes x as it is.
+  /// [weight][x]: puts x into the order that `linear` of that weight expects; null if that is the
+  /// plain order in float32.
   OrderX order_x[kNumVectorTypes][kNumVectorTypes] = {};
   Linear linear[kNumVectorTypes][kNumVectorTypes] = {};  ///< [weight][out]
   RmsNorm rms_norm[kNumVectorTypes] = {};
@@ -131,19 +132,20 @@ struct CpuKernels {
   Rotary rotary[kNumVectorTypes] = {};
   Attend attend[kNumVectorTypes] = {};
 
-  /// -log softmax(logits)[target] of one row: the largest logit is taken off before exp, and sums
+  /// -log softmax(logits)[target] of one row. The largest logit is subtracted before exp, and sums
   /// of 256 terms are added in float64. NaN and +inf give NaN.
   float (*nll)(const float* logits, std::int64_t size, std::int64_t target) = nullptr;
-  /// The same, and the row becomes its gradient, softmax(logits) - onehot(target).
+  /// The same, and overwrites the row with its gradient, softmax(logits) - onehot(target).
   float (*nll_to_gradient)(float* logits, std::int64_t size, std::int64_t target) = nullptr;
 
-  // Called by the functions of selective_scan_core.h and causal_conv_core.h, which bring scratch.
+  // Called by the functions of selective_scan_core.h and causal_conv_core.h, which allocate
+  // scratch.
   void (*scan_forward)(const ScanForward<float>&, std::int64_t group, void* scratch) = nullptr;
   void (*scan_backward)(const ScanBackward<float>&, std::int64_t group, void* scratch) = nullptr;
   void (*conv_forward)(const ConvForward<float>&, std::int64_t group) = nullptr;
   void (*conv_backward)(const ConvBackward<float>&, std::int64_t group, void* scratch) = nullptr;
 
-  /// out[i] = x[i] scaled or zeroed, as element first_index + i of the rule's stream has it.
+  /// out[i] = x[i] scaled or zeroed, as element first_index + i of the rule's stream decides.
   Dropout dropout[kNumVectorTypes] = {};
   /// out[i] = element first_index + i of the stream's standard normal numbers.
   void (*draw_normals)(float* out, std::int64_t size, std::uint64_t key, std::uint64_t stream,

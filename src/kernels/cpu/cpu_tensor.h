@@ -10,25 +10,25 @@
 
 #include "kernels/cpu/cpu_kernels.h"
 
-// What the kernels of this room share to look at tensors and make them without the dispatcher,
-// which costs more than the work on one token.
+// Helpers to inspect and create tensors without LibTorch's dispatcher, which costs more than the
+// work on one token.
 namespace lowbank {
 
 /// Whether our loops serve the device of x. If not, LibTorch's operators do.
 inline bool runs_cpu_kernels(const at::Tensor& x) { return x.is_cpu() && uses_cpu_kernels(); }
 
-/// Of a VectorType, and where our loops serve.
+/// Whether our loops serve the device and the type of x.
 inline bool is_vector_tensor(const at::Tensor& x) {
   return runs_cpu_kernels(x) &&
          (x.scalar_type() == c10::kFloat || x.scalar_type() == c10::kBFloat16);
 }
 
-/// The same, and its rows (the last dimension) can be read one element after the other.
+/// The same, and the elements of a row (the last dimension) are adjacent in memory.
 inline bool has_vector_rows(const at::Tensor& x) {
   return is_vector_tensor(x) && x.dim() >= 1 && (x.stride(-1) == 1 || x.size(-1) == 1);
 }
 
-/// Index into the arrays of CpuKernels.
+/// The index of x's type in the arrays of CpuKernels.
 inline int vector_type(const at::Tensor& x) {
   return static_cast<int>(x.scalar_type() == c10::kFloat ? VectorType::kFloat
                                                          : VectorType::kBfloat16);
@@ -42,14 +42,14 @@ inline bool wants_grad(const at::Tensor& x) {
   return c10::GradMode::is_enabled() && x.requires_grad();
 }
 
-/// How many rows of `size` elements one thread should have at least, so that its work is worth
-/// waking it; `cost` is relative to one pass over memory.
+/// The smallest number of rows of `size` elements for which it is worth waking a thread. `cost` is
+/// the work per element, relative to one pass over memory.
 inline std::int64_t row_grain(std::int64_t size, std::int64_t cost = 1) {
   constexpr std::int64_t kMinTask = 16384;
   return std::max<std::int64_t>(1, kMinTask / (size * cost + 1));
 }
 
-/// Backward functions written by hand have no backward of their own.
+/// Our backward functions cannot be differentiated. Errors: c10::Error if that is attempted.
 inline void check_first_derivative(const char* name) {
   TORCH_CHECK(!c10::GradMode::is_enabled(), name, ": has no second derivative");
 }

@@ -1,4 +1,5 @@
-// Dropout, for every instruction set (see pack.h). All round alike: a value is multiplied once.
+// Dropout, for every instruction set (see pack.h). All sets round alike, since each value is
+// multiplied only once.
 #pragma once
 
 #include "core/philox_block.h"

@@ -7,9 +7,9 @@
 namespace lowbank::LOWBANK_ISA {
 namespace {
 
-// What one load of weights gives. Of two neighbouring bfloat16 in a 32-bit word the first is a
-// shift away from a float32 and the second is one but for its low bits: cheaper than spreading them
-// out, if x is in the same order (order_x).
+// Loads one vector of weights. A 32-bit word holds two neighbouring bfloat16: a shift turns the
+// first into a float32, and clearing the low bits the second. That is cheaper than widening them in
+// order, but x must have the same order (order_x).
 inline void load_weights(const float* from, Pack (&parts)[1]) { parts[0] = load(from); }
 inline void load_weights(const Bfloat16* from, Pack (&parts)[2]) {
   WordPack words;
@@ -38,8 +38,8 @@ void order_x(float* out, const void* x, std::int64_t num_x, std::int64_t num_in)
   }
 }
 
-// Each product has one accumulator, filled in the order of the inputs: its bits do not depend on
-// how many rows are taken at a time.
+// Each product has one accumulator, which sums in the order of the inputs. Its bits therefore do
+// not depend on how many rows are computed at a time.
 template <int kRows, int kX, class W, class Out>
 inline void linear_block(const LinearRows& r, std::int64_t row, std::int64_t first_x) {
   constexpr int kStep = kParts<W> * kLanes;
@@ -53,7 +53,7 @@ inline void linear_block(const LinearRows& r, std::int64_t row, std::int64_t fir
     for (int o = 0; o < kRows; ++o) {
       const W* const place = weight + o * r.num_in + i;
       load_weights(place, w[o]);
-      // Several short rows at a time escape the processor's own prefetching.
+      // The processor does not prefetch several short rows at a time by itself.
       if (kRows > 1) __builtin_prefetch(place + kRows * r.num_in);
     }
 #pragma GCC unroll 8
@@ -85,7 +85,8 @@ inline void linear_block(const LinearRows& r, std::int64_t row, std::int64_t fir
   }
 }
 
-// All rows of x, so that the weights come from memory once; later visits find them in the cache.
+// Multiplies with all rows of x, so that the weights are read from memory once and then found in
+// the cache.
 template <int kRows, class W, class Out>
 inline void linear_all_x(const LinearRows& r, std::int64_t row) {
   std::int64_t m = 0;
@@ -105,8 +106,8 @@ inline void linear_all_x(const LinearRows& r, std::int64_t row) {
 template <class W, class Out>
 void linear(const LinearRows& r) {
   std::int64_t row = r.begin;
-  // One stream at a time is what memory gives fastest. Many or long rows of x are bound by loading
-  // them again and again, which rows of weights taken together save.
+  // Memory is fastest with one stream at a time. But with many or long rows of x, loading these
+  // again and again is the bottleneck; computing several rows of weights together saves loads.
   constexpr std::int64_t kMaxLoaded = 3200;  // elements: well within the nearest cache
   if (r.num_x > 1 && (r.num_x > 4 || r.num_x * r.num_in > kMaxLoaded)) {
     constexpr int kRows = kLanes == 16 ? 4 : 2;

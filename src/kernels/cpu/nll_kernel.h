@@ -23,9 +23,9 @@ inline float largest_of(const float* x, std::int64_t size) {
   return largest;
 }
 
-// Sum of e^(x - shift); if x may be written to, its elements become the terms. Runs of 256 terms
-// are summed in 16 lanes, the first of which also takes the terms that fill no whole 16, whatever
-// the instruction set: the bits are the same wherever exp gives the same.
+// Sum of e^(x - shift); if T is not const, the elements of x become the terms. Runs of 256 terms
+// are summed in 16 lanes whatever the instruction set; the first lane also sums the terms after the
+// last whole 16. The bits are therefore the same wherever exp gives the same bits.
 template <class T>
 inline double sum_exp(T* x, std::int64_t size, float shift) {
   constexpr bool kKeepsTerms = !std::is_const_v<T>;

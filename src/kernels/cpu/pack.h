@@ -1,7 +1,8 @@
 // Vector arithmetic of one instruction set, read by the files of this folder only. CMakeLists.txt
 // compiles their sources once for each set, with its flags and its name in LOWBANK_ISA, which is
-// also a namespace. All of it has internal linkage, and no function is called that a C++ header
-// defines: the linker could give everyone the copy that was compiled for the widest processor.
+// also a namespace. Everything here has internal linkage, and no function is called that a C++
+// header defines: the linker might keep the copy that was compiled for the widest processor, for
+// all users.
 #pragma once
 
 #include <cmath>
@@ -34,7 +35,7 @@ struct Bfloat16 {
   std::uint16_t bits;
 };
 
-// What a loop over channels computes on: several floats side by side, or one double.
+// The type on which a loop over channels computes: several floats side by side, or one double.
 template <class V>
 struct PackTraits;
 template <>
@@ -58,7 +59,7 @@ inline Pack widen_halves(HalfPack halves) {
   return (Pack)(__builtin_convertvector(halves, WordPack) << 16);
 }
 
-// To a bfloat16 in the high half of each lane: the nearest, ties to even; NaN stays NaN.
+// Rounds each lane to a bfloat16 in its high half: to nearest, ties to even; NaN stays NaN.
 inline WordPack round_lanes(Pack v) {
   const auto words = (WordPack)v;
   const WordPack rounded = words + 0x7FFFu + ((words >> 16) & 1u);
@@ -141,8 +142,8 @@ inline void store(ScalarOf<V>* to, V v, int count) {
   }
 }
 
-// Calls body(i, load, store) for each full vector of a row and once for what is left of it, with
-// functions that touch only the elements there are (lanes beyond are 0).
+// Calls body(i, load, store) for each full vector of a row, and once for the rest of the row with
+// functions that access only existing elements (the other lanes are 0).
 template <class Body>
 inline __attribute__((always_inline)) void for_each_vector(std::int64_t size, Body body) {
   std::int64_t i = 0;
@@ -178,7 +179,7 @@ inline float sum_lanes(Pack v) {
 }
 inline double sum_lanes(double v) { return v; }
 
-// The larger or smaller of two; where one is a NaN, the second.
+// The larger or smaller of two; the second if one of them is NaN.
 #if defined(__AVX512F__)
 inline Pack max_of(Pack a, Pack b) { return (Pack)_mm512_max_ps((__m512)a, (__m512)b); }
 inline Pack min_of(Pack a, Pack b) { return (Pack)_mm512_min_ps((__m512)a, (__m512)b); }
@@ -205,7 +206,7 @@ inline Pack exp(Pack x) {
   constexpr float kLog2E = 1.44269504088896341f;
   constexpr float kLn2High = 0.693359375f;             // few bits: n kLn2High is exact
   constexpr float kLn2Low = -2.12194440054690583e-4f;  // ln 2 - kLn2High
-  const Pack bounded = x > kHighest ? splat(kHighest) : x;
+  const Pack bounded = min_of(splat(kHighest), x);
   const Pack shifted = bounded * kLog2E + kRounder;
   const Pack n = shifted - kRounder;
   const Pack r = (bounded - n * kLn2High) - n * kLn2Low;

@@ -2,11 +2,11 @@
 
 #include <cstdint>
 
-// The selective scan of one sequence on raw pointers, without LibTorch. The recurrence never
-// leaves the registers: nothing of tokens x channels x states is written.
+// The selective scan of one sequence on raw pointers, without LibTorch. The recurrence stays in
+// registers: no array of tokens x channels x states is written.
 namespace lowbank {
 
-/// Channels are worked on in groups of this many, the unit of parallel work.
+/// Number of channels in a group, the unit of parallel work.
 inline constexpr std::int64_t kScanGroupChannels = 128;
 /// The backward pass keeps the states of this many tokens at a time.
 inline constexpr std::int64_t kScanChunkTokens = 64;
@@ -49,7 +49,7 @@ struct ScanForward {
   T* chunk_states_CND = nullptr;  ///< out: before each chunk, for the backward pass; or nullptr
 };
 
-/// Sums over tokens are added to what is there.
+/// Gradients that are sums over tokens are added to the values that are already there.
 template <class T>
 struct ScanBackward {
   ScanOperands<T> in;

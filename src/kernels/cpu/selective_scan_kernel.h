@@ -24,7 +24,7 @@ struct StateStore<V, 0> {
   V* get() { return local; }
 };
 
-// With index n; unrolled where the number is known, so that the states are registers.
+// A loop with index n, unrolled if the number of states is known, so that the states are registers.
 #define LOWBANK_FOR_EACH_STATE \
   _Pragma("GCC unroll 16") for (std::int64_t n = 0; n < num_states; ++n)
 
@@ -35,8 +35,22 @@ void forward_block(const ScanForward<ScalarOf<V>>& scan, std::int64_t begin, std
   const auto& in = scan.in;
   const std::int64_t num_states = kStates > 0 ? kStates : in.num_states;
   const std::int64_t num_channels = in.num_channels;
-  StateStore<V, kStates> states(scratch);
-  StateStore<V, kStates> rates(scratch + num_states);
+  // Ahead of the recurrence: here no token waits for another one.
+  V* const step = scratch;
+  V* const gate = step + kScanChunkTokens;
+  const V bias = in.dt_bias_D != nullptr ? load<V>(in.dt_bias_D + channel, count) : V{};
+  for (std::int64_t t = begin; t < end; ++t) {
+    const V dt = load<V>(in.dt.data + t * in.dt.stride + channel, count);
+    step[t - begin] = softplus(dt + bias).value;
+  }
+  if (in.z.data != nullptr) {
+    for (std::int64_t t = begin; t < end; ++t) {
+      const V z = load<V>(in.z.data + t * in.z.stride + channel, count);
+      gate[t - begin] = z * sigmoid(z);
+    }
+  }
+  StateStore<V, kStates> states(gate + kScanChunkTokens);
+  StateStore<V, kStates> rates(gate + kScanChunkTokens + num_states);
   V* const h = states.get();
   V* const rate = rates.get();  // A in powers of two
   LOWBANK_FOR_EACH_STATE {
@@ -49,22 +63,18 @@ void forward_block(const ScanForward<ScalarOf<V>>& scan, std::int64_t begin, std
     LOWBANK_FOR_EACH_STATE store<V>(saved + n * num_channels, h[n], count);
   }
   const V skip = in.skip_D != nullptr ? load<V>(in.skip_D + channel, count) : V{};
-  const V bias = in.dt_bias_D != nullptr ? load<V>(in.dt_bias_D + channel, count) : V{};
   for (std::int64_t t = begin; t < end; ++t) {
+    const std::int64_t i = t - begin;
     const S* const b = in.b.data + t * in.b.stride;
     const S* const c = in.c.data + t * in.c.stride;
     const V u = load<V>(in.u.data + t * in.u.stride + channel, count);
-    const V step = softplus(load<V>(in.dt.data + t * in.dt.stride + channel, count) + bias).value;
-    const V input = step * u;
+    const V input = step[i] * u;
     V y = skip * u;
     LOWBANK_FOR_EACH_STATE {
-      h[n] = exp2_product(step, rate[n]) * h[n] + input * b[n];
+      h[n] = exp2_product(step[i], rate[n]) * h[n] + input * b[n];
       y += h[n] * c[n];
     }
-    if (in.z.data != nullptr) {
-      const V z = load<V>(in.z.data + t * in.z.stride + channel, count);
-      y *= z * sigmoid(z);
-    }
+    if (in.z.data != nullptr) y *= gate[i];
     store<V>(scan.y.data + t * scan.y.stride + channel, y, count);
   }
   LOWBANK_FOR_EACH_STATE store<V>(scan.state_ND + n * num_channels + channel, h[n], count);
@@ -81,8 +91,8 @@ int lanes_left(std::int64_t channel, std::int64_t end) {
                                                : PackTraits<V>::kLanes;
 }
 
-// Chunks outside, channels inside: the rows of a chunk are still in the cache when the next
-// channels of them are wanted.
+// The outer loop is over chunks, the inner one over channels, so that the rows of a chunk are still
+// in the cache when the next channels need them.
 template <class V>
 void forward_group(const ScanForward<ScalarOf<V>>& scan, std::int64_t group, void* scratch) {
   const auto& in = scan.in;
@@ -103,7 +113,7 @@ void forward_group(const ScanForward<ScalarOf<V>>& scan, std::int64_t group, voi
   }
 }
 
-// What the backward pass of a chunk holds.
+// The arrays of the backward pass of one chunk.
 template <class V>
 struct ChunkScratch {
   V* h;       // [chunk + 1, N]: the state before the token, and the last
@@ -113,6 +123,7 @@ struct ChunkScratch {
   V* y;       // [chunk], before the gate
   V* step;    // [chunk]
   V* slope;   // [chunk]: d step / d dt
+  V* gate;    // [chunk]: sigmoid of z
   V* grad_h;  // [N]
   V* grad_a;  // [N]
   V* rate;    // [N]
@@ -135,6 +146,7 @@ ChunkScratch<V> divide_scratch(void* scratch, std::int64_t num_states) {
   out.y = take(kLength);
   out.step = take(kLength);
   out.slope = take(kLength);
+  out.gate = take(kLength);
   out.grad_h = take(num_states);
   out.grad_a = take(num_states);
   out.rate = take(num_states);
@@ -151,7 +163,6 @@ void recompute_block(const ScanOperands<ScalarOf<V>>& in, std::int64_t begin, st
   V* const h = states.get();
   LOWBANK_FOR_EACH_STATE h[n] = work.h[n];
   const V skip = in.skip_D != nullptr ? load<V>(in.skip_D + channel, count) : V{};
-  const V bias = in.dt_bias_D != nullptr ? load<V>(in.dt_bias_D + channel, count) : V{};
   for (std::int64_t t = begin; t < end; ++t) {
     const std::int64_t i = t - begin;
     const S* const b = in.b.data + t * in.b.stride;
@@ -159,8 +170,7 @@ void recompute_block(const ScanOperands<ScalarOf<V>>& in, std::int64_t begin, st
     V* const decay = work.decay + i * num_states;
     V* const after = work.h + (i + 1) * num_states;
     const V u = load<V>(in.u.data + t * in.u.stride + channel, count);
-    const auto [step, slope] =
-        softplus(load<V>(in.dt.data + t * in.dt.stride + channel, count) + bias);
+    const V step = work.step[i];
     const V input = step * u;
     V y = skip * u;
     LOWBANK_FOR_EACH_STATE {
@@ -170,8 +180,6 @@ void recompute_block(const ScanOperands<ScalarOf<V>>& in, std::int64_t begin, st
       y += h[n] * c[n];
     }
     work.y[i] = y;
-    work.step[i] = step;
-    work.slope[i] = slope;
   }
 }
 
@@ -188,6 +196,19 @@ void backward_block(const ScanBackward<ScalarOf<V>>& scan, std::int64_t begin, s
     work.h[n] = load<V>(saved + n * num_channels, count);
     work.rate[n] =
         load<V>(in.a_ND + n * num_channels + channel, count) * static_cast<S>(kLog2EExact);
+  }
+  // Ahead of the recurrences, as in the forward pass.
+  const V bias = in.dt_bias_D != nullptr ? load<V>(in.dt_bias_D + channel, count) : V{};
+  for (std::int64_t t = begin; t < end; ++t) {
+    const V dt = load<V>(in.dt.data + t * in.dt.stride + channel, count);
+    const auto [step, slope] = softplus(dt + bias);
+    work.step[t - begin] = step;
+    work.slope[t - begin] = slope;
+  }
+  if (in.z.data != nullptr) {
+    for (std::int64_t t = begin; t < end; ++t) {
+      work.gate[t - begin] = sigmoid(load<V>(in.z.data + t * in.z.stride + channel, count));
+    }
   }
   recompute_block<V, kStates>(in, begin, end, channel, count, work);
 
@@ -213,7 +234,7 @@ void backward_block(const ScanBackward<ScalarOf<V>>& scan, std::int64_t begin, s
     V grad_y = load<V>(scan.grad_y.data + t * scan.grad_y.stride + channel, count);
     if (in.z.data != nullptr) {
       const V z = load<V>(in.z.data + t * in.z.stride + channel, count);
-      const V gate = sigmoid(z);
+      const V gate = work.gate[i];
       const V grad_z = grad_y * work.y[i] * gate * (1 + z * (1 - gate));
       store<V>(scan.grad_z.data + t * scan.grad_z.stride + channel, grad_z, count);
       grad_y *= z * gate;

@@ -5,7 +5,7 @@
 #include "kernels/cuda/cuda_api.h"
 #include "kernels/cuda/launch.h"
 
-// Neighbouring threads have neighbouring channels; inputs that several tokens read are in the
+// Neighbouring threads compute neighbouring channels; inputs that several tokens read come from the
 // cache.
 namespace {
 
@@ -15,7 +15,7 @@ constexpr std::int64_t kTile = kLowbankCudaConvTile;
 
 __device__ float sigmoid(float x) { return 1.0f / (1.0f + expf(-x)); }
 
-// The input `back` tokens before token t; those before the first are the state's.
+// The input `back` tokens before token t. Inputs before the first token come from the state.
 __device__ float input_at(const LowbankCudaConv& in, std::int64_t sequence, std::int64_t t,
                           std::int64_t back, std::int64_t channel) {
   const std::int64_t at = t - back;
@@ -47,8 +47,8 @@ __global__ void conv_forward_kernel(LowbankCudaConv in, float* y_BTD) {
   }
 }
 
-// A thread has one channel and one tile of tokens: the gradient of its sums, and the tile's part of
-// the gradients of weight and bias.
+// A thread has one channel and one tile of tokens. It computes the gradient of their sums, and the
+// tile's part of the gradients of weight and bias.
 __global__ void conv_sum_gradient_kernel(LowbankCudaConv in, LowbankCudaRows grad_y, float* sum_BTD,
                                          float* weight_BCWD, float* bias_BCD) {
   const std::int64_t num_tiles = (in.tokens + kTile - 1) / kTile;
@@ -89,7 +89,7 @@ __global__ void conv_sum_gradient_kernel(LowbankCudaConv in, LowbankCudaRows gra
   }
 }
 
-// Rows -(W - 1) to T - 1: those before the first token are the state's.
+// Computes rows -(W - 1) to T - 1; rows before the first token are gradients of the state.
 __global__ void conv_input_gradient_kernel(LowbankCudaConv in, const float* sum_BTD, float* x_BTD,
                                            float* before_BWD) {
   const std::int64_t num_rows = in.tokens + in.width - 1;

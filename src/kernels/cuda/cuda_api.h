@@ -13,15 +13,15 @@ int lowbank_cuda_normal_fill(float* out, std::int64_t count, std::uint64_t key,
                              std::uint64_t stream, std::uint64_t first_index);
 
 /// A [B, T, X] array in device memory: element (b, t, x) is data[b batch_stride + t token_stride +
-/// x]. No data where an operand is left out.
+/// x]. `data` is nullptr for an operand that is left out.
 struct LowbankCudaRows {
   const float* data;
   std::int64_t batch_stride;
   std::int64_t token_stride;
 };
 
-/// Operands of the selective scan (kernels/selective_scan.h), in device memory; outputs and
-/// whatever is named by its shape are contiguous.
+/// Operands of the selective scan (kernels/selective_scan.h), in device memory. Outputs, and arrays
+/// whose name ends in a shape, are contiguous.
 struct LowbankCudaScan {
   std::int64_t batch, tokens, channels, states;
   LowbankCudaRows u, dt, z, b, c;
@@ -31,19 +31,21 @@ struct LowbankCudaScan {
 };
 
 enum : std::int64_t {
-  kLowbankCudaScanTile = 16,      ///< the backward pass wants the state before every so many tokens
-  kLowbankCudaScanChannels = 32,  ///< channels that share one part of the gradients of B and C
+  kLowbankCudaScanTile = 16,       ///< tokens between the states that the backward pass needs
+  kLowbankCudaScanChannels = 32,   ///< channels that share one part of the gradients of B and C
   kLowbankCudaScanMaxStates = 32,  ///< cudaErrorInvalidValue beyond
   kLowbankCudaConvTile = 64,       ///< tokens that share one part of the gradient of the weight
   kLowbankCudaConvMaxWidth = 8     ///< cudaErrorInvalidValue beyond
 };
 
-/// The state goes from the initial to the final one. tile_states [B, ceil(T / tile), N, D], or
-/// nullptr. Returns a cudaError_t.
+/// state_BND holds the initial state and is overwritten with the final one. tile_states [B, ceil(T
+/// / tile), N, D] gets the state before each tile of tokens; it may be nullptr. Returns a
+/// cudaError_t.
 int lowbank_cuda_scan_forward(const LowbankCudaScan* scan, float* y_BTD, float* state_BND,
                               float* tile_states);
 
-/// What is summed over channels or sequences comes in parts to be added up: G = ceil(D / 32).
+/// Gradients that are sums over channels or sequences are returned in parts, which the caller adds
+/// up: G = ceil(D / 32).
 struct LowbankCudaScanGrads {
   float* u_BTD;
   float* dt_BTD;

@@ -5,9 +5,10 @@
 
 #include <cuda_runtime.h>
 
-// How the kernels declare shared memory: uninitialised, and one for all threads of a block. Macros,
-// because the emulation in tests/cuda_emulation, where the kernels run on the CPU, has its own: it
-// puts guards around each array. The dynamic one has the size that `launch` was told.
+// The kernels declare shared memory with these macros: it is uninitialised, and all threads of a
+// block share it. They are macros because the emulation in tests/cuda_emulation, which runs the
+// kernels on the CPU, replaces them by its own, which put guards around each array. The dynamic
+// array has the size that `launch` is given.
 #ifndef LOWBANK_SHARED
 #define LOWBANK_SHARED(type, name) __shared__ type name
 #define LOWBANK_DYNAMIC_SHARED(type, name) extern __shared__ type name[]
@@ -15,9 +16,9 @@
 
 namespace lowbank {
 
-/// Starts kernel(arguments...) in `grid` blocks of `threads`, each with so many bytes of dynamic
-/// shared memory, on the legacy default stream: the one LibTorch works on unless told otherwise.
-/// Returns the error of the start and clears it, so that no later call of LibTorch finds it.
+/// Starts kernel(arguments...) in `grid` blocks of `threads`, each with `shared_bytes` of dynamic
+/// shared memory, on the legacy default stream, which LibTorch uses by default. Returns the error
+/// of the start and clears it, so that no later call of LibTorch finds it.
 template <class... Parameters, class... Arguments>
 cudaError_t launch(void (*kernel)(Parameters...), dim3 grid, int threads, std::size_t shared_bytes,
                    const Arguments&... arguments) {
@@ -29,8 +30,8 @@ cudaError_t launch(void (*kernel)(Parameters...), dim3 grid, int threads, std::s
   return cudaGetLastError();
 }
 
-/// Blocks for a kernel whose threads go on in strides of the whole grid until all `count` items are
-/// done: one item a thread, as long as the grid does not grow too large.
+/// The number of blocks for a kernel whose threads advance in strides of the whole grid until all
+/// `count` items are done: one thread for each item, but at most 65535 blocks.
 inline dim3 blocks_for(std::int64_t count, int threads) {
   const std::int64_t blocks = (count + threads - 1) / threads;
   return dim3(static_cast<unsigned>(blocks < 65535 ? blocks : 65535));

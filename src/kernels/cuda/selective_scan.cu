@@ -32,7 +32,7 @@ __device__ float row_value(const LowbankCudaRows& rows, std::int64_t sequence, s
   return rows.data[sequence * rows.batch_stride + token * rows.token_stride + column];
 }
 
-// Where a thread is.
+// The channel and the states of one thread.
 struct Place {
   std::int64_t sequence;
   std::int64_t first_channel;  // of the block
@@ -51,8 +51,8 @@ __device__ Place find_place() {
   return place;
 }
 
-// function(token in the tile, channel in the block, channel) for each element of a tile that is
-// there; neighbouring threads have neighbouring channels.
+// Calls function(token in the tile, channel in the block, channel) for each existing element of a
+// tile; neighbouring threads get neighbouring channels.
 template <class Function>
 __device__ void for_tile(int length, std::int64_t first_channel, std::int64_t num_channels,
                          const Function& function) {
@@ -62,7 +62,7 @@ __device__ void for_tile(int length, std::int64_t first_channel, std::int64_t nu
   }
 }
 
-// Values of B or C; 0 for the states that are not there.
+// Loads values of B or C; 0 for states that do not exist.
 template <int kStates>
 __device__ void load_states(const LowbankCudaRows& rows, std::int64_t num_states,
                             std::int64_t sequence, std::int64_t begin, int length,
@@ -85,7 +85,7 @@ __device__ float sum_of_channels(float x) {
   return x + __shfl_xor_sync(kWholeWarp, x, 16);
 }
 
-// Of [N, D] arrays, one a sequence: the thread's states are split, split + 4, ...
+// Visits the thread's states, which are split, split + 4, ..., in [N, D] arrays, one per sequence.
 template <int kOwn, class Function>
 __device__ void for_own_states(const LowbankCudaScan& in, const Place& place,
                                std::int64_t array_index, const Function& function) {
@@ -331,7 +331,7 @@ template <int kOwn>
 cudaError_t launch_backward(const LowbankCudaScan& scan, const float* tile_states,
                             const LowbankCudaRows& grad_y, const LowbankCudaScanGrads& grads) {
   constexpr int kHistoryBytes = kTile * kOwn * kThreads * static_cast<int>(sizeof(float));
-  // Together with the fixed arrays more than the 48 KiB that need no asking.
+  // Together with the fixed arrays this exceeds the 48 KiB that a kernel gets without asking.
   if (cudaFuncSetAttribute(scan_backward_kernel<kOwn>, cudaFuncAttributeMaxDynamicSharedMemorySize,
                            kHistoryBytes) != cudaSuccess) {
     return cudaGetLastError();

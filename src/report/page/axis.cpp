@@ -95,7 +95,7 @@ AxisScale::AxisScale(Scale scale, double min, double max, double pixel_min, doub
   min_ = std::isfinite(min) ? std::clamp(min, floor, kLargest) : std::max(floor, 0.0);
   max_ = std::isfinite(max) ? std::clamp(max, floor, kLargest) : 1.0;
   if (max_ < min_) std::swap(min_, max_);
-  // Ends that doubles can hardly tell apart.
+  // The ends are so close that doubles can hardly tell them apart.
   const double margin = std::max(std::abs(min_), std::abs(max_)) * 1e-6;
   if (max_ - min_ <= margin) {
     if (scale == Scale::kLog) {

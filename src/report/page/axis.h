@@ -14,20 +14,20 @@ struct Tick {
 
 /// Maps data to pixels along one axis, and finds round numbers to label it with.
 ///
-/// The range is widened where it is empty, and cut where a logarithm or the difference of its ends
-/// would not be finite, so every later number is finite.
+/// An empty range is widened, and a range is cut if a logarithm or the difference of its ends would
+/// not be finite. All later numbers are therefore finite.
 class AxisScale {
  public:
   AxisScale(Scale scale, double min, double max, double pixel_min, double pixel_max);
 
-  /// Strictly increasing in `value` between the ends (in the direction of the pixels); values
-  /// beyond an end give the end's pixel.
+  /// The pixel of a value, strictly monotonic between the ends; values beyond an end get the end's
+  /// pixel.
   double map(double value) const;
   double min() const { return min_; }
   double max() const { return max_; }
 
-  /// At most about `target + 2` round numbers within the range, rising. Labels are per cent with
-  /// `as_percent`.
+  /// At most about `target + 2` round numbers within the range, in rising order. With `as_percent`
+  /// the labels are in per cent.
   std::vector<Tick> ticks(int target, bool as_percent) const;
 
  private:

@@ -49,7 +49,7 @@ Drawing draw_bars(const Figure& figure, const Panel& panel) {
   const double right = std::max(kPanelWidth - std::max(value_width, 12.0) - 14, left + 80);
   double first = figure.is_diverging ? std::min(range.min, 0.0) : 0.0;
   if (figure.y_scale == Scale::kLog) {
-    // Bars need a foot: a whole decade below the shortest one.
+    // A logarithmic axis has no 0, so bars start at a whole decade below the shortest bar.
     first = std::pow(10, std::floor(std::log10(std::max(range.min, 1e-290)) - 0.3));
   }
   const AxisScale axis(figure.y_scale, first, std::max(range.max, 0.0), left, right);

@@ -24,7 +24,7 @@ inline constexpr std::array<const char*, kNumStyles> kDashes = {
     "", "7 3", "2 2.5", "9 3 2 3", "5 2 1 2", "1.5 1.5", "12 3", "4 4"};
 inline constexpr std::array<const char*, 2> kReferenceDashes = {"6 4", "1.5 3.5"};
 
-/// The part of a panel's SVG between its tags, and how tall it is.
+/// The content of a panel's SVG element, and its height in pixels.
 struct Drawing {
   std::string body;
   double height = 0;
@@ -49,20 +49,20 @@ struct ValueRange {
 /// Whether a value has a place on the figure's y axis.
 bool can_draw(const Figure& figure, double y);
 
-/// Place of a name among those; their number if it is none of them.
+/// Index of `name` in `names`; names.size() if it is not there.
 std::size_t index_of(const std::vector<std::string>& names, const std::string& name);
-/// Names in the order in which they first appear: their place gives the style.
+/// Names in the order in which they first appear. The index of a name decides its style.
 std::vector<std::string> series_names(const Figure& figure);
 std::vector<std::string> reference_names(const Figure& figure);
 std::vector<std::string> bar_names(const Figure& figure);
-/// Of a curve; a faint one has the colour of the axes.
+/// CSS class of a curve; a faint curve has the colour of the axes.
 std::string curve_class(const Series& series, std::size_t style);
 
-/// About as wide as text of `size` px is.
+/// Estimated width in px of a text of `size` px.
 double text_width(std::string_view text, double size);
 /// As much of the text as fits in `width` px.
 std::string clip_text(const std::string& text, double width, double size);
-/// At most three lines that fit.
+/// The text in at most three lines that fit into `width` px.
 std::vector<std::string> wrap_text(const std::string& text, double width, double size);
 std::string shown_value(double value, bool is_percent);
 /// A length or place in px, with at most two decimals.
@@ -72,7 +72,7 @@ std::string svg_text(double x, double y, const std::string& text, const std::str
                      const std::string& css_class, double size = kTextSize);
 std::string svg_line(double x1, double y1, double x2, double y2, const std::string& css_class,
                      const std::string& dashes = "");
-/// `tip` is shown where a reader points at it.
+/// A marker; browsers show `tip` when the pointer is on it.
 std::string svg_marker(std::size_t style, double x, double y, const std::string& tip);
 
 }  // namespace lowbank::report

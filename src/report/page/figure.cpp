@@ -75,7 +75,7 @@ std::string bar_description(const Figure& figure, const Bar& bar) {
   return parts.empty() ? "no value" : fmt::format("{}", fmt::join(parts, ", "));
 }
 
-// What a reader who cannot see the figure gets.
+// The description for readers who cannot see the figure.
 std::string panel_description(const Figure& figure, const Panel& panel) {
   std::string text = figure.caption;
   for (const Series& series : panel.series) {

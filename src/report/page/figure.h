@@ -35,7 +35,7 @@ struct Reference {
 struct Bar {
   std::string name = {};
   std::vector<double> segments = {};  ///< one length, or one for each of Figure::segment_names
-  std::string text = {};              ///< stands at the bar's end: "1.3 ms"
+  std::string text = {};              ///< label at the bar's end: "1.3 ms"
 };
 
 struct BarGroup {
@@ -51,25 +51,25 @@ struct Panel {
   std::vector<Reference> references = {};
   std::vector<BarGroup> groups = {};
   std::string value_label = {};  ///< bars: what the length means, with its unit
-  Provenance provenance = {};    ///< of the curves
+  Provenance provenance = {};    ///< curves: where their numbers come from
 };
 
-/// A figure of one or more panels; everything a reader or a redrawing script needs. Series of one
-/// name look alike in all panels.
+/// A figure of one or more panels, with everything that a reader or a script that redraws it needs.
+/// Series of one name look the same in all panels.
 struct Figure {
   std::string id = {};  ///< file name without suffix
   std::string title = {};
-  std::string caption = {};  ///< what is to be seen, for everybody
+  std::string caption = {};  ///< what the figure shows, for readers who are not experts
   std::string x_label = {};
   std::string y_label = {};
   Scale x_scale = Scale::kLinear;  ///< of curves
   Scale y_scale = Scale::kLinear;
-  bool x_is_percent = false;  ///< values are fractions, labels per cent
+  bool x_is_percent = false;  ///< values are fractions, labels are in per cent
   bool y_is_percent = false;
   bool x_is_count = false;                      ///< ticks at whole numbers only
-  bool share_y = true;                          ///< all panels have one y range
+  bool share_y = true;                          ///< all panels have the same y range
   std::vector<std::string> segment_names = {};  ///< stacked bars; empty: bars of one segment
-  /// The segments of a bar start at 0 each, negative ones to the left: tornado charts.
+  /// Every segment of a bar starts at 0, negative ones go to the left, as in tornado charts.
   bool is_diverging = false;
   /// Bars of one segment stand upright and side by side, and the name of a bar is its colour.
   bool has_columns = false;
@@ -94,7 +94,7 @@ std::string figure_svg(const Figure& figure);
 /// The colours of curves and text; `dark` gives those for a dark page.
 std::string figure_css(bool dark);
 
-/// The numbers of a figure, one point or bar segment a line, with their provenance.
+/// The numbers of a figure as CSV with their provenance, one line for each point or bar segment.
 std::string figure_csv(const Figure& figure);
 
 /// A short matplotlib script that redraws the figure from its CSV.

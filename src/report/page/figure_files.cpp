@@ -11,7 +11,7 @@
 namespace lowbank::report {
 namespace {
 
-// A string literal of JSON is one of Python as well.
+// A string literal. Those of JSON are also valid in Python.
 std::string python_text(const std::string& text) {
   return nlohmann::json(text).dump(-1, ' ', true, nlohmann::json::error_handler_t::replace);
 }

@@ -9,7 +9,7 @@ namespace lowbank::report {
 /// 1.0 forbids (control characters, broken UTF-8) becomes '?'.
 std::string escape_markup(std::string_view text);
 
-/// The same text with every byte that is not UTF-8 as '?'.
+/// The text with '?' in place of every byte that is not UTF-8.
 std::string repair_utf8(std::string_view text);
 
 }  // namespace lowbank::report

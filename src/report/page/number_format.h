@@ -14,7 +14,7 @@ std::string format_number(double value, int significant_digits = 4);
 /// 0.123 -> "12.3 %".
 std::string format_percent(double frac, int significant_digits = 3);
 
-/// A share that was chosen, not found: 0.05 -> "5 %", 0.125 -> "12.5 %".
+/// A share that somebody chose, so that it has few digits: 0.05 -> "5 %", 0.125 -> "12.5 %".
 std::string format_share(double frac);
 
 /// 0.52 -> "0.52x", 192.3 -> "192x".

@@ -26,7 +26,7 @@ struct Provenance {
 /// "measured (Xeon, 2026-01-31 to 2026-02-01)"; "" when they differ in more than that.
 std::string common_provenance(const std::vector<Provenance>& sources);
 
-/// common_provenance, or every source by itself.
+/// common_provenance if there is one, else the texts of all sources.
 std::string joined_provenance(const std::vector<Provenance>& sources);
 
 }  // namespace lowbank::report

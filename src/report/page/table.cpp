@@ -43,7 +43,7 @@ std::string cell_text(const TableCell& cell, CellFormat format) {
   return format_number(*number);
 }
 
-// One line, in which nothing ends a cell or begins markup.
+// The text in one line, with the characters escaped that would end a cell or begin markup.
 std::string markdown_text(const std::string& text) {
   std::string out;
   for (const char c : repair_utf8(text)) {
@@ -121,7 +121,7 @@ std::string table_html(const Table& table) {
   const bool shared = !source.empty();
   std::string caption = escape_markup(table.caption);
   if (shared) caption += fmt::format(" <span class=\"prov\">{}</span>", escape_markup(source));
-  // The caption stands outside of the part that scrolls.
+  // The caption is outside of the part that scrolls.
   const std::string id = escape_markup(table.id);
   std::string out = fmt::format(
       "<p class=\"caption\" id=\"{0}-c\">{1}</p>\n"

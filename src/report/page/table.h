@@ -36,15 +36,16 @@ struct Table {
   void add(std::vector<TableCell> cells, const Provenance& provenance);
 };
 
-/// RFC 4180, one line a row, exact numbers; ends with the columns `provenance` and
-/// `provenance_detail`.
+/// The table as CSV (RFC 4180), one line for each row, with exact numbers. The last columns are
+/// `provenance` and `provenance_detail`.
 std::string table_csv(const Table& table);
 
-/// The cells for readers as a Markdown table, with what is common to all rows above it.
+/// The table as Markdown for readers. The caption, and the provenance if all rows share it, come
+/// first.
 std::string table_markdown(const Table& table);
 
-/// A caption and cells for readers. Where one text names the provenance of all rows, the caption
-/// states it, else a last column does.
+/// The table as HTML for readers. If all rows share one provenance, the caption states it, else a
+/// last column does.
 std::string table_html(const Table& table);
 
 /// One field of a CSV line, quoted when it must be.

@@ -16,7 +16,7 @@ using Categories = ExperimentRow::Categories;
 
 // What the publication's figures show; GPU is their base.
 constexpr std::array<const char*, 4> kMainSystems = {"GPU", "GPU+Q", "GPU+PIM", "Pimba"};
-constexpr double kNoticeableEffect = 0.01;  // of a correction on a gain
+constexpr double kNoticeableEffect = 0.01;  // smallest effect of a correction that is mentioned
 
 struct TimeCategory {
   const char* key;
@@ -37,7 +37,7 @@ double category(const Categories& categories, std::string_view name) {
   return 0;
 }
 
-// "mamba2 2.7b": breaks into lines under a group of columns.
+// "mamba2 2.7b", with a space at which the label under a group of columns can break.
 std::string model_label(const ExperimentRow& row) {
   std::string label = row.model;
   std::replace(label.begin(), label.end(), '-', ' ');
@@ -55,7 +55,8 @@ std::string run_label(const ReportData& data, const ExperimentsRun& run) {
                        : run.provenance.mode;
 }
 
-// With the error of the GPU times, which every figure that holds some carries.
+// The provenance with the error of the GPU times, which every figure that uses GPU times must
+// state.
 Provenance provenance_on(const ExperimentsRun& run, std::string_view gpu) {
   Provenance provenance = run.provenance;
   for (const ExperimentRow& row : run.rows) {
@@ -73,7 +74,7 @@ struct Selection {
   std::vector<const ExperimentsRun*> runs;
   std::function<bool(const ExperimentRow&)> is_in;
 
-  // Rows of the first run on plain GPUs: one of each task.
+  // The rows of the first run on plain GPUs, one for each task.
   std::vector<const ExperimentRow*> tasks() const {
     std::vector<const ExperimentRow*> rows;
     if (runs.empty()) return rows;
@@ -303,7 +304,7 @@ std::string place_text(const SystemComparison::Pair& pair) {
   return fmt::format("{} at {}", pair.system->model, batch_label(pair.system->batch_size));
 }
 
-// What makes the largest gain: how much of the base's time memory can take over, and how fast.
+// Explains the largest gain: how much of the base's time moves into memory, and how fast memory is.
 std::string share_text(const SystemComparison::Pair& pair) {
   const auto in_memory = [](const ExperimentRow& row) {
     return category(row.time_s, "state_update") + category(row.time_s, "gemv");
@@ -313,7 +314,7 @@ std::string share_text(const SystemComparison::Pair& pair) {
                      pair.base->system, in_memory(*pair.base) / in_memory(*pair.system));
 }
 
-// The single corrections that move a claim, as runs of the report have them.
+// The effects of single corrections on a claim, from the runs of the report.
 std::string effects_text(const std::vector<ClaimResult>& results, const ClaimResult& physical) {
   const auto reference = std::find_if(results.begin(), results.end(), [&](const auto& other) {
     return other.claim == physical.claim && other.run->mode == "reference" &&
@@ -378,7 +379,7 @@ Table claims_table(const ReportData& data) {
   return table;
 }
 
-// A line for each run: what single corrections do to the claims.
+// A row for each run: what single corrections do to the claims.
 Table corrections_table(const ReportData& data) {
   Table table{
       .id = "table_corrections",

@@ -39,7 +39,7 @@ std::string rank_policy_label(const std::string& policy) {
 
 std::string model_label(const ReportData& data, const RunInfo& run) {
   const RunInfo* at = &run;
-  // A chain longer than the number of runs goes in a circle.
+  // A chain that is longer than the number of runs is a cycle.
   for (std::size_t i = 0; at != nullptr && i <= data.runs.size(); ++i) {
     for (const CompressRun& compress : data.compressions) {
       if (compress.info.path != at->path) continue;

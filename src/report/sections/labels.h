@@ -15,12 +15,12 @@ std::string encoding_label(const std::string& encoding);
 /// "ratio:0.5" -> "0.5 x break-even rank".
 std::string rank_policy_label(const std::string& policy);
 
-/// How the model of a run differs from the dense one: the rank policy of the compress run it comes
-/// from (that run's name if two share a policy), or "dense".
+/// How the model of a run differs from the dense one: the rank policy of the compress run that made
+/// it (or that run's name if two runs share a policy), or "dense".
 std::string model_label(const ReportData& data, const RunInfo& run);
 
-/// model_label of the run that wrote the workload, if it is part of the report; else what the
-/// estimate knows: "dense", "49 % of dense size", or the name.
+/// model_label of the run that wrote the workload, if that run is part of the report. Else a label
+/// from the estimate itself: "dense", "49 % of dense size", or the name.
 std::string workload_label(const ReportData& data, const EstimateRun& run,
                            const std::string& workload);
 

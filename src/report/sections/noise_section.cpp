@@ -49,7 +49,7 @@ Series curve_series(const std::string& name, const NoiseCurve& curve) {
   return series;
 }
 
-// Selections against each other: a panel for each run.
+// Compares the selections, with a panel for each run.
 Figure noise_figure(const ReportData& data) {
   Figure figure{.id = "fig_noise",
                 .title = "Perplexity against SLC share",
@@ -74,7 +74,7 @@ Figure noise_figure(const ReportData& data) {
   return figure;
 }
 
-// Encodings against each other: a panel for each model, with its first selection.
+// Compares the encodings, with a panel for each model and its first selection.
 Figure encoding_figure(const ReportData& data) {
   Figure figure{.id = "fig_encodings",
                 .title = "Cell encodings compared",

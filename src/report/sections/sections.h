@@ -9,7 +9,8 @@
 
 namespace lowbank::report {
 
-/// A part of the page: plain sentences, figures, tables. One without any is left out.
+/// A part of the page: plain sentences, figures, tables. A section without figures and tables is
+/// left out.
 struct Section {
   std::string id;
   std::string title;
@@ -36,8 +37,8 @@ Section runs_section(const ReportData& data);
 /// All of them in reading order, empty ones left out.
 std::vector<Section> report_sections(const ReportData& data);
 
-/// What the runs show in about a dozen plain lines; a sentence whose figures are missing is left
-/// out. The same lines stand at the top of the page and in summary.txt.
+/// About a dozen plain lines that say what the runs show. A sentence whose figures are missing is
+/// left out. The page begins with these lines, and summary.txt holds them.
 std::vector<std::string> report_summary(const ReportData& data, const std::string& page);
 
 /// Figures of the summary for metrics.json, each with its provenance.

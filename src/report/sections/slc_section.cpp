@@ -38,7 +38,8 @@ struct Best {
   const SlcGain* energy = nullptr;
 };
 
-// Among the points of a mode that have both kinds of cells: without any SLC nothing is protected.
+// The best point of a mode among those that have both kinds of cells: without SLC cells no weight
+// is protected.
 Best best_of_mode(const std::vector<SlcGain>& gains, const std::string& mode) {
   Best best;
   const auto keep = [](const SlcGain*& kept, const SlcGain& gain, double SlcGain::*key) {

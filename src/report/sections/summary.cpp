@@ -196,7 +196,8 @@ std::string file_name(const std::string& id) {
   return out.substr(0, 100);
 }
 
-// Ids become file names: those made from names in the input may hold a slash, or stand twice.
+// Ids become file names. Ids that were made from names in the input may contain a slash or occur
+// twice.
 void make_ids_safe(std::vector<Section>& sections) {
   std::vector<std::string> used;
   const auto make_safe = [&](std::string& id) {

@@ -191,7 +191,7 @@ Figure tornado(const ReportData& data, const EstimateRun& run, const CostSensiti
   const auto add = [&](const std::string& title, double CostSensitivity::Effect::*low,
                        double CostSensitivity::Effect::*high) {
     std::vector<CostSensitivity::Effect> effects = result.effects;
-    std::erase_if(effects, [&](const auto& effect) {  // energies are not known of every system
+    std::erase_if(effects, [&](const auto& effect) {  // some systems have no known energy
       return !std::isfinite(effect.*low) || !std::isfinite(effect.*high);
     });
     std::stable_sort(effects.begin(), effects.end(), [&](const auto& a, const auto& b) {

@@ -43,7 +43,7 @@ class NormalSource {
   std::uint64_t num_drawn_ = 0;
 };
 
-/// A [B, T, X] operand whose rows lie apart, with NaN between them; without values: left out.
+/// A [B, T, X] operand whose rows have NaN between them; without values, the operand is left out.
 struct PaddedRows {
   std::vector<double> values;
   std::int64_t batch_stride = 0;
@@ -75,7 +75,7 @@ inline PaddedRows padded_rows(NormalSource& source, std::int64_t batch, std::int
 /// The arrays that a kernel is given, each float32 between guards.
 class DeviceArrays {
  public:
-  /// No values: nullptr, as the kernels want it for what is left out.
+  /// nullptr if there are no values, as the kernels expect for an operand that is left out.
   float* copy_of(const std::vector<double>& values) {
     if (values.empty()) return nullptr;
     float* const array = unwritten(static_cast<std::int64_t>(values.size()));
@@ -105,7 +105,7 @@ inline std::vector<double> values_of(const float* array, std::int64_t count) {
   return {array, array + count};
 }
 
-/// The sum of `num_parts` arrays of `size` elements that lie one after the other.
+/// The sum of `num_parts` adjacent arrays of `size` elements each.
 inline std::vector<double> sum_of_parts(const std::vector<double>& parts, std::int64_t num_parts,
                                         std::int64_t size) {
   std::vector<double> sum(static_cast<std::size_t>(size));

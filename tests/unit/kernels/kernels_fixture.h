@@ -30,7 +30,7 @@ using IsaTest = EveryIsa<SeededTest>;
                              return std::string(::lowbank::cpu_isa_name(isa.param));       \
                            })
 
-/// The same bits with one thread and with three.
+/// Expects the same bits with one thread and with three.
 template <class Call>
 ::testing::AssertionResult same_bits_for_any_thread_count(Call call) {
   at::set_num_threads(1);

@@ -51,7 +51,7 @@ class CheckpointTest : public testing::SeededTest {
   std::string error_of_load() {
     try {
       load_model(checkpoint_);
-    } catch (const IoError& e) {
+    } catch (const Error& e) {
       return e.what();
     }
     return "loaded";

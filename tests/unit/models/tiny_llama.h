@@ -19,7 +19,8 @@ namespace lowbank::testing {
 
 constexpr std::int64_t kVocab = 48;
 
-/// Grouped heads, tied head; weights wide enough that a wrong position or mask shows.
+/// A Llama with grouped heads and a tied head. Its weights are large enough that a wrong position
+/// or mask changes the results visibly.
 inline nlohmann::ordered_json tiny_config() {
   return {{"model_type", "llama"},         {"architectures", {"LlamaForCausalLM"}},
           {"vocab_size", kVocab},          {"hidden_size", 32},
@@ -30,7 +31,7 @@ inline nlohmann::ordered_json tiny_config() {
           {"torch_dtype", "float32"}};
 }
 
-/// Biases everywhere, own head, head size that hidden / heads does not give.
+/// A Llama with biases everywhere, a head of its own, and a head size other than hidden / heads.
 inline nlohmann::ordered_json biased_config() {
   auto config = tiny_config();
   config["tie_word_embeddings"] = false;
@@ -51,7 +52,7 @@ inline torch::Tensor random_ids(std::int64_t batch, std::int64_t num_tokens) {
   return at::randint(kVocab, {batch, num_tokens}, at::TensorOptions(c10::kLong));
 }
 
-/// Every linear inside the blocks becomes its SVD at `rank`.
+/// Replaces every linear inside the blocks by its SVD at `rank`.
 inline void factorize(LanguageModel& model, std::int64_t rank) {
   for (auto& slot : model.slots()) {
     if (slot.role() == LinearRole::kHead) continue;

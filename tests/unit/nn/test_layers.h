@@ -14,7 +14,8 @@
 
 namespace lowbank::testing {
 
-/// y = base(x) + b (a x), with b zero as made: what an adapter looks like to slots and walkers.
+/// y = base(x) + b (a x), where b is zero at first: an adapter, as slots and visitors of layers see
+/// it.
 class ZeroAdapter : public Linear {
  public:
   explicit ZeroAdapter(std::shared_ptr<Linear> base) {
@@ -42,7 +43,7 @@ class ZeroAdapter : public Linear {
   torch::Tensor a, b;
 };
 
-/// y = base(x) with some outputs kept: all of them as made.
+/// y = base(x) with some outputs masked; at first all are kept.
 class OutputMask : public Linear {
  public:
   explicit OutputMask(std::shared_ptr<Linear> base) {
@@ -64,7 +65,7 @@ class OutputMask : public Linear {
   torch::Tensor keep;
 };
 
-/// A layer of a kind that no walker has heard of, and that no matrix stands for.
+/// A layer of an unknown kind, which has no equivalent matrix.
 class OddLinear : public Linear {
  public:
   OddLinear(std::int64_t in_features, std::int64_t out_features)

@@ -10,7 +10,8 @@ struct CpuConstant {
   double value;
 };
 
-/// A round machine: 1 us a call, 10 GB/s from memory, 100 GB/s from a cache of 1 MB, 50 GMAC/s.
+/// A machine with round figures: 1 us per call, 10 GB/s from memory, 100 GB/s from a cache of 1 MB,
+/// 50 GMAC/s.
 inline constexpr CpuConstant kCpuConstants[] = {{"cache_bytes", "B", 1e6},
                                                 {"element_bytes", "B", 4},
                                                 {"memory_ns_per_byte", "ns/B", 0.1},

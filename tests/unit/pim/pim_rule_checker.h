@@ -23,7 +23,7 @@ struct TracedCommand {
   std::int64_t num_hidden = 0;
 };
 
-/// In cycles, as the preset names them.
+/// Timing constraints in cycles, named as in the preset.
 struct PimConstraints {
   std::int64_t nBL, nCCDL, nRCDRD, nRCDWR, nRP, nRAS, nWR, nRTPL, nRRDS, nFAW, nRFC, nREFI;
   bool issues_refresh = false;

@@ -1,7 +1,7 @@
 #pragma once
 
-// The rules of src/pim/pim_channel.h and pim_schedule.h once more, cycle by cycle and bank by bank,
-// with nothing skipped: what the estimator's engine must be equal to.
+// A second implementation of the rules of src/pim/pim_channel.h and pim_schedule.h, cycle by cycle
+// and bank by bank, with nothing skipped. The estimator's engine must give the same results.
 
 #include <algorithm>
 #include <cstdint>

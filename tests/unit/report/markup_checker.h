@@ -7,7 +7,7 @@
 namespace lowbank::report::testing {
 
 /// "" for text whose elements are closed in order, whose attributes are quoted and which holds no
-/// bare & or <; else what is wrong. Enough of XML for what the report writes.
+/// bare & or <; else a text that says what is wrong. Knows as much of XML as the report writes.
 inline std::string markup_fault(std::string_view text) {
   static constexpr std::string_view kVoid[] = {"meta", "br"};
   std::vector<std::string> open;

@@ -25,7 +25,7 @@
 
 namespace lowbank::testing {
 
-/// A byte's low six bits are its id.
+/// A tokenizer whose ids are the low six bits of each byte.
 class ByteTokenizer : public tokenizers::Tokenizer {
  public:
   std::vector<std::int64_t> encode(std::string_view text, bool = false) const override {
@@ -87,7 +87,7 @@ inline std::map<std::string, torch::Tensor> copy_parameters(const LanguageModel&
   return copies;
 }
 
-/// What a run of fit() may be told.
+/// The options of a test's run of fit().
 struct TrainSettings {
   TrainOptions options = {};
   LearningRate learning_rate = {};
@@ -95,7 +95,7 @@ struct TrainSettings {
   BatchShape shape = {};
 };
 
-/// Six steps, validated and saved every second.
+/// Six steps, with validation and a snapshot after every second step.
 inline TrainSettings short_settings() {
   return {.options = {.steps = 6, .eval_every = 2, .save_every = 2},
           .learning_rate = {.peak = 1e-2, .warmup_steps = 2},
