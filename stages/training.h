@@ -7,6 +7,7 @@
 
 #include "config/parts/text_config.h"
 #include "config/parts/train_config.h"
+#include "config/results/training_metrics.h"
 #include "config/run_dir.h"
 #include "config/run_stage.h"
 #include "core/philox.h"
@@ -60,7 +61,7 @@ TrainResult run_training(LanguageModel& model, const TrainingSet& set, const Tra
                          bool save_at_end = false);
 
 /// Steps, held-out scores, tokens, time and sizes, as docs/finetune.md says.
-void report_training(const TrainResult& result, const LanguageModel& model, Metrics& metrics);
+TrainingMetrics training_metrics(const TrainResult& result, const LanguageModel& model);
 
 /// One line on the held-out scores before and after; nothing without validation.
 void print_scores(const TrainResult& result, const std::string& valid_file);
