@@ -11,6 +11,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "config/results/training_metrics.h"
 #include "core/error.h"
 #include "core/interrupt.h"
 #include "core/log.h"
@@ -143,11 +144,6 @@ StepLoss accumulate_gradients(const TrainJob& job, std::int64_t step) {
   return out;
 }
 
-// Scores under the names of the metrics: valid_loss, valid_perplexity.
-void add_scores(Json& line, const Scores& scores) {
-  for (const auto& [name, value] : scores) line["valid_" + name] = value;
-}
-
 }  // namespace
 
 TrainResult fit(const TrainJob& job) {
@@ -191,9 +187,8 @@ TrainResult fit(const TrainJob& job) {
                    learning_rate_of(std::max<std::int64_t>(done.step - 1, 0)));
       done.is_evaluated = true;
       if (done.step == 0) done.start_scores = done.scores;
-      Json line = {{"step", done.step}};
-      add_scores(line, done.scores);
-      job.sink.add_metrics(line);
+      TrainingLine line{.step = done.step, .held_out = done.scores};
+      job.sink.add_metrics(to_json(line.fields()));
     }
     if (is_end) break;
     if (is_new && options.save_every > 0 && done.step % options.save_every == 0) save();
@@ -214,12 +209,13 @@ TrainResult fit(const TrainJob& job) {
     done.step_seconds += step_seconds;
     for (auto* hook : job.hooks) hook->after_step(done.step);
     const double tokens_per_second = static_cast<double>(num_tokens) / step_seconds;
-    Json line = {{"step", done.step}, {"loss", loss}};
-    if (penalty.has_value()) line["penalty"] = *penalty;
-    line["learning_rate"] = learning_rate;
-    line["grad_norm"] = grad_norm;
-    line["tokens_per_second"] = tokens_per_second;
-    job.sink.add_metrics(line);
+    TrainingLine line{.step = done.step,
+                      .loss = loss,
+                      .penalty = penalty.value_or(kNotReported),
+                      .learning_rate = learning_rate,
+                      .grad_norm = grad_norm,
+                      .tokens_per_second = tokens_per_second};
+    job.sink.add_metrics(to_json(line.fields()));
     bar.update(done.step, fmt::format("loss {:.3f}, {} tokens/s", loss,
                                       group_digits(static_cast<std::int64_t>(tokens_per_second))));
   }
