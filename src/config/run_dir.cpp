@@ -60,7 +60,7 @@ std::string recorded_text(const std::string& path, const char* key) {
 
 // What a stage that was killed in begin(), before its resolved.json was there, leaves behind.
 bool is_left_by_a_start(const std::string& name) {
-  return name == kLockFile || is_temporary_name(name);
+  return name == kLockFile || name == kPartialFolder || is_temporary_name(name);
 }
 
 // Nothing is written through a link: it may lead out of the folder.
@@ -95,8 +95,9 @@ std::string cpu_name() {
 RunDir::RunDir(std::string folder, const StageConfig& config)
     : path_(std::move(folder)), config_(config) {
   while (path_.size() > 1 && path_.back() == '/') path_.pop_back();
-  check_folder();
   std::error_code error;
+  // Where a stage works, the folder changes; begin() looks again once it has the lock.
+  if (!fs::exists(path(kLockFile), error)) check_folder();
   fs::path nearest = fs::absolute(path_, error);
   while (!fs::exists(nearest, error) && nearest.has_parent_path()) nearest = nearest.parent_path();
   if (!fs::is_directory(nearest, error)) {
@@ -137,12 +138,17 @@ RunDir::~RunDir() {
 
 std::string RunDir::path(std::string_view name) const { return path_ + "/" + std::string(name); }
 
-void RunDir::begin() {
-  if (begun_) return;
-  std::error_code error;
+void RunDir::lock() {
+  if (lock_ != nullptr) return;
   first_created_ = make_folders(path_);
   lock_ = std::make_unique<FolderLock>(path_, "lowbank " + config_.info().name, lock_patience());
   check_folder();  // once more: now nobody else writes here
+}
+
+void RunDir::begin() {
+  if (begun_) return;
+  std::error_code error;
+  lock();
   refuse_linked_folders(path_);
   for (const char* below : {"", "checkpoint", "state"}) remove_dead_temporaries(path(below));
   const Fields fields = config_.fields();

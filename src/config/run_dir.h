@@ -30,7 +30,12 @@ class RunDir {
   RunDir(const RunDir&) = delete;
   RunDir& operator=(const RunDir&) = delete;
 
-  /// Creates and locks the folder, writes resolved.json, opens log.txt. Call once all inputs are
+  /// Creates and locks the folder, without a change to what is in it. For a stage that writes
+  /// before it calls begin(), which locks by itself. Errors: IoError if another process works in the
+  /// folder.
+  void lock();
+
+  /// Locks the folder, writes resolved.json, opens log.txt. Call once all inputs are
   /// read and checked, so that a bad input leaves nothing behind and an earlier output untouched.
   /// Unless the stage's key `resume` is set, drops the metrics and the state of an earlier run.
   /// Errors: IoError if another process works in the folder.

@@ -36,6 +36,9 @@ class AtomicFile {
 void write_file(const std::string& path, std::string_view bytes,
                 AtomicFile::Links links = AtomicFile::Links::kFollow);
 
+/// Subfolder in which files that belong together are written before they are moved into place.
+inline constexpr std::string_view kPartialFolder = ".partial";
+
 /// Whether a file of this name is one that an AtomicFile has not renamed yet, or never will.
 bool is_temporary_name(std::string_view name);
 
