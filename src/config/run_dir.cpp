@@ -140,9 +140,10 @@ std::string RunDir::path(std::string_view name) const { return path_ + "/" + std
 
 void RunDir::lock() {
   if (lock_ != nullptr) return;
-  first_created_ = make_folders(path_);
+  const std::string created = make_folders(path_);
   lock_ = std::make_unique<FolderLock>(path_, "lowbank " + config_.info().name, lock_patience());
-  check_folder();  // once more: now nobody else writes here
+  first_created_ = created;  // who has no lock removes nothing: another stage works there
+  check_folder();            // once more: now nobody else writes here
 }
 
 void RunDir::begin() {
