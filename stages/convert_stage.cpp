@@ -146,6 +146,7 @@ void write_folder(const ConvertConfig& config, const ConvertSource& source,
   Json model = *source.config;
   name_type(model, tensors);
 
+  out.lock();
   CheckpointWriter writer(out.path());
   write_weights(source, tensors, config.max_shard_bytes, writer);
   for (const auto& [name, content] : source.files) write_file(writer.staging_path(name), content);

@@ -125,7 +125,7 @@ class TrialTable {
     const Metrics fingerprint = stage_fingerprint(config, Metrics::object());
     Metrics lines = Metrics::array();
     if (config.resume) {
-      lines = out.keep_metrics([](const Metrics&) { return true; });
+      lines = out.read_metrics();
       if (!lines.empty() &&
           !same_fingerprint(lines[0].value("fingerprint", Metrics()), fingerprint)) {
         throw ConfigError(out.path() +
@@ -133,8 +133,9 @@ class TrialTable {
       }
     }
     out.begin();
+    // Drops a line that was cut off, too.
+    out.keep_metrics([&](const Metrics&) { return !lines.empty(); });
     if (lines.empty()) {
-      out.keep_metrics([](const Metrics&) { return false; });
       out.append_metrics({{"fingerprint", fingerprint}});
     }
     for (std::size_t i = 1; i < lines.size(); ++i) {

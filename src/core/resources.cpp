@@ -2,6 +2,8 @@
 
 #include <cstdlib>
 #include <filesystem>
+#include <map>
+#include <mutex>
 
 #include <fmt/format.h>
 
@@ -17,7 +19,12 @@ std::string executable_folder() {
   return executable.parent_path().string();
 }
 
-std::string find_resource(const std::string& relative) {
+namespace {
+
+std::mutex g_mutex;
+std::map<std::string, std::string> g_names;  // of found files, by path
+
+std::string locate(const std::string& relative) {
   std::error_code error;
   std::string looked;
   if (const char* const home = std::getenv("LOWBANK_HOME"); home != nullptr && *home != '\0') {
@@ -35,6 +42,21 @@ std::string find_resource(const std::string& relative) {
   throw IoError(fmt::format(
       "{}: not found in {}{} and the folders above it, {}; set LOWBANK_HOME to Lowbank's folder",
       relative, looked, start.string(), share.string()));
+}
+
+}  // namespace
+
+std::string find_resource(const std::string& relative) {
+  const std::string path = locate(relative);
+  const std::lock_guard lock(g_mutex);
+  g_names.emplace(path, relative);
+  return path;
+}
+
+std::string resource_name(const std::string& path) {
+  const std::lock_guard lock(g_mutex);
+  const auto found = g_names.find(path);
+  return found == g_names.end() ? "" : found->second;
 }
 
 std::string find_input(const std::string& path) {

@@ -11,6 +11,10 @@ namespace lowbank {
 /// Errors: IoError that lists the places where it looked.
 std::string find_resource(const std::string& relative);
 
+/// The name by which find_resource would find the file at `path`, if it found it before; else "". A
+/// record names a shipped file so, and notices when another installation has another content.
+std::string resource_name(const std::string& path);
+
 /// `path` itself if it exists. Else, for a relative path, the file of that name that ships with
 /// Lowbank, so that recipes work from any folder. Else `path`, so that the reader reports it as
 /// missing.

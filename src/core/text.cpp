@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include "core/error.h"
+#include "core/opened_files.h"
 
 namespace lowbank {
 namespace {
@@ -52,6 +53,7 @@ std::string read_bytes(const std::string& path) {
     bytes.append(buffer, n);
   }
   if (std::ferror(file.get()) != 0) throw IoError(errno_message(path, "cannot read", errno));
+  if (S_ISREG(info.st_mode)) note_opened_file(path);
   return bytes;
 }
 
