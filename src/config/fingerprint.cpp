@@ -13,6 +13,7 @@
 #include <nlohmann/json.hpp>
 
 #include "config/folder_lock.h"
+#include "config/output_rules.h"
 #include "core/error.h"
 #include "core/hash.h"
 #include "core/json.h"
@@ -87,11 +88,6 @@ Json describe_file(const std::string& name, const Json& known_files) {
                          member(known, "ctime_ns") == ctime_ns;
   file["hash"] = unchanged ? text_member(known, "hash") : hash_file(path);
   return file;
-}
-
-bool is_below(const fs::path& path, const fs::path& folder) {
-  const auto relative = path.lexically_relative(folder);
-  return !relative.empty() && *relative.begin() != "..";
 }
 
 void collect(const Fields& fields, Json& settings, std::vector<std::string>& inputs) {

@@ -43,12 +43,12 @@ fs::path place_of(const std::string& path) {
   return place.has_filename() ? place : place.parent_path();  // without a slash at its end
 }
 
+}  // namespace
+
 bool is_below(const fs::path& path, const fs::path& folder) {
   const auto relative = path.lexically_relative(folder);
   return !relative.empty() && *relative.begin() != ".." && *relative.begin() != ".";
 }
-
-}  // namespace
 
 void check_outputs(const StageConfig& config) {
   const Fields fields = config.fields();

@@ -1,8 +1,13 @@
 #pragma once
 
+#include <filesystem>
+
 #include "config/stage_config.h"
 
 namespace lowbank {
+
+/// Whether `path` lies inside `folder` or deeper; both are absolute and normal.
+bool is_below(const std::filesystem::path& path, const std::filesystem::path& folder);
 
 /// Where the stage writes must not be what it reads: an output equal to an input, above one, or
 /// inside one would replace or mix up the input's files. Inside the folder of a field with

@@ -101,7 +101,7 @@ int run_stage_erased(int argc, char** argv, StageConfig& config,
         remove_dead_temporaries(std::filesystem::path(config.common.out).parent_path().string());
       }
       body(nullptr, metrics);
-      if (config.info().has_run_dir) note("the result is {}", config.common.out);
+      if (!config.common.out.empty()) note("the result is {}", config.common.out);
     }
     if (config.common.json) {
       configure_log({.quiet = true});

@@ -6,23 +6,23 @@
 namespace lowbank {
 namespace {
 
-std::mutex g_mutex;
+std::mutex g_files_mutex;
 std::set<std::string> g_files;
 
 }  // namespace
 
 void note_opened_file(const std::string& path) {
-  const std::lock_guard lock(g_mutex);
+  const std::lock_guard lock(g_files_mutex);
   g_files.insert(path);
 }
 
 std::vector<std::string> opened_files() {
-  const std::lock_guard lock(g_mutex);
+  const std::lock_guard lock(g_files_mutex);
   return {g_files.begin(), g_files.end()};
 }
 
 void forget_opened_files() {
-  const std::lock_guard lock(g_mutex);
+  const std::lock_guard lock(g_files_mutex);
   g_files.clear();
 }
 

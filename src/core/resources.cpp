@@ -21,7 +21,7 @@ std::string executable_folder() {
 
 namespace {
 
-std::mutex g_mutex;
+std::mutex g_names_mutex;
 std::map<std::string, std::string> g_names;  // of found files, by path
 
 std::string locate(const std::string& relative) {
@@ -48,13 +48,13 @@ std::string locate(const std::string& relative) {
 
 std::string find_resource(const std::string& relative) {
   const std::string path = locate(relative);
-  const std::lock_guard lock(g_mutex);
+  const std::lock_guard lock(g_names_mutex);
   g_names.emplace(path, relative);
   return path;
 }
 
 std::string resource_name(const std::string& path) {
-  const std::lock_guard lock(g_mutex);
+  const std::lock_guard lock(g_names_mutex);
   const auto found = g_names.find(path);
   return found == g_names.end() ? "" : found->second;
 }

@@ -121,7 +121,8 @@ TEST_F(ConvertStage, WhatIsMissingOrDamagedIsNamed) {
   expect_refusal(convert(kStories, {"--tokenizer", folder_.path("absent.model")}), 3,
                  "absent.model");
   expect_refusal(convert(kStories, {"--tokenizer", kStories}), 3, "no sentencepiece model");
-  expect_refusal(convert(folder_.path()), 3, "config.json");
+  fs::create_directory(folder_.path("empty"));
+  expect_refusal(convert(folder_.path("empty")), 3, "config.json");
   std::string damaged = read_bytes(kStories);
   damaged.replace(5000, 4, "\xFF\xFF\xFF\xFF");  // not a number
   expect_refusal(convert(folder_.file("nan.bin", damaged)), 3, "embed_tokens");

@@ -38,7 +38,7 @@ class EvaluateStsB : public ::testing::Test {
     folder_.file("dev.tsv", kTwoPairs);
   }
   CommandResult run(const std::string& checkpoint, std::vector<std::string> more) const {
-    std::vector<std::string> words = {checkpoint, "--task", "sts-b", "--out", folder_.path("run")};
+    std::vector<std::string> words = {checkpoint, "--task", "sts-b", "--out", out_.path("run")};
     words.insert(words.end(), more.begin(), more.end());
     return run_command("lowbank-evaluate", words);
   }
@@ -51,6 +51,7 @@ class EvaluateStsB : public ::testing::Test {
   }
 
   TempFolder folder_;
+  TempFolder out_;
 };
 
 TEST_F(EvaluateStsB, WritesItsFiguresAndHowTheyWereMade) {
@@ -58,7 +59,7 @@ TEST_F(EvaluateStsB, WritesItsFiguresAndHowTheyWereMade) {
       run(folder_.path(), {"--data", folder_.path(), "--pooling", "mean", "--json"});
   ASSERT_EQ(result.exit_code, 0) << result.err;
   const auto printed = nlohmann::json::parse(last_line(result.out));
-  const auto metrics = nlohmann::json::parse(read_text(folder_.path("run/metrics.json")));
+  const auto metrics = nlohmann::json::parse(read_text(out_.path("run/metrics.json")));
   for (const auto* key : {"pearson", "pearson_stderr", "spearman", "spearman_stderr"}) {
     EXPECT_TRUE(metrics[key].is_number()) << key;
     EXPECT_EQ(metrics[key], printed[key]);

@@ -96,7 +96,7 @@ TEST_F(RedistributeStage, TheCheckpointItReadsIsNotOverwritten) {
   all[1] = small();
   const auto result = run_command("lowbank-redistribute", all);
   EXPECT_EQ(result.exit_code, 2);
-  EXPECT_THAT(result.err, HasSubstr("choose another folder"));
+  EXPECT_THAT(result.err, HasSubstr("is the same place as the input"));
   EXPECT_EQ(read_bytes(small() + "/model.safetensors"), before);
 }
 

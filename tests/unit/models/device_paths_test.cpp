@@ -86,7 +86,7 @@ TORCH_LIBRARY_IMPL(aten, Meta, library) {
       });
 }
 
-struct Family {
+struct Sample {
   std::string name;
   ModelJson config;
   std::int64_t rank = 0;  ///< of the factored linears; 0: dense
@@ -107,11 +107,11 @@ ModelJson bert_config(const std::string& architecture) {
           {"attention_probs_dropout_prob", 0.2}};
 }
 
-std::vector<Family> families() {
+std::vector<Sample> samples() {
   auto dynamic = testing::tiny_config();  // its cache holds keys that are not turned
   dynamic["rope_scaling"] = {{"type", "dynamic"}, {"factor", 2.0}};
   dynamic["max_position_embeddings"] = 8;
-  std::vector<Family> all = {{"llama_dynamic", dynamic},
+  std::vector<Sample> all = {{"llama_dynamic", dynamic},
                              {"bert_masked_token", bert_config("BertForMaskedLM")},
                              {"bert_classifier", bert_config("BertForSequenceClassification")},
                              {"bert_factored", bert_config("BertForMaskedLM"), 7}};
@@ -123,7 +123,7 @@ std::vector<Family> families() {
   return all;
 }
 
-std::shared_ptr<LanguageModel> model_of(const Family& family) {
+std::shared_ptr<LanguageModel> model_of(const Sample& family) {
   auto model = make_random_model(family.config, RandomKey(1));
   if (family.rank > 0) testing::factorize(*model, family.rank);
   for (auto& parameter : model->parameters()) parameter.set_requires_grad(true);
@@ -163,7 +163,7 @@ struct Results {
 };
 
 /// Logits, loss, every parameter's gradient, and the logits of a prompt and of tokens after it.
-Results results_of(const Family& family) {
+Results results_of(const Sample& family) {
   Results out;
   const auto model = model_of(family);
   const auto input = padded_input(*model, 7);
@@ -195,8 +195,8 @@ class DevicePathsTest : public testing::SeededTest {
   ~DevicePathsTest() override { use_cpu_kernels(true); }
 };
 
-TEST_F(DevicePathsTest, WithoutTheLoopsOfTheCpuEveryFamilyGivesTheSame) {
-  for (const auto& family : families()) {
+TEST_F(DevicePathsTest, WithoutTheLoopsOfTheCpuEverySampleGivesTheSame) {
+  for (const auto& family : samples()) {
     SCOPED_TRACE(family.name);
     use_cpu_kernels(true);
     const auto with = results_of(family);
@@ -213,7 +213,7 @@ TEST_F(DevicePathsTest, WithoutTheLoopsOfTheCpuEveryFamilyGivesTheSame) {
   }
 }
 
-TEST_F(DevicePathsTest, OnTheMetaDeviceEveryFamilyHasItsShapes) {
+TEST_F(DevicePathsTest, OnTheMetaDeviceEverySampleHasItsShapes) {
   const auto ids_of = [](std::int64_t num_tokens) {
     return at::empty({2, num_tokens}, at::TensorOptions(torch::kLong).device(torch::kMeta));
   };
@@ -221,7 +221,7 @@ TEST_F(DevicePathsTest, OnTheMetaDeviceEveryFamilyHasItsShapes) {
     EXPECT_TRUE(tensor.is_meta());
     EXPECT_EQ(tensor.sizes(), sizes);
   };
-  for (const auto& family : families()) {
+  for (const auto& family : samples()) {
     if (family.rank > 0) continue;  // there is nothing to factorize
     SCOPED_TRACE(family.name);
     const auto model = make_random_model(family.config, RandomKey(1), torch::kMeta);

@@ -49,7 +49,7 @@ TEST(SampleModels, AreOfEveryFamily) {
   for (const auto& config : testing::sample_models()) {
     sampled.insert(config["model_type"].get<std::string>());
   }
-  for (const auto& family : families()) {
+  for (const ModelFamily& family : lowbank::families()) {
     EXPECT_TRUE(sampled.contains(std::string(family.model_type))) << family.model_type;
   }
 }
