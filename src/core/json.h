@@ -1,6 +1,5 @@
 #pragma once
 
-#include <optional>
 #include <string>
 #include <string_view>
 
@@ -18,8 +17,5 @@ nlohmann::ordered_json read_json(const std::string& path, bool allow_comments = 
 
 /// Two-space indent and a final line end; the form of every JSON file we write.
 std::string dump_json(const nlohmann::ordered_json& value);
-
-/// The number, or null for none.
-nlohmann::ordered_json or_null(const std::optional<double>& value);
 
 }  // namespace lowbank
