@@ -1,5 +1,6 @@
 #include "core/resources.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 
@@ -37,9 +38,28 @@ std::string find_resource(const std::string& relative) {
       relative, looked, start.string(), share.string()));
 }
 
-std::string find_input(const std::string& path) {
+namespace {
+
+// Any other name could only be found by accident, in one of the folders above the executable.
+bool can_ship(const fs::path& path) {
+  const fs::path plain = path.lexically_normal();
+  const auto begins_with = [&](const fs::path& folder) {
+    return std::mismatch(folder.begin(), folder.end(), plain.begin(), plain.end()).first ==
+           folder.end();
+  };
+  return begins_with("configs") || begins_with("data/samples");
+}
+
+}  // namespace
+
+std::string find_input(const std::string& path, const std::string& recipe_folder) {
   std::error_code error;
   if (path.empty() || fs::path(path).is_absolute() || fs::exists(path, error)) return path;
+  if (!recipe_folder.empty()) {
+    const fs::path beside = fs::path(recipe_folder) / path;
+    if (fs::exists(beside, error)) return beside.string();
+  }
+  if (!can_ship(path)) return path;
   try {
     return find_resource(path);
   } catch (const IoError&) {
