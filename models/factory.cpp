@@ -235,7 +235,10 @@ void save_model(const std::string& folder, const LoadedModel& loaded, const Hist
   std::map<std::string, torch::Tensor> tensors;
   for (const auto& parameters :
        {base_parameters(*loaded.model), adapter_parameters(*loaded.model)}) {
-    tensors.insert(parameters.begin(), parameters.end());
+    for (const auto& [name, tensor] : parameters) {
+      TORCH_CHECK(tensors.emplace(name, tensor).second,
+                  "save_model: two layers of one slot hold a parameter '", name, "'");
+    }
   }
   CheckpointMeta meta = loaded.meta;
   meta.linears.clear();

@@ -63,7 +63,8 @@ std::shared_ptr<LanguageModel> make_random_model(const nlohmann::ordered_json& c
 /// Writes config.json, model.safetensors (Hugging Face names, ties stored once), lowbank.json and
 /// the side files of `loaded.folder` into `folder` (created if need be). The files are written
 /// in a folder next to it and moved into place at the end, config.json last. `loaded.meta.linears`
-/// is taken from the model's slots; one history entry is added. Errors: IoError.
+/// is taken from the model's slots; one history entry is added. Errors: IoError; c10::Error if two
+/// layers of one slot have parameters of the same name.
 void save_model(const std::string& folder, const LoadedModel& loaded, const HistoryEntry& entry);
 
 }  // namespace lowbank

@@ -44,12 +44,14 @@ class OperatorList {
   void add_scan(const std::string& name, std::int64_t batch, std::int64_t channels,
                 std::int64_t num_states);
 
-  std::vector<pim::Operator> take() { return std::move(operators_); }
-
- private:
+  /// An operator that none of the functions above describes; its count is 1. The caller fills in the
+  /// bytes. The reference holds until the next operator is added.
   pim::Operator& add(pim::OperatorKind kind, const std::string& name, std::int64_t m,
                      std::int64_t n, std::int64_t k);
 
+  std::vector<pim::Operator> take() { return std::move(operators_); }
+
+ private:
   std::int64_t num_tokens_;
   double element_bytes_;
   std::int64_t layer_ = -1;

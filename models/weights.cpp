@@ -66,21 +66,20 @@ LinearSlot Weights::slot(torch::nn::Module& parent, const std::string& path, Lin
   const std::string source = record_file();
   std::shared_ptr<Linear> stack;
   for (const auto& record : records) {
-    stack =
-        layer_kind(record.kind, path, source)
-            .build({.record = record,
-                    .path = path,
-                    .source = source,
-                    .in_features = shape_OI[1],
-                    .out_features = shape_OI[0],
-                    .has_bias = wants(path + ".bias"),
-                    .base = stack,
-                    .take = [&](const std::string& name, const std::vector<std::int64_t>& shape) {
-                      const auto found = parameters_.find(path + "." + name);
-                      return values(found != parameters_.end()
-                                        ? found->second
-                                        : ParameterSpec{.name = path + "." + name, .shape = shape});
-                    }});
+    stack = build_layer(
+        {.record = record,
+         .path = path,
+         .source = source,
+         .in_features = shape_OI[1],
+         .out_features = shape_OI[0],
+         .has_bias = wants(path + ".bias"),
+         .base = stack,
+         .take = [&](const std::string& name, const std::vector<std::int64_t>& shape) {
+           const auto found = parameters_.find(path + "." + name);
+           return values(found != parameters_.end()
+                             ? found->second
+                             : ParameterSpec{.name = path + "." + name, .shape = shape});
+         }});
   }
   return slots_.emplace_back(parent, path, role, std::move(stack));
 }

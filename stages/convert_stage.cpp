@@ -155,9 +155,9 @@ void write_folder(const ConvertConfig& config, const ConvertSource& source,
 }
 
 // The type that a tensor gets in a GGUF file.
-ElementType gguf_type(const ConvertConfig& config, const MappedTensor& tensor,
-                      const std::string& name) {
-  if (stays_f32(name, tensor.shape)) return ElementType::kF32;
+ElementType gguf_type(const ConvertConfig& config, const std::string& architecture,
+                      const MappedTensor& tensor, const std::string& name) {
+  if (stays_f32(architecture, name, tensor.shape)) return ElementType::kF32;
   if (config.dtype != "q8_0" && config.dtype != "q4_0") {
     const ElementType type = folder_type(config, tensor.entry->type);
     return type == ElementType::kF64 ? ElementType::kF32 : type;
@@ -197,6 +197,9 @@ std::vector<TensorEntry> write_gguf(const ConvertConfig& config, ConvertSource& 
   }
   const Json& model = *source.config;
   const std::string architecture = model.at("model_type").get<std::string>();
+  if (!has_gguf(architecture)) {
+    throw ConfigError(fmt::format("to: no GGUF file holds a model of type '{}'", architecture));
+  }
   std::vector<MappedTensor> kept;
   std::vector<TensorEntry> tensors;
   std::map<ElementType, std::uint64_t> sizes;
@@ -211,7 +214,7 @@ std::vector<TensorEntry> write_gguf(const ConvertConfig& config, ConvertSource& 
         tensor.transform.is_identity() ? transform_to_gguf(model, tensor.name) : TensorTransform();
     auto shape = tensor.shape;
     if (shape.size() == 3) shape = {shape.front(), shape.back()};  // a convolution's [D, 1, W]
-    const ElementType type = gguf_type(config, tensor, *name);
+    const ElementType type = gguf_type(config, architecture, tensor, *name);
     tensors.push_back({.name = *name, .type = type, .shape = std::move(shape)});
     sizes[type] += tensor_bytes(type, tensor.shape).value();
     kept.push_back(tensor);

@@ -133,8 +133,8 @@ std::string describe_linears(const std::vector<LinearSummary>& linears) {
   std::string text;
   for (const auto& [kind, of_kind] : ranks) {
     text += fmt::format("{}{} {}", text.empty() ? "" : ", ", of_kind.size(), kind);
-    if (kind == "dense") continue;
     const auto [low, high] = std::minmax_element(of_kind.begin(), of_kind.end());
+    if (kind.starts_with("dense") || *high == 0) continue;
     text += *low == *high ? fmt::format(" of rank {}", *low)
                           : fmt::format(" of rank {} to {}", *low, *high);
   }
@@ -150,6 +150,26 @@ std::string describe_types(Entries entries) {
     text += fmt::format("{}{} {}", text.empty() ? "" : ", ", group_digits(count), name);
   }
   return text;
+}
+
+// What lowbank.json knows of a slot, in the place of what its tensors look like.
+void name_layers(const SlotRecord& slot, Entries entries, std::vector<LinearSummary>& linears) {
+  auto found = std::find_if(linears.begin(), linears.end(),
+                            [&](const LinearSummary& linear) { return linear.path == slot.path; });
+  if (found == linears.end()) {
+    found = linears.emplace(found);
+    found->path = slot.path;
+  }
+  found->kind.clear();
+  for (const auto& layer : slot.layers) {
+    found->kind += (found->kind.empty() ? "" : "+") + layer.kind;
+  }
+  found->num_params = found->size_bytes = 0;
+  for (const auto& entry : entries) {
+    if (!entry.name.starts_with(slot.path + ".")) continue;
+    found->num_params += num_elements(entry);
+    found->size_bytes += static_cast<std::int64_t>(entry.size_bytes);
+  }
 }
 
 // The tensors under the file's own names, dequantised to float32.
@@ -172,7 +192,7 @@ void write_floats(const TensorArchive& archive, const std::string& path) {
 
 }  // namespace
 
-std::vector<LinearSummary> find_linears(Entries entries) {
+std::vector<LinearSummary> find_linears(Entries entries, std::span<const SlotRecord> slots) {
   std::map<std::string_view, const TensorEntry*> tensors;
   for (const auto& entry : entries) tensors[entry.name] = &entry;
   const auto find = [&](const std::string& name) -> const TensorEntry* {
@@ -213,6 +233,7 @@ std::vector<LinearSummary> find_linears(Entries entries) {
     }
     linears.push_back(std::move(linear));
   }
+  for (const auto& slot : slots) name_layers(slot, entries, linears);
   std::sort(linears.begin(), linears.end(), [](const LinearSummary& a, const LinearSummary& b) {
     return natural_less(a.path, b.path);
   });
@@ -245,7 +266,7 @@ void inspect_stage(const InspectConfig& config, RunDir* /*out*/, Metrics& metric
     num_params += num_elements(entry);
     num_bytes += static_cast<std::int64_t>(entry.size_bytes);
   }
-  const std::vector<LinearSummary> linears = find_linears(entries);
+  const std::vector<LinearSummary> linears = find_linears(entries, meta.linears);
 
   print("{}", place);
   if (!model_type.empty()) print("  model       {}", model_type);

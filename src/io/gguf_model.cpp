@@ -77,13 +77,23 @@ TensorTransform gguf_transform(const Json& config, const std::string& name,
 
 Json config_from_gguf(const GgufFile& file) {
   const GgufConfig gguf(file);
-  const ModelFamily* const family = find_family(gguf.architecture());
-  if (family == nullptr) {
-    gguf.refuse("general.architecture", "'" + gguf.architecture() + "'", family_names());
+  if (!has_gguf(gguf.architecture())) {
+    std::string supported;
+    for (const auto& family : families()) {
+      if (!has_gguf(family.model_type)) continue;
+      if (!supported.empty()) supported += ", ";
+      supported += family.model_type;
+    }
+    gguf.refuse("general.architecture", "'" + gguf.architecture() + "'", supported);
   }
-  Json config = family->gguf.read_config(gguf);
+  Json config = find_family(gguf.architecture())->gguf.read_config(gguf);
   add_token_ids(file, config);
   return config;
+}
+
+bool has_gguf(std::string_view architecture) {
+  const ModelFamily* const family = find_family(architecture);
+  return family != nullptr && family->gguf.read_config != nullptr;
 }
 
 std::optional<std::string> hugging_face_name(const std::string& architecture,
@@ -134,10 +144,14 @@ std::vector<float> gguf_rope_divisors(const Json& config) {
   return gguf.rope_divisors == nullptr ? std::vector<float>() : gguf.rope_divisors(config);
 }
 
-bool stays_f32(const std::string& gguf_name, std::span<const std::int64_t> shape) {
-  return shape.size() < 2 || gguf_name.find(".ssm_conv1d.") != std::string::npos ||
-         gguf_name.ends_with(".ssm_a") || gguf_name.starts_with("position_embd.") ||
-         gguf_name.starts_with("token_types.");
+bool stays_f32(const std::string& architecture, const std::string& gguf_name,
+               std::span<const std::int64_t> shape) {
+  if (shape.size() < 2) return true;
+  const ModelFamily* const family = find_family(architecture);
+  return family != nullptr &&
+         std::ranges::any_of(family->gguf.names, [&](const GgufNamePair& pair) {
+           return pair.stays_f32 && rename(gguf_name, pair.gguf, pair.gguf).has_value();
+         });
 }
 
 }  // namespace lowbank

@@ -4,6 +4,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <nlohmann/json_fwd.hpp>
@@ -26,6 +27,9 @@ class GgufFile;
 /// result and is not supported.
 nlohmann::ordered_json config_from_gguf(const GgufFile& file);
 
+/// Whether GGUF files hold models of this architecture.
+bool has_gguf(std::string_view architecture);
+
 /// The Hugging Face name of a tensor; empty for one that has no place in such a model.
 std::optional<std::string> hugging_face_name(const std::string& architecture,
                                              const std::string& gguf_name);
@@ -37,7 +41,8 @@ TensorTransform transform_from_gguf(const nlohmann::ordered_json& config, const 
 TensorTransform transform_to_gguf(const nlohmann::ordered_json& config, const std::string& name);
 
 /// Metadata of a GGUF file for a model of this config.json, the tokenizer's keys left out.
-/// `file_type` is the type of most weights. Errors: ConfigError for what GGUF cannot express.
+/// `file_type` is the type of most weights; the family is one that `has_gguf`. Errors: ConfigError for
+/// what GGUF cannot express.
 GgufKeys gguf_model_keys(const nlohmann::ordered_json& config, const std::string& source,
                          const std::string& model_name, ElementType file_type);
 
@@ -46,7 +51,8 @@ GgufKeys gguf_model_keys(const nlohmann::ordered_json& config, const std::string
 std::vector<float> gguf_rope_divisors(const nlohmann::ordered_json& config);
 
 /// True for parameters that stay float32 whatever type the others get, as llama.cpp wants them:
-/// vectors, the convolution, positions and token types, and Mamba's A.
-bool stays_f32(const std::string& gguf_name, std::span<const std::int64_t> shape);
+/// vectors, and those that the family names (a convolution, positions, token types, Mamba's A).
+bool stays_f32(const std::string& architecture, const std::string& gguf_name,
+               std::span<const std::int64_t> shape);
 
 }  // namespace lowbank

@@ -9,7 +9,8 @@
 namespace lowbank {
 namespace {
 
-// Every kind of layer has a file of its own and a line here.
+// Every kind of layer has a file of its own and a line here. The line of a kind that wraps another
+// layer ends in `true`.
 constexpr LayerKind kLayerKinds[] = {
     {"dense", build_dense_linear},
     {"svd", build_svd_linear},
@@ -45,6 +46,15 @@ const LayerKind& layer_kind(const std::string& name, const std::string& path,
   }
   throw IoError(fmt::format("{}: layer '{}' is of kind '{}'; this Lowbank knows {}", source, path,
                             name, known));
+}
+
+std::shared_ptr<Linear> build_layer(const LayerPlan& plan) {
+  const LayerKind& kind = layer_kind(plan.record.kind, plan.path, plan.source);
+  if (kind.wraps != (plan.base != nullptr)) {
+    throw IoError(fmt::format("{}: in layer '{}', one of kind '{}' must {}", plan.source, plan.path,
+                              kind.name, kind.wraps ? "wrap another one" : "be the innermost one"));
+  }
+  return kind.build(plan);
 }
 
 }  // namespace lowbank

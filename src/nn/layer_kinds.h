@@ -39,11 +39,16 @@ struct LayerPlan {
 struct LayerKind {
   std::string_view name;
   std::shared_ptr<Linear> (*build)(const LayerPlan& plan);
+  bool wraps = false;  ///< around another layer, or else the innermost one
 };
 
 /// The kind with this name. Errors: IoError naming the slot and `source` if this version of Lowbank
 /// does not know the name.
 const LayerKind& layer_kind(const std::string& name, const std::string& path,
                             const std::string& source);
+
+/// The layer that the plan describes. Errors: IoError as layer_kind, and for a kind that wraps
+/// another layer where there is none, or the other way round.
+std::shared_ptr<Linear> build_layer(const LayerPlan& plan);
 
 }  // namespace lowbank

@@ -13,8 +13,8 @@ using Json = nlohmann::ordered_json;
 // Source: ggml-org/llama.cpp gguf-py/gguf/constants.py, tensor_mapping.py.
 constexpr GgufNamePair kBertGgufNames[] = {
     {"token_embd.", "embeddings.word_embeddings."},
-    {"position_embd.", "embeddings.position_embeddings."},
-    {"token_types.", "embeddings.token_type_embeddings."},
+    {"position_embd.", "embeddings.position_embeddings.", /*stays_f32=*/true},
+    {"token_types.", "embeddings.token_type_embeddings.", /*stays_f32=*/true},
     {"token_embd_norm.", "embeddings.LayerNorm."},
     {"blk.{}.attn_q.", "encoder.layer.{}.attention.self.query."},
     {"blk.{}.attn_k.", "encoder.layer.{}.attention.self.key."},

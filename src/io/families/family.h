@@ -18,7 +18,7 @@ struct ModelFamily {
   /// families whose names depend on it. Errors: ConfigError as the family's reader.
   ParameterList (*parameters)(const nlohmann::ordered_json& config, const std::string& source,
                               const HasParameter& has) = nullptr;
-  GgufMapping gguf;
+  GgufMapping gguf = {};  ///< left out by a family that no GGUF file holds
 };
 
 }  // namespace lowbank

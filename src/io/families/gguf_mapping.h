@@ -21,6 +21,7 @@ struct TensorEntry;
 struct GgufNamePair {
   std::string_view gguf;
   std::string_view hugging_face;
+  bool stays_f32 = false;  ///< whatever type the others get, as llama.cpp wants it
 };
 
 /// Reads a GGUF file's keys below its architecture's name.
@@ -66,6 +67,7 @@ class GgufKeyBuilder {
 enum class GgufDirection { kFromGguf, kToGguf };
 
 /// How a family is kept in GGUF files; its architecture there has the name of its `model_type`.
+/// `names`, `read_config` and `add_keys` are there, or GGUF has no form of the family.
 struct GgufMapping {
   std::span<const GgufNamePair> names;
   /// What Hugging Face names may have in front of those in `names`.

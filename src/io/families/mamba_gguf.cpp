@@ -17,10 +17,10 @@ constexpr GgufNamePair kMambaGgufNames[] = {
     {"output.", "lm_head."},
     {"blk.{}.attn_norm.", "backbone.layers.{}.norm."},
     {"blk.{}.ssm_in.", "backbone.layers.{}.mixer.in_proj."},
-    {"blk.{}.ssm_conv1d.", "backbone.layers.{}.mixer.conv1d."},
+    {"blk.{}.ssm_conv1d.", "backbone.layers.{}.mixer.conv1d.", /*stays_f32=*/true},
     {"blk.{}.ssm_x.", "backbone.layers.{}.mixer.x_proj."},
     {"blk.{}.ssm_dt.", "backbone.layers.{}.mixer.dt_proj."},
-    {"blk.{}.ssm_a", "backbone.layers.{}.mixer.A_log"},
+    {"blk.{}.ssm_a", "backbone.layers.{}.mixer.A_log", /*stays_f32=*/true},
     {"blk.{}.ssm_d", "backbone.layers.{}.mixer.D"},
     {"blk.{}.ssm_out.", "backbone.layers.{}.mixer.out_proj."}};
 

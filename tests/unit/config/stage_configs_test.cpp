@@ -4,6 +4,7 @@
 #include <variant>
 #include <vector>
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
@@ -24,6 +25,7 @@
 #include "config/stages/report_config.h"
 #include "config/stages/workload_config.h"
 #include "core/error.h"
+#include "core/text.h"
 #include "error_text.h"
 
 namespace lowbank {
@@ -114,6 +116,15 @@ TEST(StageConfigsTest, HintsOnMemoryNameKeysOfTheStage) {
     }
   }
   EXPECT_TRUE(make_stage_config("convert")->info().memory_keys.empty());
+}
+
+TEST(StageConfigsTest, EveryStageHasAPageThatTheListOfCommandsNames) {
+  const std::string docs = LOWBANK_SOURCE_DIR "/docs/";
+  const std::string commands = read_bytes(docs + "commands.md");
+  for (const auto& name : stage_names()) {
+    EXPECT_THAT(commands, HasSubstr(fmt::format("[`{0}`]({0}.md)", name)));
+    EXPECT_THAT(read_bytes(docs + name + ".md"), HasSubstr("lowbank " + name));
+  }
 }
 
 TEST(StageConfigsTest, WarmUpIsNotLongerThanTheTraining) {

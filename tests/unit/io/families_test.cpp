@@ -52,6 +52,7 @@ TEST(Families, ListEveryParameterOnceAndTieOnlyToWhatTheyList) {
 TEST(Families, GgufHasANameForEveryParameterThatEverySuchModelHas) {
   for (const auto& family : families()) {
     const std::string type(family.model_type);
+    if (!has_gguf(type)) continue;
     const Json config = {{"model_type", type}, {"tie_word_embeddings", false}};
     for (const auto& name : names_of(model_parameters(config, "config.json"))) {
       EXPECT_TRUE(gguf_name(type, name)) << name;

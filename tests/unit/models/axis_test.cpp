@@ -29,10 +29,7 @@ class AxisTest : public testing::SeededTest {
   /// so that a unit that is left where it was shows.
   static std::vector<std::shared_ptr<LanguageModel>> models() {
     std::vector<std::shared_ptr<LanguageModel>> models;
-    for (const auto& config :
-         {testing::tiny_config(), testing::biased_config(), testing::small_mamba(),
-          testing::small_bert("BertModel"), testing::small_bert("BertForPreTraining"),
-          testing::small_bert("BertForSequenceClassification")}) {
+    for (const auto& config : testing::sample_models()) {
       for (const bool factored : {false, true}) {
         auto model = make_random_model(config, RandomKey(1), c10::kCPU, c10::kDouble);
         if (factored) testing::factorize(*model, 2);

@@ -51,7 +51,7 @@ class CheckpointTest : public testing::SeededTest {
   std::string error_of_load() {
     try {
       load_model(checkpoint_);
-    } catch (const IoError& e) {
+    } catch (const Error& e) {
       return e.what();
     }
     return "loaded";
@@ -240,6 +240,28 @@ TEST_F(CheckpointTest, RecordsOfFactorsMustFitTheModel) {
   meta.linears.back().layers[0].kind = "tile_svd";
   write_checkpoint_meta(checkpoint_, meta);
   EXPECT_THAT(error_of_load(), HasSubstr("is of kind 'tile_svd'"));
+}
+
+TEST_F(CheckpointTest, ALayerThatWrapsNothingIsTheInnermostOne) {
+  const auto model = tiny_llama();
+  factorize(*model, 5);
+  save(model);
+  auto meta = read_checkpoint_meta(checkpoint_);
+  auto& layers = meta.linears[0].layers;
+  layers.insert(layers.begin(), {.kind = "dense"});
+  write_checkpoint_meta(checkpoint_, meta);
+  change_tensors([](auto& tensors) { tensors[kQuery] = at::zeros({32, 32}); });
+  EXPECT_THAT(error_of_load(), AllOf(HasSubstr("lowbank.json"), HasSubstr("self_attn.q_proj'"),
+                                     HasSubstr("of kind 'svd' must be the innermost one")));
+}
+
+TEST_F(CheckpointTest, ParametersOfOneNameInOneSlotAreNotLost) {
+  const auto model = tiny_llama();
+  for (int i = 0; i < 2; ++i) {
+    model->slots().front().wrap(
+        [](auto base) { return std::make_shared<testing::OutputMask>(std::move(base)); });
+  }
+  EXPECT_THROW(save(model), c10::Error);
 }
 
 TEST_F(CheckpointTest, AFolderOfRevisionOneLoads) {

@@ -1,7 +1,10 @@
 #include "models/decode_state.h"
 
+#include <memory>
 #include <set>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include <ATen/ops/cat.h>
 #include <ATen/ops/equal.h>
@@ -24,8 +27,16 @@ using testing::random_ids;
 
 class DecodeStateTest : public testing::SeededTest {
  protected:
-  std::vector<std::shared_ptr<LanguageModel>> models = {
-      testing::tiny_llama(), make_random_model(testing::small_mamba(), RandomKey(1))};
+  static std::vector<std::shared_ptr<LanguageModel>> make_models() {
+    std::vector<std::shared_ptr<LanguageModel>> made;
+    for (const auto& config : testing::causal_samples()) {
+      made.push_back(make_random_model(config, RandomKey(1)));
+    }
+    return made;
+  }
+  std::shared_ptr<LanguageModel> llama = testing::tiny_llama();
+  std::shared_ptr<LanguageModel> mamba = make_random_model(testing::small_mamba(), RandomKey(1));
+  std::vector<std::shared_ptr<LanguageModel>> models = make_models();
   c10::InferenceMode inference;
 };
 
@@ -77,22 +88,21 @@ TEST_F(DecodeStateTest, AStateMadeOfSelectedRowsServesOutsideOfInferenceMode) {
 }
 
 TEST_F(DecodeStateTest, AVisitorSeesEveryCacheOfEveryBlock) {
-  const std::vector<std::vector<std::string>> expected = {{"keys", "values", "keys", "values"},
-                                                          {"window", "state", "window", "state"}};
-  for (std::size_t i = 0; i < models.size(); ++i) {
-    const auto state = models[i]->make_state(3, 4);
+  const std::pair<LanguageModel*, std::vector<std::string>> cases[] = {
+      {llama.get(), {"keys", "values", "keys", "values"}},
+      {mamba.get(), {"window", "state", "window", "state"}}};
+  for (const auto& [model, expected] : cases) {
+    const auto state = model->make_state(3, 4);
     std::vector<std::string> names;
     state->for_each([&](std::string_view name, torch::Tensor& values) {
       names.emplace_back(name);
       EXPECT_EQ(values.size(0), 3);
     });
-    EXPECT_EQ(names, expected[i]);
+    EXPECT_EQ(names, expected);
   }
 }
 
 TEST_F(DecodeStateTest, WhatDoesNotFitIsRefused) {
-  const auto& llama = models[0];
-  const auto& mamba = models[1];
   const auto state = llama->make_state(1, 4);
   EXPECT_THROW(mamba->forward(random_ids(1, 1), state.get()), c10::Error);
   EXPECT_THROW(llama->forward(random_ids(1, 1), mamba->make_state(1, 4).get()), c10::Error);

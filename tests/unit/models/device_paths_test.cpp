@@ -24,7 +24,7 @@
 #include "kernels/cpu/cpu_isa.h"
 #include "kernels/cross_entropy.h"
 #include "kernels/small_linear.h"
-#include "tiny_llama.h"
+#include "sample_models.h"
 #include "torch_support.h"
 
 namespace lowbank {
@@ -107,26 +107,20 @@ ModelJson bert_config(const std::string& architecture) {
           {"attention_probs_dropout_prob", 0.2}};
 }
 
-ModelJson mamba_config() {
-  return {{"model_type", "mamba"}, {"architectures", {"MambaForCausalLM"}},
-          {"vocab_size", kVocab},  {"hidden_size", 32},
-          {"state_size", 5},       {"num_hidden_layers", 2},
-          {"use_bias", true},      {"initializer_range", 0.2}};
-}
-
 std::vector<Family> families() {
   auto dynamic = testing::tiny_config();  // its cache holds keys that are not turned
   dynamic["rope_scaling"] = {{"type", "dynamic"}, {"factor", 2.0}};
   dynamic["max_position_embeddings"] = 8;
-  return {{"llama", testing::tiny_config()},
-          {"llama_biased", testing::biased_config()},
-          {"llama_dynamic", dynamic},
-          {"llama_factored", testing::tiny_config(), 7},
-          {"bert_masked_token", bert_config("BertForMaskedLM")},
-          {"bert_classifier", bert_config("BertForSequenceClassification")},
-          {"bert_factored", bert_config("BertForMaskedLM"), 7},
-          {"mamba", mamba_config()},
-          {"mamba_factored", mamba_config(), 5}};
+  std::vector<Family> all = {{"llama_dynamic", dynamic},
+                             {"bert_masked_token", bert_config("BertForMaskedLM")},
+                             {"bert_classifier", bert_config("BertForSequenceClassification")},
+                             {"bert_factored", bert_config("BertForMaskedLM"), 7}};
+  for (const auto& config : testing::causal_samples()) {
+    const auto type = config["model_type"].get<std::string>();
+    all.push_back({type, config});
+    all.push_back({type + "_factored", config, 5});
+  }
+  return all;
 }
 
 std::shared_ptr<LanguageModel> model_of(const Family& family) {

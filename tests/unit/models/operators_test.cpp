@@ -11,6 +11,7 @@
 #include "models/make_workload.h"
 #include "pim/reshape.h"
 #include "pim/workload.h"
+#include "sample_models.h"
 #include "tiny_llama.h"
 #include "torch_support.h"
 
@@ -20,7 +21,6 @@ namespace {
 using testing::biased_config;
 using testing::factorize;
 using testing::random_ids;
-using testing::tiny_config;
 using testing::tiny_llama;
 
 std::int64_t counted_macs = 0;
@@ -70,9 +70,13 @@ std::int64_t total_macs(const std::vector<pim::Operator>& operators) {
 class OperatorsTest : public testing::SeededTest {};
 
 TEST_F(OperatorsTest, MacsAreThoseOfTheForwardPass) {
-  for (const auto& config : {tiny_config(), biased_config()}) {
+  auto configs = testing::causal_samples();
+  auto& untied = configs.emplace_back(testing::small_mamba());
+  untied["tie_word_embeddings"] = false;
+  untied["use_bias"] = false;
+  for (const auto& config : configs) {
     for (const bool factored : {false, true}) {
-      const auto model = tiny_llama(config);
+      const auto model = make_random_model(config, RandomKey(1));
       if (factored) factorize(*model, 5);
       const torch::NoGradGuard no_grad;
       {
@@ -86,30 +90,6 @@ TEST_F(OperatorsTest, MacsAreThoseOfTheForwardPass) {
       model->forward(random_ids(3, 1), state.get());
       EXPECT_EQ(total_macs(model->operators(pim::Phase::kDecode, 3, 7)), counter.count());
     }
-  }
-}
-
-nlohmann::ordered_json tiny_mamba_config(bool tied) {
-  return {{"model_type", "mamba"},         {"architectures", {"MambaForCausalLM"}},
-          {"vocab_size", testing::kVocab}, {"hidden_size", 32},
-          {"num_hidden_layers", 2},        {"state_size", 8},
-          {"tie_word_embeddings", tied},   {"use_bias", !tied}};
-}
-
-TEST_F(OperatorsTest, MacsOfAMambaAreThoseOfTheForwardPass) {
-  for (const bool tied : {true, false}) {
-    const auto model = make_random_model(tiny_mamba_config(tied), RandomKey(1));
-    const torch::NoGradGuard no_grad;
-    {
-      const MacCounter counter;
-      model->forward(random_ids(3, 7));
-      EXPECT_EQ(total_macs(model->operators(pim::Phase::kPrefill, 3, 7)), counter.count());
-    }
-    const auto state = model->make_state(3, 7);
-    model->forward(random_ids(3, 6), state.get());
-    const MacCounter counter;
-    model->forward(random_ids(3, 1), state.get());
-    EXPECT_EQ(total_macs(model->operators(pim::Phase::kDecode, 3, 7)), counter.count());
   }
 }
 
@@ -128,19 +108,12 @@ TEST_F(OperatorsTest, WhatIsDerivedForASizeIsWhatIsExportedThere) {
     return workload;
   };
   std::vector<std::shared_ptr<LanguageModel>> models;
-  models.push_back(make_random_model(tiny_mamba_config(true), RandomKey(1)));
-  models.push_back(make_random_model({{"model_type", "bert"},
-                                      {"architectures", {"BertForSequenceClassification"}},
-                                      {"vocab_size", testing::kVocab},
-                                      {"hidden_size", 32},
-                                      {"num_hidden_layers", 2},
-                                      {"num_attention_heads", 4},
-                                      {"intermediate_size", 48},
-                                      {"max_position_embeddings", 256}},
-                                     RandomKey(1)));
-  models.push_back(tiny_llama(tiny_config()));
-  models.push_back(tiny_llama(tiny_config()));
-  factorize(*models.back(), 5);
+  for (const auto& config : testing::sample_models()) {
+    for (const bool factored : {false, true}) {
+      models.push_back(make_random_model(config, RandomKey(1)));
+      if (factored) factorize(*models.back(), 5);
+    }
+  }
   for (const auto& model : models) {
     const pim::Workload from = exported(*model, 3, 7);
     for (const auto& [batch, context] :

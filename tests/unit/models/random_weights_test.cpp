@@ -1,10 +1,12 @@
 #include <map>
+#include <set>
 #include <string>
 #include <utility>
 
 #include <gtest/gtest.h>
 
 #include "core/hash.h"
+#include "io/families/families.h"
 #include "models/factory.h"
 #include "models/language_model.h"
 #include "sample_models.h"
@@ -39,6 +41,16 @@ TEST(RandomWeights, AreTheSameBytesAsEver) {
       {testing::small_mamba(), "06754b037dfa2c5b97be0421eaa8e475"}};
   for (const auto& [config, expected] : cases) {
     EXPECT_EQ(parameter_hash(config), expected) << config;
+  }
+}
+
+TEST(SampleModels, AreOfEveryFamily) {
+  std::set<std::string> sampled;
+  for (const auto& config : testing::sample_models()) {
+    sampled.insert(config["model_type"].get<std::string>());
+  }
+  for (const auto& family : families()) {
+    EXPECT_TRUE(sampled.contains(std::string(family.model_type))) << family.model_type;
   }
 }
 

@@ -110,10 +110,12 @@ TEST(FrontTest, AClosedStreamIsNoPlaceForTheFilesOfACommand) {
   const std::string words = "estimate --workload '" LOWBANK_SOURCE_DIR
                             "/configs/workloads/bert-large.json' --system gpu-a100 --out '" +
                             folder.path("run") + "'";
-  EXPECT_EQ(shell(folder, "LOWBANK " + words + " >&- 2>&- <&-"), 3);
-  EXPECT_EQ(read_text(folder.path("run/log.txt")), "") << "the result is not in the log";
-  EXPECT_THAT(read_text(folder.path("run/run.json")), HasSubstr("estimate.csv"))
-      << "the files are complete";
+  for (const std::string closed : {">&-", ">&- 2>&-", ">&- 2>&- <&-"}) {
+    EXPECT_EQ(shell(folder, "LOWBANK " + words + " " + closed), 3) << closed;
+    EXPECT_EQ(read_text(folder.path("run/log.txt")), "") << "the result is not in the log";
+    EXPECT_THAT(read_text(folder.path("run/run.json")), HasSubstr("estimate.csv"))
+        << "the files are complete";
+  }
 }
 
 TEST(FrontTest, AClosedStandardInputIsNoEmptyFile) {

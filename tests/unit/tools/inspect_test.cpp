@@ -68,6 +68,25 @@ TEST_F(InspectTest, LinearsAreMatricesThatAreNoEmbeddingsInTheOrderOfTheLayers) 
   EXPECT_EQ(linears[2].num_params, 48);
 }
 
+TEST_F(InspectTest, LayersHaveTheKindsThatTheRecordNames) {
+  add("model.layers.10.mlp.up_proj.gain", {8});
+  add("model.layers.11.mlp.up_proj.codes", {8, 3});
+  write_safetensors(folder.path("stack.safetensors"), tensors_);
+  const auto file = SafetensorsFile::open(folder.path("stack.safetensors"));
+  const std::vector<SlotRecord> slots = {
+      {.path = "model.layers.10.mlp.up_proj", .layers = {{.kind = "dense"}, {.kind = "gain"}}},
+      {.path = "model.layers.11.mlp.up_proj", .layers = {{.kind = "codes"}}}};
+  const auto linears = find_linears(file->entries(), slots);
+  ASSERT_EQ(linears.size(), 4u);
+  EXPECT_EQ(linears[1].kind, "svd");
+  EXPECT_EQ(linears[2].kind, "dense+gain");
+  EXPECT_EQ(linears[2].out_features, 8);
+  EXPECT_EQ(linears[2].num_params, 48 + 8);
+  EXPECT_EQ(linears[2].size_bytes, 4 * (48 + 8));
+  EXPECT_EQ(linears[3].kind, "codes");
+  EXPECT_EQ(linears[3].num_params, 24);
+}
+
 TEST_F(InspectTest, FactorsThatDoNotFitTogetherAreNoLinear) {
   tensors_.clear();
   add("a.u", {8, 3});
