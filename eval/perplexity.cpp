@@ -154,27 +154,27 @@ PerplexityResult score_text(LanguageModel& model, const PerplexityText& text,
   return result;
 }
 
-void report_perplexity(const PerplexityResult& result, const PerplexityText& text,
-                       const PerplexityOptions& options, Metrics& metrics) {
+PerplexityMetrics perplexity_metrics(const PerplexityResult& result, const PerplexityText& text,
+                                     const PerplexityOptions& options) {
   const auto num_words = static_cast<double>(text.num_words);
   const auto num_bytes = static_cast<double>(text.num_bytes);
-  metrics["nll_sum"] = result.nll_sum;
-  metrics["num_predicted"] = result.num_predicted;
-  metrics["perplexity"] = std::exp(result.mean_nll());
-  metrics["word_perplexity"] = std::exp(result.nll_sum / num_words);
-  metrics["byte_perplexity"] = std::exp(result.nll_sum / num_bytes);
-  metrics["bits_per_byte"] = result.nll_sum / num_bytes / std::numbers::ln2;
-  metrics["tokens_per_second"] = static_cast<double>(result.num_predicted) / result.seconds;
-  metrics["context"] = options.context;
-  metrics["stride"] = options.stride > 0 ? options.stride : options.context;
-  metrics["keep_last"] = options.keep_last;
-  metrics["special"] = options.special;
-  metrics["max_chars"] = options.max_chars;
-  metrics["max_chunks"] = options.max_chunks;
-  metrics["num_chunks"] = text.windows.size();
-  metrics["num_tokens"] = text.ids_T.numel();
-  metrics["num_words"] = text.num_words;
-  metrics["num_bytes"] = text.num_bytes;
+  return {.nll_sum = result.nll_sum,
+          .num_predicted = result.num_predicted,
+          .perplexity = std::exp(result.mean_nll()),
+          .word_perplexity = std::exp(result.nll_sum / num_words),
+          .byte_perplexity = std::exp(result.nll_sum / num_bytes),
+          .bits_per_byte = result.nll_sum / num_bytes / std::numbers::ln2,
+          .tokens_per_second = static_cast<double>(result.num_predicted) / result.seconds,
+          .context = options.context,
+          .stride = options.stride > 0 ? options.stride : options.context,
+          .keep_last = options.keep_last,
+          .special = options.special,
+          .max_chars = options.max_chars,
+          .max_chunks = options.max_chunks,
+          .num_chunks = text.windows.size(),
+          .num_tokens = text.ids_T.numel(),
+          .num_words = text.num_words,
+          .num_bytes = text.num_bytes};
 }
 
 }  // namespace lowbank

@@ -6,7 +6,7 @@
 
 #include <torch/types.h>
 
-#include "config/run_stage.h"
+#include "config/results/perplexity_metrics.h"
 #include "tokenizers/tokenizer.h"
 
 namespace lowbank {
@@ -57,9 +57,8 @@ PerplexityResult score_text(LanguageModel& model, const PerplexityText& text,
                             std::int64_t batch_size, bool show_progress,
                             bool require_finite = true);
 
-/// Adds perplexity, word_perplexity, byte_perplexity, bits_per_byte and the figures from which they
-/// were computed to the metrics.
-void report_perplexity(const PerplexityResult& result, const PerplexityText& text,
-                       const PerplexityOptions& options, Metrics& metrics);
+/// The perplexities and the figures from which they were computed.
+PerplexityMetrics perplexity_metrics(const PerplexityResult& result, const PerplexityText& text,
+                                     const PerplexityOptions& options);
 
 }  // namespace lowbank

@@ -8,7 +8,6 @@
 #include <ATen/ops/arange.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/equal.h>
-#include <ATen/ops/isfinite.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/zeros.h>
 #include <c10/util/Exception.h>
@@ -17,7 +16,6 @@
 
 #include "core/error.h"
 #include "io/families/families.h"
-#include "io/value_stream.h"
 #include "nn/layer_kinds.h"
 #include "nn/tensor_file.h"
 
@@ -25,22 +23,6 @@ namespace lowbank {
 namespace {
 
 constexpr std::size_t kMaxProblems = 20;
-
-// Bit by bit and in place: ATen's reductions of half types make a float copy of the whole tensor.
-bool all_finite(const torch::Tensor& values) {
-  const std::span<const std::byte> bytes(static_cast<const std::byte*>(values.const_data_ptr()),
-                                         values.nbytes());
-  switch (values.scalar_type()) {
-    case c10::kFloat:
-      return find_not_finite(ElementType::kF32, bytes) < 0;
-    case c10::kBFloat16:
-      return find_not_finite(ElementType::kBf16, bytes) < 0;
-    case c10::kHalf:
-      return find_not_finite(ElementType::kF16, bytes) < 0;
-    default:
-      return at::isfinite(values).all().item<bool>();
-  }
-}
 
 bool is_below(const std::string& name, const std::string& path) {
   return name.starts_with(path + ".");

@@ -41,11 +41,11 @@ WORKLOADS = " ".join(f"configs/workloads/{path.name}"
 # The replacements are values that the commands read back.
 VOLATILE = [(re.compile(pattern), constant) for pattern, constant in [
     (r'("(?:seconds|tokens_per_second)": ?)[-+.\de]+', r"\g<1>1.0"),
-    (r'("mtime_ns": ?)\d+', r"\g<1>0"),
+    (r'("ctime_ns": ?)\d+', r"\g<1>0"),
     (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", "2000-01-01T00:00:00Z"),
     # The length of times changes the size and the hash of a file that holds them.
     (r'("metrics\.jsonl?": ?)\d+', r"\g<1>0"),
-    (r'(/metrics\.jsonl?": ?\{\s*"size_bytes": ?)\d+(,\s*"mtime_ns": ?0,\s*"hash": ?)"\w+"',
+    (r'(/metrics\.jsonl?": ?\{\s*"size_bytes": ?)\d+(,\s*"ctime_ns": ?0,\s*"hash": ?)"\w+"',
      r'\g<1>0\g<2>""'),
     (r"\d+ tokens/s", "1 tokens/s"),
     (r"((?:experiments|calls) in )[\d.]+ s", r"\g<1>1 s"),  # `estimate`

@@ -8,6 +8,7 @@
 
 #include "compress/compress_model.h"
 #include "config/fingerprint.h"
+#include "config/results/compress_metrics.h"
 #include "core/log.h"
 #include "core/progress.h"
 #include "core/text.h"
@@ -41,17 +42,17 @@ void warn_of_growth(const CompressReport& report) {
   }
 }
 
-Metrics to_metrics(const LinearChange& linear) {
-  return {{"path", linear.path},
-          {"kind", linear.kind},
-          {"changed", linear.changed},
-          {"out", linear.out_features},
-          {"in", linear.in_features},
-          {"rank", linear.rank},
-          {"break_even_rank", linear.break_even_rank},
-          {"params_before", linear.params_before},
-          {"params_after", linear.params_after},
-          {"relative_error", linear.relative_error}};
+CompressMetrics::Linear linear_metrics(const LinearChange& linear) {
+  return {.path = linear.path,
+          .kind = linear.kind,
+          .changed = linear.changed,
+          .out_features = linear.out_features,
+          .in_features = linear.in_features,
+          .rank = linear.rank,
+          .break_even_rank = linear.break_even_rank,
+          .params_before = linear.params_before,
+          .params_after = linear.params_after,
+          .relative_error = linear.relative_error};
 }
 
 }  // namespace
@@ -88,14 +89,14 @@ void compress_stage(const CompressConfig& config, RunDir* out, Metrics& metrics)
   lowbank::print("{} -> {} parameters ({:.3f} x)", group_digits(params_before),
                  group_digits(params_after),
                  static_cast<double>(params_after) / static_cast<double>(params_before));
-  metrics = {{"method", config.method},
-             {"rank_policy", config.to == "dense" ? "dense" : config.rank},
-             {"params_before", params_before},
-             {"params_after", params_after},
-             {"seconds", seconds.count()},
-             {"num_svds", report.num_svds},
-             {"linears", Metrics::array()}};
-  for (const auto& linear : report.linears) metrics["linears"].push_back(to_metrics(linear));
+  CompressMetrics figures{.method = config.method,
+                          .rank_policy = config.to == "dense" ? "dense" : config.rank,
+                          .params_before = params_before,
+                          .params_after = params_after,
+                          .seconds = seconds.count(),
+                          .num_svds = report.num_svds};
+  for (const auto& linear : report.linears) figures.linears.push_back(linear_metrics(linear));
+  metrics = to_json(figures.fields());
 }
 
 }  // namespace lowbank

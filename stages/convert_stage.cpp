@@ -11,6 +11,7 @@
 #include <nlohmann/json.hpp>
 
 #include "config/fingerprint.h"
+#include "config/results/convert_metrics.h"
 #include "core/atomic_file.h"
 #include "core/error.h"
 #include "core/interrupt.h"
@@ -145,6 +146,7 @@ void write_folder(const ConvertConfig& config, const ConvertSource& source,
   Json model = *source.config;
   name_type(model, tensors);
 
+  out.lock();
   CheckpointWriter writer(out.path());
   write_weights(source, tensors, config.max_shard_bytes, writer);
   for (const auto& [name, content] : source.files) write_file(writer.staging_path(name), content);
@@ -263,15 +265,18 @@ void report(const std::string& place, const ConvertSource& source,
     num_params += count_elements(tensor.shape).value();
     num_bytes += static_cast<std::int64_t>(tensor.size_bytes);
   }
-  Json dropped = Json::array();
+  ConvertMetrics figures{.format = source.format,
+                         .num_tensors = tensors.size(),
+                         .num_params = num_params,
+                         .num_bytes = num_bytes,
+                         .num_mapped = tensors.size(),
+                         .missing = source.absent};
   std::vector<std::string> lines;
   for (const auto& [name, why] : source.dropped) {
-    dropped.push_back({{"name", name}, {"reason", why}});
+    figures.dropped.push_back({.name = name, .reason = why});
     lines.push_back(fmt::format("{}: {}", name, why));
   }
-  metrics = {{"format", source.format}, {"num_tensors", tensors.size()}, {"num_params", num_params},
-             {"num_bytes", num_bytes},  {"num_mapped", tensors.size()},  {"dropped", dropped},
-             {"missing", source.absent}};
+  metrics = to_json(figures.fields());
   lowbank::print("{}: {} tensors of a {}, {} parameters, {}", place,
                  group_digits(static_cast<std::int64_t>(tensors.size())), source.format,
                  group_digits(num_params), format_bytes(static_cast<std::uint64_t>(num_bytes)));

@@ -14,6 +14,7 @@
 #include <nlohmann/json.hpp>
 
 #include "config/choose.h"
+#include "config/results/estimate_result.h"
 #include "core/atomic_file.h"
 #include "core/error.h"
 #include "core/json.h"
@@ -222,12 +223,6 @@ std::vector<Row> price(const Point& point, const pim::NamedSystem& system,
   return rows;
 }
 
-Json to_json(const pim::Breakdown& parts) {
-  Json object = Json::object();
-  for (const auto& [name, value] : parts.parts()) object[name] = value;
-  return object;
-}
-
 // Finds the row with which another row is compared.
 class RowIndex {
  public:
@@ -261,96 +256,90 @@ Gain gain_over(const Row* base, const Row& row) {
   return gain;
 }
 
-Json row_to_json(const Row& row, const Gain& by_workload, const Gain& by_system,
-                 const std::string& mode) {
+EstimateResult::Row row_figures(const Row& row, const Gain& by_workload, const Gain& by_system,
+                                const std::string& mode) {
   const pim::Workload& workload = row.workload();
   const double latency_s = row.cost.latency_ns * 1e-9;
-  const bool is_generation = row.phase == RowPhase::kGenerate;
-  Json first_token_s, output_token_s;
-  if (is_generation) {
-    first_token_s = row.first_token_ns * 1e-9;
+  EstimateResult::Row figures{
+      .workload = row.point->source->name,
+      .system = row.system->name,
+      .phase = row_phase_name(row.phase),
+      .mode = mode,
+      .batch = workload.batch,
+      .context = workload.context,
+      .tokens = static_cast<std::int64_t>(row.tokens()),
+      .latency_s = latency_s,
+      .latency_ns = row.cost.latency_ns,
+      .tokens_per_s = row.tokens() / latency_s,
+      .pipeline_period_ns = row.cost.pipeline_period_ns.value_or(kNotReported),
+      .energy_pj = row.energy_pj.value_or(kNotReported),
+      .energy_per_token_pj = row.pj_per_token().value_or(kNotReported),
+      .energy_by_component_pj = row.cost.energy_pj.parts(),
+      .time_by_category_ns = row.cost.time_ns.parts(),
+      .weight_bytes = row.cost.weight_bytes,
+      .area_mm2 = row.cost.area_mm2.value_or(kNotReported),
+      .num_chips = row.cost.num_chips,
+      .memory_bytes = row.cost.memory_bytes > 0 ? row.cost.memory_bytes : kNotReported,
+      .memory_capacity_bytes = row.cost.memory_capacity_bytes.value_or(kNotReported),
+      .speedup_vs_first_workload = by_workload.speedup.value_or(kNotReported),
+      .energy_gain_vs_first_workload = by_workload.energy.value_or(kNotReported),
+      .speedup_vs_first_system = by_system.speedup.value_or(kNotReported),
+      .energy_gain_vs_first_system = by_system.energy.value_or(kNotReported),
+      .notes = row.cost.notes};
+  if (row.phase == RowPhase::kGenerate) {
+    figures.output_tokens = row.output_tokens;
+    figures.time_to_first_token_s = row.first_token_ns * 1e-9;
     if (row.output_tokens > 1) {
-      output_token_s = row.later_tokens_ns * 1e-9 / static_cast<double>(row.output_tokens - 1);
+      figures.time_per_output_token_s =
+          row.later_tokens_ns * 1e-9 / static_cast<double>(row.output_tokens - 1);
+      figures.time_of_last_token_s = row.last_token_ns * 1e-9;
     }
   } else {
-    (row.phase == RowPhase::kPrefill ? first_token_s : output_token_s) = latency_s;
+    (row.phase == RowPhase::kPrefill ? figures.time_to_first_token_s
+                                     : figures.time_per_output_token_s) = latency_s;
+    figures.num_macs = pim::num_macs(workload.operators(model_phase(row.phase)));
   }
-  const std::optional<pim::GpuTimeError> error = row.system->system->gpu_time_error();
-  return {
-      {"workload", row.point->source->name},
-      {"system", row.system->name},
-      {"phase", row_phase_name(row.phase)},
-      {"provenance", "modelled"},
-      {"mode", mode},
-      {"batch", workload.batch},
-      {"context", workload.context},
-      {"output_tokens", is_generation ? Json(row.output_tokens) : Json(nullptr)},
-      {"tokens", static_cast<std::int64_t>(row.tokens())},
-      {"latency_s", latency_s},
-      {"latency_ns", row.cost.latency_ns},
-      {"tokens_per_s", row.tokens() / latency_s},
-      {"time_to_first_token_s", first_token_s},
-      {"time_per_output_token_s", output_token_s},
-      {"time_of_last_token_s",
-       row.output_tokens > 1 ? Json(row.last_token_ns * 1e-9) : Json(nullptr)},
-      {"pipeline_period_ns", or_null(row.cost.pipeline_period_ns)},
-      {"energy_pj", or_null(row.energy_pj)},
-      {"energy_per_token_pj", or_null(row.pj_per_token())},
-      {"energy_by_component_pj", to_json(row.cost.energy_pj)},
-      {"time_by_category_ns", to_json(row.cost.time_ns)},
-      {"num_macs", is_generation ? Json(nullptr)
-                                 : Json(pim::num_macs(workload.operators(model_phase(row.phase))))},
-      {"weight_bytes", row.cost.weight_bytes},
-      {"gpu_time_error_median_frac", error ? Json(error->median_frac) : Json(nullptr)},
-      {"gpu_time_error_p90_frac", error ? Json(error->p90_frac) : Json(nullptr)},
-      {"area_mm2", or_null(row.cost.area_mm2)},
-      {"num_chips", row.cost.num_chips},
-      {"memory_bytes", row.cost.memory_bytes > 0 ? Json(row.cost.memory_bytes) : Json(nullptr)},
-      {"memory_capacity_bytes", or_null(row.cost.memory_capacity_bytes)},
-      {"speedup_vs_first_workload", or_null(by_workload.speedup)},
-      {"energy_gain_vs_first_workload", or_null(by_workload.energy)},
-      {"speedup_vs_first_system", or_null(by_system.speedup)},
-      {"energy_gain_vs_first_system", or_null(by_system.energy)},
-      {"notes", row.cost.notes}};
+  if (const auto error = row.system->system->gpu_time_error()) {
+    figures.gpu_time_error_median_frac = error->median_frac;
+    figures.gpu_time_error_p90_frac = error->p90_frac;
+  }
+  return figures;
 }
 
-Json workload_info(const pim::NamedWorkload& entry) {
+EstimateResult::Workload workload_figures(const pim::NamedWorkload& entry) {
   const pim::Workload& workload = entry.workload;
   const pim::FactoredSize size =
       pim::factored_size(workload.decode.empty() ? workload.prefill : workload.decode);
-  return {
-      {"name", entry.name},
-      {"file", entry.file},
-      {"model", workload.model},
-      {"batch", workload.batch},
-      {"context", workload.context},
-      {"num_params", workload.num_params},
-      {"num_layers", workload.num_layers},
-      {"num_linears", size.num_linears},
-      {"num_factored_linears", size.num_factored},
-      {"factored_size_frac",
-       size.num_factored > 0 ? Json(size.factored_weights / size.dense_weights) : Json(nullptr)}};
+  return {.name = entry.name,
+          .file = entry.file,
+          .model = workload.model,
+          .batch = workload.batch,
+          .context = workload.context,
+          .num_params = workload.num_params,
+          .num_layers = workload.num_layers,
+          .num_linears = size.num_linears,
+          .num_factored_linears = size.num_factored,
+          .factored_size_frac =
+              size.num_factored > 0 ? size.factored_weights / size.dense_weights : kNotReported};
 }
 
-Json system_info(const pim::NamedSystem& entry) {
+EstimateResult::System system_figures(const pim::NamedSystem& entry) {
   const std::vector<pim::SystemPreset> presets = entry.system->presets();
-  Json constants = Json::array();
+  EstimateResult::System figures{.name = entry.name,
+                                 .kind = pim::system_kind_name(presets.front().kind),
+                                 .about = presets.front().about,
+                                 .file = presets.front().file,
+                                 .notes = entry.system->notes()};
   for (const auto& preset : presets) {
     for (const auto& constant : preset.constants) {
-      Json object = {{"key", constant.key},
-                     {"value", constant.value},
-                     {"unit", constant.unit},
-                     {"source", constant.source}};
-      if (!constant.uncertain.empty()) object["uncertain"] = constant.uncertain;
-      constants.push_back(std::move(object));
+      figures.constants.push_back({.key = constant.key,
+                                   .value = constant.value,
+                                   .unit = constant.unit,
+                                   .source = constant.source,
+                                   .uncertain = constant.uncertain});
     }
   }
-  return {{"name", entry.name},
-          {"kind", pim::system_kind_name(presets.front().kind)},
-          {"about", presets.front().about},
-          {"file", presets.front().file},
-          {"notes", entry.system->notes()},
-          {"constants", std::move(constants)}};
+  return figures;
 }
 
 std::string csv_cell(const Json& value) {
@@ -460,12 +449,12 @@ void estimate_stage(const EstimateConfig& config, RunDir* out, Metrics& metrics)
     }
   }
 
-  Json document = {{"revision", kResultRevision}, {"provenance", "modelled"},
-                   {"mode", config.mode},         {"slc_frac", config.slc_frac},
-                   {"num_gpus", config.num_gpus}, {"workloads", Json::array()},
-                   {"systems", Json::array()},    {"rows", Json::array()}};
-  for (const auto& workload : workloads) document["workloads"].push_back(workload_info(workload));
-  for (const auto& system : systems) document["systems"].push_back(system_info(system));
+  EstimateResult result{.revision = kResultRevision,
+                        .mode = config.mode,
+                        .slc_frac = config.slc_frac,
+                        .num_gpus = config.num_gpus};
+  for (const auto& workload : workloads) result.workloads.push_back(workload_figures(workload));
+  for (const auto& system : systems) result.systems.push_back(system_figures(system));
 
   const bool is_sweep = points.size() > workloads.size();
   std::vector<std::vector<std::string>> table = {{"workload", "system", "phase", "time", "tokens/s",
@@ -476,7 +465,7 @@ void estimate_stage(const EstimateConfig& config, RunDir* out, Metrics& metrics)
   for (const Row& row : rows) {
     const Gain by_workload = gain_over(index.like(row, &workloads.front(), row.system), row);
     const Gain by_system = gain_over(index.like(row, row.point->source, &systems.front()), row);
-    document["rows"].push_back(row_to_json(row, by_workload, by_system, config.mode));
+    result.rows.push_back(row_figures(row, by_workload, by_system, config.mode));
     table.push_back(
         {row.point->source->name, row.system->name, row_phase_name(row.phase),
          scaled(row.cost.latency_ns, {"ns", "us", "ms", "s"}),
@@ -491,26 +480,25 @@ void estimate_stage(const EstimateConfig& config, RunDir* out, Metrics& metrics)
     }
   }
 
-  if (config.crossovers) document["crossovers"] = pim::crossovers_json(workloads, systems);
-  if (config.break_even) document["break_even"] = pim::break_even_json(workloads, systems);
+  if (config.crossovers) result.crossovers = pim::find_crossovers(workloads, systems);
+  if (config.break_even) result.break_even = pim::find_break_even(workloads, systems);
   if (config.sensitivity > 0) {
-    document["sensitivity"] = pim::sensitivity_json(workloads, systems, options_of(config),
-                                                    config.output_tokens, config.sensitivity);
+    result.sensitivity = pim::find_sensitivity(workloads, systems, options_of(config),
+                                               config.output_tokens, config.sensitivity);
   }
 
+  const Json document = to_json(result.fields());
   if (out != nullptr) {
     out->begin();
     out->write("estimate.json", dump_json(document));
-    out->write("estimate.csv", rows_to_csv(document["rows"]));
+    out->write("estimate.csv", rows_to_csv(document.at("rows")));
   } else {
     write_file(config.common.out, dump_json(document));
   }
-  metrics = {{"provenance", "modelled"},
-             {"mode", config.mode},
-             {"slc_frac", config.slc_frac},
-             {"rows", document["rows"]}};
-  for (const char* const key : {"crossovers", "break_even", "sensitivity"}) {
-    if (document.contains(key)) metrics[key] = document[key];
+  metrics = document;
+  // What the settings, the workloads and the presets say is in estimate.json alone.
+  for (const char* const key : {"revision", "num_gpus", "workloads", "systems"}) {
+    metrics.erase(key);
   }
 
   print("Modelled figures ({} mode); prefill: the whole prompt, decode: one token per sequence.",
@@ -519,9 +507,9 @@ void estimate_stage(const EstimateConfig& config, RunDir* out, Metrics& metrics)
   print("* times as fast, or as frugal, as {} on the same system; + as the same workload on {}.",
         workloads.front().name, systems.front().name);
   print_notes(systems, rows);
-  if (config.crossovers) pim::print_crossovers(document["crossovers"]);
-  if (config.break_even) pim::print_break_even(document["break_even"]);
-  if (config.sensitivity > 0) pim::print_sensitivity(document["sensitivity"], config.sensitivity);
+  if (config.crossovers) pim::print_crossovers(*result.crossovers);
+  if (config.break_even) pim::print_break_even(*result.break_even);
+  if (config.sensitivity > 0) pim::print_sensitivity(*result.sensitivity, config.sensitivity);
 }
 
 }  // namespace lowbank

@@ -30,14 +30,14 @@ void evaluate_perplexity(const EvaluateConfig& config, RunDir* out, Metrics& met
 
   const auto result =
       score_text(*loaded.model, text, config.perplexity.batch_size, /*show_progress=*/true);
-  report_perplexity(result, text, options, metrics);
+  PerplexityMetrics figures = perplexity_metrics(result, text, options);
+  metrics.update(to_json(figures.fields()));
   lowbank::print("perplexity {:.4f} per token over {} predicted tokens ({} chunks of context {})",
-                 metrics["perplexity"].get<double>(), group_digits(result.num_predicted),
+                 figures.perplexity, group_digits(result.num_predicted),
                  group_digits(static_cast<std::int64_t>(text.windows.size())),
                  config.perplexity.context);
   lowbank::print("{:.4f} bits per byte, perplexity {:.4f} per word; {:.0f} tokens/s",
-                 metrics["bits_per_byte"].get<double>(), metrics["word_perplexity"].get<double>(),
-                 metrics["tokens_per_second"].get<double>());
+                 figures.bits_per_byte, figures.word_perplexity, figures.tokens_per_second);
 }
 
 void evaluate_sts_b(const EvaluateConfig& config, RunDir* out, Metrics& metrics) {

@@ -124,7 +124,7 @@ void finetune_stage(const FinetuneConfig& config, RunDir* out, Metrics& metrics)
   save_model(out->path("checkpoint"), loaded,
              {.stage = "finetune", .settings_hash = point.settings_hash(), .version = version()});
   point.remove();
-  report_training(result, model, metrics);
+  metrics = to_json(training_metrics(result, model).fields());
   print_scores(result, config.data.valid);
   note("checkpoint: {}", out->path("checkpoint"));
 }

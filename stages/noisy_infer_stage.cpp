@@ -14,6 +14,7 @@
 
 #include "config/choose.h"
 #include "config/fingerprint.h"
+#include "config/results/noisy_infer_metrics.h"
 #include "core/error.h"
 #include "core/interrupt.h"
 #include "core/json_reader.h"
@@ -124,7 +125,7 @@ class TrialTable {
     const Metrics fingerprint = stage_fingerprint(config, Metrics::object());
     Metrics lines = Metrics::array();
     if (config.resume) {
-      lines = out.keep_metrics([](const Metrics&) { return true; });
+      lines = out.read_metrics();
       if (!lines.empty() &&
           !same_fingerprint(lines[0].value("fingerprint", Metrics()), fingerprint)) {
         throw ConfigError(out.path() +
@@ -132,8 +133,9 @@ class TrialTable {
       }
     }
     out.begin();
+    // Drops a line that was cut off, too.
+    out.keep_metrics([&](const Metrics&) { return !lines.empty(); });
     if (lines.empty()) {
-      out.keep_metrics([](const Metrics&) { return false; });
       out.append_metrics({{"fingerprint", fingerprint}});
     }
     for (std::size_t i = 1; i < lines.size(); ++i) {
@@ -206,23 +208,27 @@ double cells_frac(const NoisyFactors& factors, const NoiseOptions& noise, double
 }
 
 // Statistics of a point over its trials. They are computed on the mean NLL and exponentiated last.
-Metrics summarize_point(const std::vector<double>& nll) {
+void add_statistics(NoisePoint& point) {
   std::vector<double> finite;
-  std::copy_if(nll.begin(), nll.end(), std::back_inserter(finite),
+  std::copy_if(point.trials.begin(), point.trials.end(), std::back_inserter(finite),
                [](double value) { return std::isfinite(value); });
-  Metrics out = {{"num_trials", nll.size()},  {"num_diverged", nll.size() - finite.size()},
-                 {"mean", nullptr},           {"mean_nll", nullptr},
-                 {"standard_error", nullptr}, {"ci95_low", nullptr},
-                 {"ci95_high", nullptr},      {"trials", nll}};
-  if (!finite.empty()) {
-    const auto summary = summarize_trials(finite);
-    out["mean"] = std::exp(summary.mean);
-    out["mean_nll"] = summary.mean;
-    out["standard_error"] = summary.standard_error;
-    out["ci95_low"] = std::exp(summary.ci95_low);
-    out["ci95_high"] = std::exp(summary.ci95_high);
-  }
-  return out;
+  point.num_trials = point.trials.size();
+  point.num_diverged = point.trials.size() - finite.size();
+  if (finite.empty()) return;
+  const auto summary = summarize_trials(finite);
+  point.mean = std::exp(summary.mean);
+  point.mean_nll = summary.mean;
+  point.standard_error = summary.standard_error;
+  point.ci95_low = std::exp(summary.ci95_low);
+  point.ci95_high = std::exp(summary.ci95_high);
+}
+
+NoiseFigures noise_figures(const NoiseConfig& config) {
+  return {.model = config.model,
+          .sigma = config.sigma,
+          .encoding = config.encoding,
+          .weight_bits = config.weight_bits,
+          .cell_bits = config.cell_bits};
 }
 
 }  // namespace
@@ -277,50 +283,48 @@ void noisy_infer_stage(const NoisyInferConfig& config, RunDir* out, Metrics& met
     num_ranks += factors.rank(layer);
     num_weights += factors.num_weights(layer);
   }
-  metrics = {{"task", config.task},
-             {"clean_perplexity", std::exp(clean_nll)},
-             {"quantised_perplexity", std::exp(quantised_nll)},
-             {"noise", to_json(config.noise.fields())},
-             {"num_layers", factors.num_layers()},
-             {"num_ranks", num_ranks},
-             {"num_weights", num_weights},
-             {"cells_per_weight", factors.coding().cells_per_weight()},
-             {"signal_to_noise_db", factors.signal_to_noise_db()},
-             {"context", config.perplexity.context},
-             {"num_chunks", text.windows.size()},
-             {"curves", Metrics::array()}};
+  NoisyInferMetrics figures{.task = config.task,
+                            .clean_perplexity = std::exp(clean_nll),
+                            .quantised_perplexity = std::exp(quantised_nll),
+                            .noise = noise_figures(config.noise),
+                            .num_layers = factors.num_layers(),
+                            .num_ranks = num_ranks,
+                            .num_weights = num_weights,
+                            .cells_per_weight = factors.coding().cells_per_weight(),
+                            .signal_to_noise_db = factors.signal_to_noise_db(),
+                            .context = config.perplexity.context,
+                            .num_chunks = text.windows.size()};
   lowbank::print("perplexity {:.3f} with float factors, {:.3f} with {}-bit codes without noise",
                  std::exp(clean_nll), std::exp(quantised_nll), config.noise.weight_bits);
   lowbank::print("{} noise, sigma {:g}, {}: {} cells a weight, signal to noise {:.1f} dB",
                  config.noise.model, config.noise.sigma, config.noise.encoding,
                  factors.coding().cells_per_weight(), factors.signal_to_noise_db());
   for (const auto& importance : config.importance) {
-    Metrics curve = {{"importance", importance}, {"points", Metrics::array()}};
+    NoiseCurve curve{.importance = importance};
     for (const double slc_frac : config.slc_frac) {
       const bool shared = slc_frac == 0 || slc_frac == 1;
       const Point point{shared ? kAnySelection : importance, slc_frac};
-      std::vector<double> nll;
+      NoisePoint& row = curve.points.emplace_back();
+      row.slc_frac = slc_frac;
+      row.num_protected_ranks = protected_ranks(factors, slc_frac);
+      row.cells_frac = cells_frac(factors, noise, slc_frac);
       for (std::int64_t trial = 0; trial < config.trials; ++trial) {
-        nll.push_back(table.at(point, trial));
+        row.trials.push_back(table.at(point, trial));
       }
-      Metrics row = {{"slc_frac", slc_frac},
-                     {"num_protected_ranks", protected_ranks(factors, slc_frac)},
-                     {"cells_frac", cells_frac(factors, noise, slc_frac)}};
-      row.update(summarize_point(nll));
-      if (row["mean"].is_null()) {
+      add_statistics(row);
+      if (std::isnan(row.mean)) {
         lowbank::print("{:<12} SLC {:>5.1f} %   every trial diverged", importance, 100 * slc_frac);
       } else {
         lowbank::print(
             "{:<12} SLC {:>5.1f} %   perplexity {:>10.3f}   95 % interval {:.3f} to {:.3f}",
-            importance, 100 * slc_frac, row["mean"].get<double>(), row["ci95_low"].get<double>(),
-            row["ci95_high"].get<double>());
+            importance, 100 * slc_frac, row.mean, row.ci95_low, row.ci95_high);
       }
-      curve["points"].push_back(std::move(row));
     }
-    metrics["curves"].push_back(std::move(curve));
+    figures.curves.push_back(std::move(curve));
   }
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
-  metrics["seconds"] = seconds.count();
+  figures.seconds = seconds.count();
+  metrics = to_json(figures.fields());
 }
 
 }  // namespace lowbank

@@ -1,14 +1,15 @@
 #include "stages/redistribute_stage.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include "config/fingerprint.h"
+#include "config/results/importance_metrics.h"
 #include "core/error.h"
 #include "core/log.h"
 #include "stages/runtime_options.h"
@@ -18,15 +19,23 @@
 namespace lowbank {
 namespace {
 
-constexpr std::pair<const char*, double> kTopShares[] = {
-    {"top_05_share", 0.05}, {"top_10_share", 0.10}, {"top_20_share", 0.20}};
+// `share_of`: the share of the importance that a share of the ranks holds.
+template <class ShareOf>
+TopShares top_shares(const ShareOf& share_of) {
+  return {.top_05_share = share_of(0.05),
+          .top_10_share = share_of(0.10),
+          .top_20_share = share_of(0.20)};
+}
 
-Metrics concentration(const RankImportance& importance, const std::string& measure) {
-  Metrics shares;
-  for (const auto& [name, rank_frac] : kTopShares) {
-    shares[name] = mean_top_share(importance, measure, rank_frac);
-  }
-  return shares;
+TopShares mean_top_shares(const RankImportance& importance, const std::string& measure) {
+  return top_shares(
+      [&](double rank_frac) { return mean_top_share(importance, measure, rank_frac); });
+}
+
+TopShares layer_top_shares(const RankImportance& importance, const std::string& path,
+                           const std::string& measure) {
+  const auto& layer = importance.layers.at(path).at(measure);
+  return top_shares([&](double rank_frac) { return top_share(layer, rank_frac); });
 }
 
 std::vector<double> concentration_curve(const RankImportance& importance,
@@ -38,35 +47,35 @@ std::vector<double> concentration_curve(const RankImportance& importance,
   return shares;
 }
 
-void report_importance(const RankImportance& before, const RankImportance& after,
-                       const std::vector<FactoredLinear>& linears, const std::string& measure,
-                       Metrics& metrics) {
-  metrics["importance_measure"] = measure;
-  metrics["num_examples"] = after.num_examples;
-  metrics["concentration"] = {{"before", concentration(before, measure)},
-                              {"after", concentration(after, measure)}};
-  std::vector<double> rank_fracs;
-  for (int percent = 0; percent <= 100; ++percent) rank_fracs.push_back(percent / 100.0);
-  metrics["concentration_curve"] = {{"rank_frac", rank_fracs},
-                                    {"before", concentration_curve(before, measure)},
-                                    {"after", concentration_curve(after, measure)}};
-  Metrics layers = Metrics::array();
-  std::size_t path_width = 0;
-  for (const auto& [path, linear] : linears) path_width = std::max(path_width, path.size());
-  print("{:{}}  rank  top 10 % hold: before  after", "layer", path_width);
-  for (const auto& [path, linear] : linears) {
-    Metrics layer = {{"path", path}, {"rank", linear->rank()}};
-    for (const auto& [when, importance] : {std::pair{"before", &before}, {"after", &after}}) {
-      for (const auto& [name, rank_frac] : kTopShares) {
-        layer[when][name] = top_share(importance->layers.at(path).at(measure), rank_frac);
-      }
-    }
-    print("{:{}}  {:4}  {:21.3f}  {:5.3f}", path, path_width, linear->rank(),
-          layer["before"]["top_10_share"].get<double>(),
-          layer["after"]["top_10_share"].get<double>());
-    layers.push_back(std::move(layer));
+ImportanceMetrics importance_metrics(const RankImportance& before, const RankImportance& after,
+                                     const std::vector<FactoredLinear>& linears,
+                                     const std::string& measure) {
+  ImportanceMetrics metrics{.measure = measure,
+                            .num_examples = after.num_examples,
+                            .concentration = {.before = mean_top_shares(before, measure),
+                                              .after = mean_top_shares(after, measure)}};
+  for (int percent = 0; percent <= 100; ++percent) {
+    metrics.curve.rank_frac.push_back(percent / 100.0);
   }
-  metrics["layers"] = std::move(layers);
+  metrics.curve.before = concentration_curve(before, measure);
+  metrics.curve.after = concentration_curve(after, measure);
+  for (const auto& [path, linear] : linears) {
+    metrics.layers.push_back({.path = path,
+                              .rank = linear->rank(),
+                              .before = layer_top_shares(before, path, measure),
+                              .after = layer_top_shares(after, path, measure)});
+  }
+  return metrics;
+}
+
+void print_layers(const std::vector<ImportanceMetrics::Layer>& layers) {
+  std::size_t path_width = 0;
+  for (const auto& layer : layers) path_width = std::max(path_width, layer.path.size());
+  print("{:{}}  rank  top 10 % hold: before  after", "layer", path_width);
+  for (const auto& layer : layers) {
+    print("{:{}}  {:4}  {:21.3f}  {:5.3f}", layer.path, path_width, layer.rank.value().value_or(0),
+          layer.before.top_10_share, layer.after.top_10_share);
+  }
 }
 
 }  // namespace
@@ -108,12 +117,14 @@ void redistribute_stage(const RedistributeConfig& config, RunDir* out, Metrics& 
       {.stage = "redistribute", .settings_hash = point.settings_hash(), .version = version()});
   write_importance(out->path(), after);
   point.remove();
-  report_importance(before, after, linears, config.importance, metrics);
-  report_training(result, model, metrics);
+  ImportanceMetrics importance = importance_metrics(before, after, linears, config.importance);
+  metrics = to_json(importance.fields());
+  metrics.update(to_json(training_metrics(result, model).fields()));
+  print_layers(importance.layers);
   print_scores(result, config.data.valid);
   print("the most important 10 % of the ranks hold {:.3f} of the importance ({}), {:.3f} before",
-        metrics["concentration"]["after"]["top_10_share"].get<double>(), config.importance,
-        metrics["concentration"]["before"]["top_10_share"].get<double>());
+        importance.concentration.after.top_10_share, config.importance,
+        importance.concentration.before.top_10_share);
 }
 
 }  // namespace lowbank

@@ -101,21 +101,22 @@ TrainResult run_training(LanguageModel& model, const TrainingSet& set, const Tra
               .sink = sink});
 }
 
-void report_training(const TrainResult& result, const LanguageModel& model, Metrics& metrics) {
+TrainingMetrics training_metrics(const TrainResult& result, const LanguageModel& model) {
   const auto& progress = result.progress;
+  const auto num_tokens = static_cast<double>(progress.num_tokens);
+  TrainingMetrics metrics{
+      .steps = progress.step,
+      .num_tokens = progress.num_tokens,
+      .tokens_per_second = progress.step_seconds > 0 ? num_tokens / progress.step_seconds : 0.0,
+      .seconds = progress.seconds,
+      .num_params = count_parameters(model),
+      .num_trainable = result.num_trainable};
   for (std::size_t i = 0; i < progress.scores.size(); ++i) {
     const auto& [name, value] = progress.scores[i];
-    metrics["start_valid_" + name] = progress.start_scores[i].second;
-    metrics["valid_" + name] = value;
+    metrics.held_out.push_back(
+        {.name = name, .start = progress.start_scores[i].second, .end = value});
   }
-  metrics["steps"] = progress.step;
-  metrics["num_tokens"] = progress.num_tokens;
-  metrics["tokens_per_second"] =
-      progress.step_seconds > 0 ? static_cast<double>(progress.num_tokens) / progress.step_seconds
-                                : 0.0;
-  metrics["seconds"] = progress.seconds;
-  metrics["num_params"] = count_parameters(model);
-  metrics["num_trainable"] = result.num_trainable;
+  return metrics;
 }
 
 void print_scores(const TrainResult& result, const std::string& valid_file) {
@@ -123,7 +124,7 @@ void print_scores(const TrainResult& result, const std::string& valid_file) {
   if (progress.scores.empty()) return;
   const auto& [name, value] = progress.scores.back();
   const double start = progress.start_scores.back().second;
-  if (name == "perplexity") {
+  if (name == kPerplexityScore) {
     print("perplexity on {}: {:.2f} before, {:.2f} after {} steps", valid_file, start, value,
           progress.step);
   } else {

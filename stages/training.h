@@ -7,6 +7,7 @@
 
 #include "config/parts/text_config.h"
 #include "config/parts/train_config.h"
+#include "config/results/training_metrics.h"
 #include "config/run_dir.h"
 #include "config/run_stage.h"
 #include "core/philox.h"
@@ -60,8 +61,8 @@ TrainResult run_training(LanguageModel& model, const TrainingSet& set, const Tra
                          const RandomKey& key, RunDir& out, const ResumePoint& point,
                          bool save_at_end = false);
 
-/// Adds steps, held-out scores, tokens, time and sizes to the metrics (docs/finetune.md).
-void report_training(const TrainResult& result, const LanguageModel& model, Metrics& metrics);
+/// Steps, held-out scores, tokens, time and sizes, as docs/finetune.md says.
+TrainingMetrics training_metrics(const TrainResult& result, const LanguageModel& model);
 
 /// Prints one line with the held-out scores before and after; prints nothing without validation.
 void print_scores(const TrainResult& result, const std::string& valid_file);

@@ -9,6 +9,7 @@
 #include <c10/core/GradMode.h>
 #include <c10/util/Exception.h>
 
+#include "config/results/training_metrics.h"
 #include "models/token_loss.h"
 
 namespace lowbank {
@@ -58,7 +59,7 @@ torch::Tensor TokenObjective::loss_sum(LanguageModel& model, const Batch& batch)
 Scores TokenObjective::score(LanguageModel& model, const HeldOut& held_out) const {
   const double loss =
       mean_over(model, held_out, [&](const Batch& batch) { return loss_sum(model, batch); });
-  return {{"loss", loss}, {"perplexity", std::exp(loss)}};
+  return {{kLossScore, loss}, {kPerplexityScore, std::exp(loss)}};
 }
 
 torch::Tensor SequenceObjective::loss_sum(LanguageModel& model, const Batch& batch) const {
@@ -76,7 +77,7 @@ Scores SequenceObjective::score(LanguageModel& model, const HeldOut& held_out) c
     }
     return sequence_loss(logits_BC, batch.targets);
   });
-  Scores scores = {{"loss", loss}};
+  Scores scores = {{kLossScore, loss}};
   if (num_classified > 0) {
     scores.emplace_back("accuracy", num_right.item<double>() / static_cast<double>(num_classified));
   }

@@ -28,7 +28,8 @@ constexpr const char* kPointKey = "lowbank_resume_point";
 Json read_record(const SafetensorsFile& file) {
   const auto found = file.metadata().find(kPointKey);
   if (found == file.metadata().end()) {
-    throw IoError(file.path() + ": is not a resume point; remove it to start from the beginning");
+    throw DamagedRecord(file.path() +
+                        ": is not a resume point; remove it to start from the beginning");
   }
   return parse_json(found->second, file.path());
 }
@@ -84,22 +85,26 @@ ResumePoint::ResumePoint(const std::string& run_folder, const StageConfig& confi
           folder_, first_difference(saved, fields, settings, fingerprint)));
     }
   } catch (const Json::exception& e) {
-    throw IoError(fmt::format("{}: corrupt resume point: {}", path_, e.what()));
+    throw DamagedRecord(fmt::format("{}: corrupt resume point: {}", path_, e.what()));
+  } catch (const IoError& e) {
+    throw DamagedRecord(e.what());
   }
   can_resume_ = true;
 }
 
 Snapshot ResumePoint::load() const {
-  const auto file = SafetensorsFile::open(path_);
   Snapshot snapshot(path_);
-  for (const auto& entry : file->entries()) snapshot.add(entry.name, view_tensor(file, entry));
   try {
+    const auto file = SafetensorsFile::open(path_);
+    for (const auto& entry : file->entries()) snapshot.add(entry.name, view_tensor(file, entry));
     const Json saved = read_record(*file);
     for (const auto& [name, record] : saved.at("records").items()) {
       snapshot.add_record(name, record);
     }
   } catch (const Json::exception& e) {
-    throw IoError(fmt::format("{}: corrupt resume point: {}", path_, e.what()));
+    throw DamagedRecord(fmt::format("{}: corrupt resume point: {}", path_, e.what()));
+  } catch (const IoError& e) {
+    throw DamagedRecord(e.what());
   }
   return snapshot;
 }
@@ -125,7 +130,9 @@ std::optional<Snapshot> RunFolderSink::last_snapshot() {
 
 void RunFolderSink::keep_metrics(std::int64_t last_step) {
   out_.keep_metrics([&](const Json& line) {
-    return line.value("step", std::numeric_limits<std::int64_t>::max()) <= last_step;
+    const auto step = line.find("step");
+    return step != line.end() && step->is_number_integer() &&
+           step->get<std::int64_t>() <= last_step;
   });
 }
 

@@ -6,6 +6,7 @@
 
 #include "core/error.h"
 #include "core/json.h"
+#include "nn/tensor_file.h"
 
 namespace lowbank {
 
@@ -21,8 +22,13 @@ void Snapshot::add_record(const std::string& name, const nlohmann::ordered_json&
 void Snapshot::copy_into(const std::string& name, const torch::Tensor& tensor) const {
   const auto found = tensors_.find(name);
   if (found == tensors_.end() || found->second.sizes() != tensor.sizes()) {
-    throw IoError(fmt::format("{}: corrupt resume point: tensor {} is missing or has another shape",
-                              source_, name));
+    throw DamagedRecord(fmt::format(
+        "{}: corrupt resume point: tensor {} is missing or has another shape", source_, name));
+  }
+  if (!all_finite(found->second)) {
+    throw DamagedRecord(fmt::format(
+        "{}: corrupt resume point: tensor {} has values that are not finite (NaN or infinity)",
+        source_, name));
   }
   const at::NoGradGuard no_grad;
   tensor.copy_(found->second);
@@ -31,7 +37,7 @@ void Snapshot::copy_into(const std::string& name, const torch::Tensor& tensor) c
 nlohmann::ordered_json Snapshot::record(const std::string& name) const {
   const auto found = records_.find(name);
   if (found == records_.end()) {
-    throw IoError(fmt::format("{}: corrupt resume point: '{}' is missing", source_, name));
+    throw DamagedRecord(fmt::format("{}: corrupt resume point: '{}' is missing", source_, name));
   }
   return parse_json(found->second, source_);
 }

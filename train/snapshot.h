@@ -20,7 +20,7 @@ class Snapshot {
   void add_record(const std::string& name, const nlohmann::ordered_json& record);
 
   /// Writes the values saved under `name` into `tensor`. Errors: IoError if there are none, or if
-  /// they have another shape.
+  /// they have another shape or are not all finite.
   void copy_into(const std::string& name, const torch::Tensor& tensor) const;
   /// The record saved under `name`. Errors: IoError if there is none.
   nlohmann::ordered_json record(const std::string& name) const;

@@ -11,11 +11,13 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "config/results/training_metrics.h"
 #include "core/error.h"
 #include "core/interrupt.h"
 #include "core/log.h"
 #include "core/progress.h"
 #include "core/text.h"
+#include "nn/tensor_file.h"
 
 namespace lowbank {
 namespace {
@@ -66,7 +68,7 @@ TrainProgress progress_from(const Json& json, const std::string& source) {
     json.at("step_seconds").get_to(progress.step_seconds);
     json.at("seconds").get_to(progress.seconds);
   } catch (const Json::exception& e) {
-    throw IoError(fmt::format("{}: corrupt resume point: {}", source, e.what()));
+    throw DamagedRecord(fmt::format("{}: corrupt resume point: {}", source, e.what()));
   }
   return progress;
 }
@@ -87,6 +89,11 @@ TrainProgress load_snapshot(const TrainJob& job, const Snapshot& snapshot) {
   }
   for (const auto& [name, tensor] : job.optimizer.state()) snapshot.copy_into(name, tensor);
   const auto done = progress_from(snapshot.record(kProgress), snapshot.source());
+  if (done.step < 0 || done.step > job.options.steps || done.num_tokens < 0) {
+    throw DamagedRecord(fmt::format("{}: corrupt resume point: after step {} of {}, with {} tokens",
+                                    snapshot.source(), done.step, job.options.steps,
+                                    done.num_tokens));
+  }
   job.optimizer.set_num_steps(done.step);
   for (auto* hook : job.hooks) hook->load(snapshot);
   return done;
@@ -98,6 +105,15 @@ void check_finite(double value, const char* what, std::int64_t step, double lear
       "train: the {} is not finite at step {} (learning rate {:g}); lower train.learning_rate or "
       "train.max_grad_norm",
       what, step, learning_rate));
+}
+
+// The update of a step may overflow though its loss and gradient did not.
+void check_parameters(const TrainJob& job, std::int64_t step, double learning_rate) {
+  for (const auto& [name, parameter] : job.optimizer.parameters()) {
+    if (all_finite(parameter)) continue;
+    check_finite(std::numeric_limits<double>::infinity(), ("parameter " + name).c_str(), step,
+                 learning_rate);
+  }
 }
 
 struct StepLoss {
@@ -143,11 +159,6 @@ StepLoss accumulate_gradients(const TrainJob& job, std::int64_t step) {
   return out;
 }
 
-// Scores under the names of the metrics: valid_loss, valid_perplexity.
-void add_scores(Json& line, const Scores& scores) {
-  for (const auto& [name, value] : scores) line["valid_" + name] = value;
-}
-
 }  // namespace
 
 TrainResult fit(const TrainJob& job) {
@@ -168,6 +179,7 @@ TrainResult fit(const TrainJob& job) {
   const auto start = Clock::now();
   const auto save = [&] {
     done.seconds = seconds_before + seconds_since(start);
+    check_parameters(job, done.step, learning_rate_of(std::max<std::int64_t>(done.step - 1, 0)));
     job.sink.save(make_snapshot(job, done));
   };
   job.model.train();
@@ -191,9 +203,8 @@ TrainResult fit(const TrainJob& job) {
                    learning_rate_of(std::max<std::int64_t>(done.step - 1, 0)));
       done.is_evaluated = true;
       if (done.step == 0) done.start_scores = done.scores;
-      Json line = {{"step", done.step}};
-      add_scores(line, done.scores);
-      job.sink.add_metrics(line);
+      TrainingLine line{.step = done.step, .held_out = done.scores};
+      job.sink.add_metrics(to_json(line.fields()));
     }
     if (is_end) break;
     if (is_new && options.save_every > 0 && done.step % options.save_every == 0) save();
@@ -214,15 +225,17 @@ TrainResult fit(const TrainJob& job) {
     done.step_seconds += step_seconds;
     for (auto* hook : job.hooks) hook->after_step(done.step);
     const double tokens_per_second = static_cast<double>(num_tokens) / step_seconds;
-    Json line = {{"step", done.step}, {"loss", loss}};
-    if (penalty.has_value()) line["penalty"] = *penalty;
-    line["learning_rate"] = learning_rate;
-    line["grad_norm"] = grad_norm;
-    line["tokens_per_second"] = tokens_per_second;
-    job.sink.add_metrics(line);
+    TrainingLine line{.step = done.step,
+                      .loss = loss,
+                      .penalty = penalty.value_or(kNotReported),
+                      .learning_rate = learning_rate,
+                      .grad_norm = grad_norm,
+                      .tokens_per_second = tokens_per_second};
+    job.sink.add_metrics(to_json(line.fields()));
     bar.update(done.step, fmt::format("loss {:.3f}, {} tokens/s", loss,
                                       group_digits(static_cast<std::int64_t>(tokens_per_second))));
   }
+  check_parameters(job, done.step, learning_rate_of(std::max<std::int64_t>(done.step - 1, 0)));
   if (options.save_at_end) save();
   job.model.eval();
   done.seconds = seconds_before + seconds_since(start);

@@ -63,6 +63,11 @@ class Field {
     path = Path::kInput;
     return std::move(*this);
   }
+  /// The stage may write below this input: a report lies in the folder of the runs that it shows.
+  Field&& may_hold_the_output() && {
+    may_hold_output = true;
+    return std::move(*this);
+  }
   Field&& output() && {
     path = Path::kOutput;
     return std::move(*this);
@@ -111,6 +116,7 @@ class Field {
   bool min_is_open = false;
   bool max_is_open = false;
   Path path = Path::kNone;
+  bool may_hold_output = false;
   bool is_preset = false;
   bool takes_many = false;
   bool is_required = false;

@@ -3,15 +3,21 @@
 #include <algorithm>
 #include <cerrno>
 #include <filesystem>
+#include <map>
+#include <set>
+#include <string_view>
 #include <sys/stat.h>
 #include <vector>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "config/folder_lock.h"
 #include "core/error.h"
 #include "core/hash.h"
 #include "core/json.h"
+#include "core/opened_files.h"
+#include "core/resources.h"
 
 namespace lowbank {
 namespace {
@@ -19,10 +25,17 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
+// The prefix of a shipped file's name in a record, which find_resource then completes.
+constexpr std::string_view kInstallation = "installation:";
+
 // Files of a run folder that say when and how the stage ran, not what its result is.
 bool describes_the_run(const std::string& name) {
-  return name == "run.json" || name == "started.json" || name == "log.txt" ||
+  return name == "run.json" || name == "started.json" || name == "log.txt" || name == kLockFile ||
          name.ends_with(".tmp");
+}
+
+IoError cannot_look_into(const std::string& path, const std::error_code& error) {
+  return IoError(path + ": cannot look into the folder: " + error.message());
 }
 
 std::vector<std::string> files_below(const std::string& path) {
@@ -30,30 +43,55 @@ std::vector<std::string> files_below(const std::string& path) {
   if (stat(path.c_str(), &info) != 0) throw IoError(errno_message(path, "cannot open", errno));
   if (!S_ISDIR(info.st_mode)) return {path};
   std::vector<std::string> files;
-  for (auto it = fs::recursive_directory_iterator(path); it != fs::end(it); ++it) {
+  std::error_code error;
+  for (fs::recursive_directory_iterator it(path, error); !error && it != fs::end(it);
+       it.increment(error)) {
     const auto name = it->path().filename().string();
-    if (it->is_directory() && (name == "state" || name.starts_with("."))) {
+    std::error_code ignored;  // what vanished meanwhile is neither folder nor file
+    if (it->is_directory(ignored) && (name == "state" || name.starts_with("."))) {
       it.disable_recursion_pending();  // no other stage reads a trainer's resume state
-    } else if (it->is_regular_file() && !describes_the_run(name)) {
+    } else if (it->is_regular_file(ignored) && !describes_the_run(name)) {
       files.push_back(it->path().string());
     }
   }
+  if (error) throw cannot_look_into(path, error);
   std::sort(files.begin(), files.end());
   return files;
 }
 
-Json describe_file(const std::string& path, const Json& known) {
+// A record comes from a file that anything may have happened to: what is not of the right type is
+// as good as absent.
+const Json& member(const Json& object, std::string_view key) {
+  static const Json kAbsent;
+  const auto found = object.is_object() ? object.find(key) : object.end();
+  return object.is_object() && found != object.end() ? *found : kAbsent;
+}
+
+std::string text_member(const Json& object, std::string_view key) {
+  const Json& value = member(object, key);
+  return value.is_string() ? value.get<std::string>() : "";
+}
+
+// The time is that of the last change of content or metadata: unlike the time of writing, no
+// program can set it back.
+Json describe_file(const std::string& name, const Json& known_files) {
+  const bool is_shipped = name.starts_with(kInstallation);
+  const std::string path = is_shipped ? find_resource(name.substr(kInstallation.size())) : name;
   struct stat info {};
   if (stat(path.c_str(), &info) != 0) throw IoError(errno_message(path, "cannot open", errno));
-  const auto mtime_ns = std::int64_t{info.st_mtim.tv_sec} * 1000000000 + info.st_mtim.tv_nsec;
-  Json file = {{"size_bytes", info.st_size}, {"mtime_ns", mtime_ns}};
-  if (known.contains(path) && known[path].value("size_bytes", std::int64_t{-1}) == info.st_size &&
-      known[path].value("mtime_ns", std::int64_t{-1}) == mtime_ns) {
-    file["hash"] = known[path].value("hash", "");
-  } else {
-    file["hash"] = hash_file(path);
-  }
+  const auto ctime_ns = std::int64_t{info.st_ctim.tv_sec} * 1000000000 + info.st_ctim.tv_nsec;
+  Json file = {{"size_bytes", info.st_size}, {"ctime_ns", ctime_ns}};
+  const Json& known = member(known_files, name);
+  // Another installation has another file of this name.
+  const bool unchanged = !is_shipped && member(known, "size_bytes") == info.st_size &&
+                         member(known, "ctime_ns") == ctime_ns;
+  file["hash"] = unchanged ? text_member(known, "hash") : hash_file(path);
   return file;
+}
+
+bool is_below(const fs::path& path, const fs::path& folder) {
+  const auto relative = path.lexically_relative(folder);
+  return !relative.empty() && *relative.begin() != "..";
 }
 
 void collect(const Fields& fields, Json& settings, std::vector<std::string>& inputs) {
@@ -89,12 +127,33 @@ Json stage_fingerprint(const StageConfig& config, const Json& known) {
   Json settings = Json::object();
   std::vector<std::string> inputs;
   collect(config.fields(), settings, inputs);
-  const Json known_inputs = known.contains("inputs") ? known["inputs"] : Json::object();
+  const Json& known_files = member(known, "inputs");
   Json files = Json::object();
   for (const auto& input : inputs) {
-    for (const auto& path : files_below(input)) files[path] = describe_file(path, known_inputs);
+    for (const auto& path : files_below(input)) files[path] = describe_file(path, known_files);
+  }
+  if (known_files.is_object()) {
+    for (const auto& [name, file] : known_files.items()) {
+      if (!files.contains(name)) files[name] = describe_file(name, known_files);
+    }
   }
   return {{"settings", hash_bytes(dump_json(settings))}, {"version", version()}, {"inputs", files}};
+}
+
+void add_opened_files(Json& fingerprint, const std::string& own_folder) {
+  std::error_code error;
+  const fs::path own = fs::absolute(own_folder, error).lexically_normal();
+  Json& files = fingerprint["inputs"];
+  std::set<fs::path> there;
+  for (const auto& [name, file] : files.items()) there.insert(fs::path(name).lexically_normal());
+  for (const auto& path : opened_files()) {
+    if (is_below(fs::absolute(path, error).lexically_normal(), own)) continue;
+    const std::string shipped = resource_name(path);
+    const std::string name = shipped.empty() ? path : std::string(kInstallation) + shipped;
+    if (!there.insert(fs::path(name).lexically_normal()).second) continue;
+    if (!fs::exists(path, error)) continue;  // a temporary file that its owner removed
+    files[name] = describe_file(name, Json());
+  }
 }
 
 Json describe_outputs(const std::string& folder) {
@@ -117,12 +176,13 @@ bool has_outputs(const std::string& folder, const Json& outputs) {
 bool same_fingerprint(const Json& a, const Json& b) {
   if (!a.is_object() || !b.is_object()) return false;
   const auto essence = [](const Json& fingerprint) {
-    Json out = {{"settings", fingerprint.value("settings", "")},
-                {"version", fingerprint.value("version", "")}};
-    if (fingerprint.contains("inputs")) {
-      for (const auto& [path, file] : fingerprint["inputs"].items()) {
-        out["inputs"][path] = file.value("hash", "");
-      }
+    Json out = {{"settings", text_member(fingerprint, "settings")},
+                {"version", text_member(fingerprint, "version")}};
+    if (const Json& inputs = member(fingerprint, "inputs"); inputs.is_object()) {
+      // Files without a key of their own come last, in the order in which they were found.
+      std::map<std::string, std::string> hashes;
+      for (const auto& [path, file] : inputs.items()) hashes[path] = text_member(file, "hash");
+      out["inputs"] = hashes;
     }
     return out;
   };

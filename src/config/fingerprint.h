@@ -14,11 +14,17 @@ std::string version();
 /// Everything that a stage's result depends on: its resolved settings (without threads and the
 /// like), the content of its inputs, and Lowbank's version.
 ///
-/// Returns {"settings": hash, "version": ..., "inputs": {path: {"size_bytes", "mtime_ns",
-/// "hash"}}}. `known` is an earlier fingerprint: a file is not read again if its size and time are
-/// as recorded there. Errors: IoError for an input that is missing.
+/// Returns {"settings": hash, "version": ..., "inputs": {path: {"size_bytes", "ctime_ns",
+/// "hash"}}}. `known` is an earlier fingerprint, perhaps a damaged one: its files are inputs too
+/// (see add_opened_files), and a file is not read again if its size and time are as recorded there.
+/// Errors: IoError for an input that is missing.
 nlohmann::ordered_json stage_fingerprint(const StageConfig& config,
                                          const nlohmann::ordered_json& known);
+
+/// Adds every file that this process has read (core/opened_files.h) and that is neither there
+/// already nor in the stage's own folder. A file that ships with Lowbank is named
+/// "installation:configs/..." and looked up again when the fingerprint is compared.
+void add_opened_files(nlohmann::ordered_json& fingerprint, const std::string& own_folder);
 
 /// {name: size in bytes} of the files that a stage left in its run folder.
 nlohmann::ordered_json describe_outputs(const std::string& folder);

@@ -1,16 +1,20 @@
 #include "config/run_dir.h"
 
+#include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstdio>
 #include <ctime>
 #include <filesystem>
 #include <fstream>
 #include <unistd.h>
+#include <vector>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include "config/fingerprint.h"
+#include "config/folder_lock.h"
 #include "core/atomic_file.h"
 #include "core/error.h"
 #include "core/json.h"
@@ -32,6 +36,52 @@ std::string utc_now() {
   return text;
 }
 
+std::vector<std::string> names_in(const std::string& folder) {
+  std::vector<std::string> names;
+  std::error_code error;
+  for (fs::directory_iterator it(folder, error); !error && it != fs::directory_iterator();
+       it.increment(error)) {
+    names.push_back(it->path().filename().string());
+  }
+  if (error) throw IoError(folder + ": cannot look into the output folder: " + error.message());
+  return names;
+}
+
+// A text of a record of the run; "" where the record is damaged or absent.
+std::string recorded_text(const std::string& path, const char* key) {
+  try {
+    const Json record = read_json(path);
+    if (!record.is_object() || !record.contains(key)) return "";
+    return record[key].is_string() ? record[key].get<std::string>() : "";
+  } catch (const Error&) {
+    return "";
+  }
+}
+
+// What a stage that was killed in begin(), before its resolved.json was there, leaves behind.
+bool is_left_by_a_start(const std::string& name) {
+  return name == kLockFile || name == kPartialFolder || is_temporary_name(name);
+}
+
+// Nothing is written through a link: it may lead out of the folder.
+void refuse_linked_folders(const std::string& folder) {
+  std::error_code error;
+  for (fs::recursive_directory_iterator it(folder, error);
+       !error && it != fs::recursive_directory_iterator(); it.increment(error)) {
+    std::error_code ignored;
+    if (it->is_symlink(ignored) && it->is_directory(ignored)) {
+      throw ConfigError(it->path().string() +
+                        ": is a link to a folder, and outputs are not written through links; "
+                        "remove it or choose another output folder");
+    }
+  }
+}
+
+// Under `lowbank run` the stage of a front that was killed may need a while to end.
+std::chrono::seconds lock_patience() {
+  return std::chrono::seconds(log_options().stage_label.empty() ? 0 : 60);
+}
+
 }  // namespace
 
 std::string cpu_name() {
@@ -46,17 +96,9 @@ RunDir::RunDir(std::string folder, const StageConfig& config)
     : path_(std::move(folder)), config_(config) {
   while (path_.size() > 1 && path_.back() == '/') path_.pop_back();
   std::error_code error;
-  if (fs::exists(path_, error)) {
-    if (!fs::is_directory(path_, error)) {
-      throw IoError(path_ + ": is a file; the output is a folder");
-    }
-    const bool is_empty = fs::is_empty(path_, error);
-    if (error) throw IoError(path_ + ": cannot look into the output folder: " + error.message());
-    if (!is_empty && !fs::exists(path("resolved.json"), error)) {
-      throw ConfigError(path_ + ": holds files that no Lowbank stage wrote; choose another folder");
-    }
-  }
-  fs::path nearest = fs::absolute(path_);
+  // Where a stage works, the folder changes; begin() looks again once it has the lock.
+  if (!fs::exists(path(kLockFile), error)) check_folder();
+  fs::path nearest = fs::absolute(path_, error);
   while (!fs::exists(nearest, error) && nearest.has_parent_path()) nearest = nearest.parent_path();
   if (!fs::is_directory(nearest, error)) {
     throw IoError(fmt::format("{}: cannot create the output folder: {} is not a folder", path_,
@@ -67,6 +109,28 @@ RunDir::RunDir(std::string folder, const StageConfig& config)
   }
 }
 
+void RunDir::check_folder() const {
+  std::error_code error;
+  if (!fs::exists(path_, error)) return;
+  if (!fs::is_directory(path_, error)) throw IoError(path_ + ": is a file; the output is a folder");
+  const std::vector<std::string> names = names_in(path_);
+  const auto has = [&](std::string_view name) { return std::ranges::count(names, name) > 0; };
+  if (has("resolved.json")) {
+    const std::string stage = recorded_text(path("resolved.json"), "stage");
+    // A damaged record may be replaced where the others show whose it was.
+    const bool is_own =
+        stage.empty() ? has("run.json") || has("started.json") : stage == config_.info().name;
+    if (is_own) return;
+    if (!stage.empty()) {
+      throw ConfigError(fmt::format("{}: holds the results of `lowbank {}`; choose another folder",
+                                    path_, stage));
+    }
+  } else if (std::ranges::all_of(names, is_left_by_a_start)) {
+    return;
+  }
+  throw ConfigError(path_ + ": holds files that no Lowbank stage wrote; choose another folder");
+}
+
 RunDir::~RunDir() {
   log_to_file("");
   if (!first_created_.empty() && !keep_) remove_folders(path_, first_created_);
@@ -74,32 +138,50 @@ RunDir::~RunDir() {
 
 std::string RunDir::path(std::string_view name) const { return path_ + "/" + std::string(name); }
 
+void RunDir::lock() {
+  if (lock_ != nullptr) return;
+  const std::string created = make_folders(path_);
+  lock_ = std::make_unique<FolderLock>(path_, "lowbank " + config_.info().name, lock_patience());
+  first_created_ = created;  // who has no lock removes nothing: another stage works there
+  check_folder();            // once more: now nobody else writes here
+}
+
 void RunDir::begin() {
   if (begun_) return;
   std::error_code error;
-  first_created_ = make_folders(path_);
+  lock();
+  refuse_linked_folders(path_);
+  for (const char* below : {"", "checkpoint", "state"}) remove_dead_temporaries(path(below));
   const Fields fields = config_.fields();
   const Field* const resume = find_field(fields, "resume");
+  const bool resumes = resume != nullptr && *std::get<const bool*>(resume->target);
+  if (const std::string date = recorded_text(path("run.json"), "date"); !date.empty() && !resumes) {
+    note("{}: replaces the results of {}", path_, date);
+  }
   fs::remove(path("run.json"), error);  // not complete until finish()
   fs::remove(path("metrics.json"), error);
-  if (resume == nullptr || !*std::get<const bool*>(resume->target)) {
+  if (!resumes) {
     fs::remove(path("metrics.jsonl"), error);
     fs::remove_all(path("state"), error);
   }
   Json resolved = {{"stage", config_.info().name}, {"name", config_.recipe_name}};
   resolved.update(to_json(fields));
   write("resolved.json", dump_json(resolved));
-  fingerprint_ = stage_fingerprint(config_, Json::object()).dump();
-  write("started.json", dump_json({{"fingerprint", Json::parse(fingerprint_)}}));
+  Json fingerprint = stage_fingerprint(config_, Json::object());
+  add_opened_files(fingerprint, path_);
+  write("started.json", dump_json({{"fingerprint", fingerprint}}));
+  fingerprint_ = fingerprint.dump();
   log_to_file(path("log.txt"));
   begun_ = true;
 }
 
-void RunDir::write(std::string_view name, std::string_view bytes) { write_file(path(name), bytes); }
+void RunDir::write(std::string_view name, std::string_view bytes) {
+  write_file(path(name), bytes, AtomicFile::Links::kReplace);
+}
 
 void RunDir::append_metrics(const Json& line) {
   keep_ = true;
-  std::FILE* const file = std::fopen(path("metrics.jsonl").c_str(), "a");
+  std::FILE* const file = open_to_append(path("metrics.jsonl"));
   if (file == nullptr) throw IoError(errno_message(path("metrics.jsonl"), "cannot write", errno));
   const bool written = std::fputs((line.dump() + "\n").c_str(), file) >= 0;
   if (std::fclose(file) != 0 || !written) {
@@ -107,21 +189,32 @@ void RunDir::append_metrics(const Json& line) {
   }
 }
 
-Json RunDir::keep_metrics(const std::function<bool(const Json&)>& keep) {
-  Json kept = Json::array();
-  if (!fs::exists(path("metrics.jsonl"))) return kept;
-  std::string lines;
+Json RunDir::read_metrics() const {
+  Json read = Json::array();
+  if (!fs::exists(path("metrics.jsonl"))) return read;
   const std::string text = read_text(path("metrics.jsonl"));
+  int line_number = 0;
   for (const auto line : split_lines(text)) {
-    // A process that was killed may have left half a last line.
-    if (!Json::accept(line)) continue;
-    Json value = Json::parse(line);
-    if (!keep(value)) continue;
-    lines += value.dump() + "\n";
-    kept.push_back(std::move(value));
+    ++line_number;
+    Json value = Json::parse(line, nullptr, /*allow_exceptions=*/false);
+    if (!value.is_object()) {
+      // A process that was killed may have left half a last line.
+      if (line.data() + line.size() == text.data() + text.size()) continue;
+      throw DamagedRecord(fmt::format("{}:{}: damaged: no JSON object; start without --resume",
+                                      path("metrics.jsonl"), line_number));
+    }
+    read.push_back(std::move(value));
+  }
+  return read;
+}
+
+void RunDir::keep_metrics(const std::function<bool(const Json&)>& keep) {
+  if (!fs::exists(path("metrics.jsonl"))) return;
+  std::string lines;
+  for (const auto& line : read_metrics()) {
+    if (keep(line)) lines += line.dump() + "\n";
   }
   write("metrics.jsonl", lines);
-  return kept;
 }
 
 void RunDir::write_metrics(const Json& metrics) { write("metrics.json", dump_json(metrics)); }
@@ -130,18 +223,21 @@ void RunDir::finish(double seconds) {
   if (!begun_) return;
   const CommandInfo info = config_.info();
   const std::string device = config_.common.device == "cpu" ? cpu_name() : config_.common.device;
+  Json fingerprint = Json::parse(fingerprint_);
+  add_opened_files(fingerprint, path_);
   write("run.json", dump_json({{"stage", info.name},
                                {"provenance", info.is_modelled ? "modelled" : "measured"},
                                {"date", utc_now()},
                                {"device", device},
                                {"threads", config_.common.threads},
                                {"seconds", seconds},
-                               {"fingerprint", Json::parse(fingerprint_)},
+                               {"fingerprint", fingerprint},
                                {"outputs", describe_outputs(path_)}}));
   std::error_code error;
   fs::remove(path("started.json"), error);
   keep_ = true;
   log_to_file("");
+  lock_.reset();
 }
 
 }  // namespace lowbank

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <string>
 #include <string_view>
 
@@ -10,6 +11,8 @@
 
 namespace lowbank {
 
+class FolderLock;
+
 /// The folder of one stage. It holds resolved.json (the settings), started.json (the fingerprint,
 /// until the stage is complete), metrics.jsonl (written as the stage runs), metrics.json (the final
 /// metrics), log.txt, run.json (when, where, how long, and the fingerprint; the stage is complete
@@ -17,9 +20,9 @@ namespace lowbank {
 /// folder `state`.
 class RunDir {
  public:
-  /// Checks that the folder can be written and is new, empty, or that of an earlier run. Creates
-  /// nothing. Errors: IoError if it cannot be created or written; ConfigError if it holds files
-  /// that are not a run's.
+  /// Checks that the folder can be written and is new, empty, or that of an earlier run of this
+  /// stage. Creates nothing. Errors: IoError if it cannot be created or written; ConfigError if it
+  /// holds files that are not a run's, or another stage's results.
   RunDir(std::string folder, const StageConfig& config);
   /// If begin() created the folder and the stage failed before it wrote anything worth keeping,
   /// removes the folder and the parents that begin() created.
@@ -27,9 +30,15 @@ class RunDir {
   RunDir(const RunDir&) = delete;
   RunDir& operator=(const RunDir&) = delete;
 
-  /// Creates the folder, writes resolved.json, opens log.txt. Call once all inputs are read and
-  /// checked, so that a bad input leaves nothing behind and an earlier output untouched. Unless the
-  /// stage's key `resume` is set, drops the metrics and the state of an earlier run.
+  /// Creates and locks the folder, without a change to what is in it. For a stage that writes
+  /// before it calls begin(), which locks by itself. Errors: IoError if another process works in the
+  /// folder.
+  void lock();
+
+  /// Locks the folder, writes resolved.json, opens log.txt. Call once all inputs are
+  /// read and checked, so that a bad input leaves nothing behind and an earlier output untouched.
+  /// Unless the stage's key `resume` is set, drops the metrics and the state of an earlier run.
+  /// Errors: IoError if another process works in the folder.
   void begin();
 
   const std::string& path() const { return path_; }
@@ -39,10 +48,12 @@ class RunDir {
   void write(std::string_view name, std::string_view bytes);
   /// Adds a line to metrics.jsonl. From here on the folder is kept even if the stage fails.
   void append_metrics(const nlohmann::ordered_json& line);
-  /// Removes the lines of metrics.jsonl for which `keep` returns false (a resumed run goes back to
-  /// its last saved step) and returns the others.
-  nlohmann::ordered_json keep_metrics(
-      const std::function<bool(const nlohmann::ordered_json&)>& keep);
+  /// The objects of metrics.jsonl, without a last line that was cut off. Errors: DamagedRecord,
+  /// naming the line.
+  nlohmann::ordered_json read_metrics() const;
+  /// Removes the lines of metrics.jsonl for which `keep` returns false: a resumed run goes back to
+  /// its last saved step. Errors: DamagedRecord.
+  void keep_metrics(const std::function<bool(const nlohmann::ordered_json&)>& keep);
   /// Writes metrics.json.
   void write_metrics(const nlohmann::ordered_json& metrics);
   /// Writes run.json: the stage is complete. Called by run_stage.
@@ -51,8 +62,11 @@ class RunDir {
   void keep() { keep_ = true; }
 
  private:
+  void check_folder() const;
+
   std::string path_;
   const StageConfig& config_;
+  std::unique_ptr<FolderLock> lock_;
   std::string fingerprint_;    // as JSON text: what the stage depended on when it began
   std::string first_created_;  // topmost folder that begin() created; "" if none
   bool begun_ = false;

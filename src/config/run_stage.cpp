@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <cstdlib>
+#include <filesystem>
 #include <new>
 #include <string>
 #include <system_error>
@@ -11,10 +12,13 @@
 #include <nlohmann/json.hpp>
 
 #include "config/command_line.h"
+#include "config/output_rules.h"
+#include "core/atomic_file.h"
 #include "core/error.h"
 #include "core/interrupt.h"
 #include "core/log.h"
 #include "core/memory.h"
+#include "core/opened_files.h"
 #include "core/standard_streams.h"
 
 namespace lowbank {
@@ -71,6 +75,8 @@ int run_stage_erased(int argc, char** argv, StageConfig& config,
         ParseOutcome::kHelpShown) {
       return kExitOk;
     }
+    forget_opened_files();  // the recipe's: its content is in the settings
+    check_outputs(config);
     const char* const label = std::getenv("LOWBANK_STAGE_LABEL");
     configure_log({.quiet = config.common.quiet,
                    .json = config.common.json,
@@ -94,12 +100,22 @@ int run_stage_erased(int argc, char** argv, StageConfig& config,
       } catch (const Interrupted&) {
         out.keep();
         throw;
+      } catch (const DamagedRecord& e) {
+        out.keep();
+        if (label == nullptr) throw;
+        warn("{}", e.what());
+        return kExitStartAnew;
       }
       out.begin();
       out.write_metrics(metrics);
       out.finish(seconds());
+      note("the results are in {}", folder);
     } else {
+      if (config.info().has_run_dir) {
+        remove_dead_temporaries(std::filesystem::path(config.common.out).parent_path().string());
+      }
       run_body(nullptr);
+      if (config.info().has_run_dir) note("the result is {}", config.common.out);
     }
     if (config.common.json) {
       configure_log({.quiet = true});

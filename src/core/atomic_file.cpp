@@ -1,9 +1,12 @@
 #include "core/atomic_file.h"
 
 #include <cerrno>
+#include <charconv>
+#include <csignal>
 #include <cstdio>
 #include <fcntl.h>
 #include <filesystem>
+#include <system_error>
 #include <unistd.h>
 #include <utility>
 
@@ -14,13 +17,33 @@
 namespace lowbank {
 namespace fs = std::filesystem;
 
-AtomicFile::AtomicFile(std::string path) : path_(std::move(path)) {
+namespace {
+
+// The process that writes, or wrote, a temporary file of this name; 0 for another kind of name.
+pid_t writer_of(std::string_view name) {
+  constexpr std::string_view kEnd = ".tmp";
+  if (!name.ends_with(kEnd)) return 0;
+  name.remove_suffix(kEnd.size());
+  const auto dot = name.rfind('.');
+  if (dot == std::string_view::npos || dot == 0) return 0;
+  const std::string_view digits = name.substr(dot + 1);
+  pid_t writer = 0;
+  const auto [end, error] = std::from_chars(digits.begin(), digits.end(), writer);
+  return error == std::errc() && end == digits.end() && writer > 0 ? writer : 0;
+}
+
+}  // namespace
+
+AtomicFile::AtomicFile(std::string path, Links links) : path_(std::move(path)) {
   std::error_code error;
   if (fs::is_directory(path_, error)) throw IoError(path_ + ": is a folder, a file is wanted");
-  if (fs::exists(path_, error) && !fs::is_regular_file(path_, error)) {
+  const bool replaces_link = links == Links::kReplace && fs::is_symlink(path_, error);
+  if (!replaces_link && fs::exists(path_, error) && !fs::is_regular_file(path_, error)) {
     fd_ = open(path_.c_str(), O_WRONLY | O_CLOEXEC);
   } else {
-    if (fs::is_symlink(path_, error)) path_ = fs::weakly_canonical(path_).string();
+    if (!replaces_link && fs::is_symlink(path_, error)) {
+      path_ = fs::weakly_canonical(path_, error).string();
+    }
     temporary_ = fmt::format("{}.{}.tmp", path_, getpid());
     fd_ = open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
   }
@@ -67,10 +90,29 @@ void AtomicFile::commit() {
   sync_folder(fs::path(path_).parent_path().string());
 }
 
-void write_file(const std::string& path, std::string_view bytes) {
-  AtomicFile file(path);
+bool is_temporary_name(std::string_view name) { return writer_of(name) != 0; }
+
+void remove_dead_temporaries(const std::string& folder) {
+  std::error_code error;
+  for (fs::directory_iterator it(folder.empty() ? "." : folder, error);
+       !error && it != fs::directory_iterator(); it.increment(error)) {
+    const pid_t writer = writer_of(it->path().filename().string());
+    if (writer != 0 && kill(writer, 0) != 0 && errno == ESRCH) unlink(it->path().c_str());
+  }
+}
+
+void write_file(const std::string& path, std::string_view bytes, AtomicFile::Links links) {
+  AtomicFile file(path, links);
   file.write(bytes);
   file.commit();
+}
+
+std::FILE* open_to_append(const std::string& path) {
+  const int fd = open(path.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
+  if (fd < 0) return nullptr;
+  std::FILE* const file = fdopen(fd, "a");
+  if (file == nullptr) close(fd);
+  return file;
 }
 
 std::string make_folders(const std::string& path) {

@@ -1,6 +1,6 @@
 #pragma once
 
-#include <cstdint>
+#include <cstdio>
 #include <string>
 #include <string_view>
 
@@ -8,12 +8,16 @@ namespace lowbank {
 
 /// A file that appears whole or not at all. It is written under a temporary name in the same
 /// folder; commit() flushes it to disk and renames it over the target, and without commit() it is
-/// removed. A device or pipe (/dev/stdout) is written to directly; a symbolic link is followed, and
-/// the file it points to is replaced.
+/// removed. A device or pipe (/dev/stdout) is written to directly.
 class AtomicFile {
  public:
+  /// What to do where the path is a symbolic link to a file.
+  enum class Links {
+    kFollow,  ///< replace the file that it points to: the user named this path
+    kReplace  ///< replace the link: Lowbank named this file, in a folder of its own
+  };
   /// Errors: IoError when the folder does not exist or cannot be written.
-  explicit AtomicFile(std::string path);
+  explicit AtomicFile(std::string path, Links links = Links::kFollow);
   ~AtomicFile();
   AtomicFile(const AtomicFile&) = delete;
   AtomicFile& operator=(const AtomicFile&) = delete;
@@ -29,7 +33,20 @@ class AtomicFile {
 };
 
 /// Writes `bytes` as the whole content of an AtomicFile. Errors: IoError.
-void write_file(const std::string& path, std::string_view bytes);
+void write_file(const std::string& path, std::string_view bytes,
+                AtomicFile::Links links = AtomicFile::Links::kFollow);
+
+/// Subfolder in which files that belong together are written before they are moved into place.
+inline constexpr std::string_view kPartialFolder = ".partial";
+
+/// Whether a file of this name is one that an AtomicFile has not renamed yet, or never will.
+bool is_temporary_name(std::string_view name);
+
+/// Removes what AtomicFiles of processes that are no more left in the folder (not below it).
+void remove_dead_temporaries(const std::string& folder);
+
+/// Opens a file to add lines at its end, and never through a link; nullptr sets errno.
+std::FILE* open_to_append(const std::string& path);
 
 /// Creates the folder and its parents; returns the topmost folder that it created, "" if all
 /// existed. Errors: IoError.

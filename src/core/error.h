@@ -10,6 +10,8 @@ inline constexpr int kExitOk = 0;
 inline constexpr int kExitUsage = 2;        ///< arguments, recipe, inputs that do not fit together
 inline constexpr int kExitEnvironment = 3;  ///< files, memory, disk, a loss that is not finite
 inline constexpr int kExitBug = 70;
+/// Only from a stage to the `lowbank run` that started it: it cannot resume, start it anew.
+inline constexpr int kExitStartAnew = 75;
 inline constexpr int kExitInterrupted = 130;
 
 /// A failure that the user can cause and mend. `what()` is one line that says what is wrong and
@@ -34,6 +36,13 @@ class ConfigError : public Error {
 class IoError : public Error {
  public:
   explicit IoError(const std::string& message) : Error(kExitEnvironment, message) {}
+};
+
+/// A file from which an earlier run could go on (a resume point, metrics.jsonl) is damaged. Exit
+/// code 3; a stage of `lowbank run` starts from its beginning instead.
+class DamagedRecord : public IoError {
+ public:
+  using IoError::IoError;
 };
 
 /// A computation that cannot go on: a loss that is not finite, too little memory. Exit code 3.

@@ -2,11 +2,12 @@
 
 namespace lowbank {
 
-/// From here on Ctrl-C (SIGINT) and SIGTERM only set a flag; a second Ctrl-C ends the process.
+/// From here on Ctrl-C (SIGINT), SIGTERM and a closed terminal (SIGHUP, unless nohup ignores it)
+/// only set a flag; a second Ctrl-C ends the process.
 /// A closed pipe or a file size limit becomes a failed write instead of a signal.
 void install_signal_handlers();
 
-/// True after Ctrl-C or SIGTERM. Long loops ask at each step, save their work, and throw
+/// True after Ctrl-C, SIGTERM or SIGHUP. Long loops ask at each step, save their work, and throw
 /// Interrupted.
 bool interrupt_requested();
 

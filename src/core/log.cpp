@@ -11,6 +11,7 @@
 
 #include <fmt/format.h>
 
+#include "core/atomic_file.h"
 #include "core/error.h"
 #include "core/progress.h"
 #include "core/standard_streams.h"
@@ -76,7 +77,7 @@ void log_to_file(const std::string& path) {
   if (g_file != nullptr) std::fclose(g_file);
   g_file = nullptr;
   if (path.empty()) return;
-  g_file = std::fopen(path.c_str(), "a");
+  g_file = open_to_append(path);
   if (g_file == nullptr) throw IoError(errno_message(path, "cannot open the log", errno));
 }
 

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
+#include <map>
+#include <mutex>
 
 #include <fmt/format.h>
 
@@ -18,7 +20,12 @@ std::string executable_folder() {
   return executable.parent_path().string();
 }
 
-std::string find_resource(const std::string& relative) {
+namespace {
+
+std::mutex g_mutex;
+std::map<std::string, std::string> g_names;  // of found files, by path
+
+std::string locate(const std::string& relative) {
   std::error_code error;
   std::string looked;
   if (const char* const home = std::getenv("LOWBANK_HOME"); home != nullptr && *home != '\0') {
@@ -38,8 +45,6 @@ std::string find_resource(const std::string& relative) {
       relative, looked, start.string(), share.string()));
 }
 
-namespace {
-
 // Any other name could only be found by accident, in one of the folders above the executable.
 bool can_ship(const fs::path& path) {
   const fs::path plain = path.lexically_normal();
@@ -51,6 +56,19 @@ bool can_ship(const fs::path& path) {
 }
 
 }  // namespace
+
+std::string find_resource(const std::string& relative) {
+  const std::string path = locate(relative);
+  const std::lock_guard lock(g_mutex);
+  g_names.emplace(path, relative);
+  return path;
+}
+
+std::string resource_name(const std::string& path) {
+  const std::lock_guard lock(g_mutex);
+  const auto found = g_names.find(path);
+  return found == g_names.end() ? "" : found->second;
+}
 
 std::string find_input(const std::string& path, const std::string& recipe_folder) {
   std::error_code error;

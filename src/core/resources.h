@@ -11,6 +11,10 @@ namespace lowbank {
 /// Errors: IoError that lists the places where it looked.
 std::string find_resource(const std::string& relative);
 
+/// The name by which find_resource would find the file at `path`, if it found it before; else "". A
+/// record names a shipped file so, and notices when another installation has another content.
+std::string resource_name(const std::string& path);
+
 /// The one way from a path that a person or a recipe gives to the file that is read: `path` itself if
 /// it exists; else, for a relative path, the file next to the recipe (in `recipe_folder`, if the path
 /// comes from a recipe); else, for `configs/...` and `data/samples/...`, the file that ships with

@@ -12,6 +12,7 @@
 #include <fmt/format.h>
 
 #include "core/error.h"
+#include "core/opened_files.h"
 #include "core/standard_streams.h"
 
 namespace lowbank {
@@ -103,6 +104,7 @@ std::string read_bytes(const std::string& path) {
     bytes.append(buffer, n);
   }
   if (std::ferror(file.get()) != 0) throw IoError(errno_message(path, "cannot read", errno));
+  if (S_ISREG(info.st_mode)) note_opened_file(path);
   return bytes;
 }
 

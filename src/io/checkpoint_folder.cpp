@@ -6,6 +6,8 @@
 #include <filesystem>
 #include <vector>
 
+#include <fmt/format.h>
+
 #include "core/atomic_file.h"
 #include "core/error.h"
 #include "io/checkpoint_meta.h"
@@ -41,7 +43,7 @@ void move_file(const std::string& from, const std::string& to) {
 }  // namespace
 
 CheckpointWriter::CheckpointWriter(std::string folder)
-    : folder_(std::move(folder)), staging_(folder_ + "/.partial") {
+    : folder_(std::move(folder)), staging_(fmt::format("{}/{}", folder_, kPartialFolder)) {
   first_created_ = make_folders(folder_);
   std::error_code error;
   std::filesystem::remove_all(staging_, error);  // a process that was killed may have left it

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "core/error.h"
+#include "core/opened_files.h"
 
 namespace lowbank {
 
@@ -32,6 +33,7 @@ std::shared_ptr<const MappedFile> MappedFile::open(const std::string& path) {
   if (S_ISDIR(info.st_mode)) throw IoError(path + ": is a folder, a file is wanted");
   if (!S_ISREG(info.st_mode)) throw IoError(path + ": is no regular file");
   if (address == MAP_FAILED) throw IoError(errno_message(path, "cannot map", map_errno));
+  note_opened_file(path);
   return file;
 }
 

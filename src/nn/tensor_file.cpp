@@ -8,8 +8,11 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/from_blob.h>
 #include <c10/util/Exception.h>
+#include <fmt/format.h>
 
+#include "core/error.h"
 #include "io/safetensors.h"
+#include "io/value_stream.h"
 
 namespace lowbank {
 namespace {
@@ -75,6 +78,18 @@ std::map<std::string, torch::Tensor> read_tensors(const std::string& path) {
   return tensors;
 }
 
+// Bit by bit and in place: ATen's reductions of half types make a float copy of the whole tensor.
+bool all_finite(const torch::Tensor& values) {
+  if (!values.is_floating_point()) return true;
+  const auto plain = values.detach().cpu().contiguous();
+  const ElementType type = element_type(plain.scalar_type());
+  if (type == ElementType::kF8E4m3 || type == ElementType::kF8E5m2) {
+    return all_finite(plain.to(c10::kFloat));
+  }
+  return find_not_finite(
+             type, {static_cast<const std::byte*>(plain.const_data_ptr()), plain.nbytes()}) < 0;
+}
+
 void write_tensors(const std::string& path, const std::map<std::string, torch::Tensor>& tensors,
                    std::map<std::string, std::string> metadata) {
   std::vector<torch::Tensor> plain;  // keeps the copies alive while they are written
@@ -82,6 +97,10 @@ void write_tensors(const std::string& path, const std::map<std::string, torch::T
   for (const auto& [name, tensor] : tensors) {
     plain.push_back(tensor.detach().cpu().contiguous());
     const auto& values = plain.back();
+    if (!all_finite(values)) {
+      throw ResourceError(fmt::format(
+          "{}: not written: '{}' has values that are not finite (NaN or infinity)", path, name));
+    }
     entries.push_back(
         {.name = name,
          .type = element_type(values.scalar_type()),

@@ -19,7 +19,12 @@ torch::Tensor view_tensor(const std::shared_ptr<const TensorArchive>& archive,
 /// Copies of all tensors of a safetensors file, by name. Errors: IoError.
 std::map<std::string, torch::Tensor> read_tensors(const std::string& path);
 
-/// Writes tensors of any device and layout as a safetensors file. Errors: IoError.
+/// Whether every value is a number: neither infinity nor NaN. True for types that have neither.
+bool all_finite(const torch::Tensor& values);
+
+/// Writes tensors of any device and layout as a safetensors file, which no reader would take with
+/// values that are not finite. Errors: IoError; ResourceError, before anything is written, naming
+/// the first tensor with such a value.
 void write_tensors(const std::string& path, const std::map<std::string, torch::Tensor>& tensors,
                    std::map<std::string, std::string> metadata = {});
 

@@ -2,11 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include <fmt/format.h>
-#include <nlohmann/json.hpp>
 
-#include "core/json.h"
 #include "core/log.h"
 #include "pim/break_even.h"
 #include "pim/print_table.h"
@@ -14,8 +13,6 @@
 
 namespace lowbank::pim {
 namespace {
-
-using Json = nlohmann::ordered_json;
 
 constexpr std::size_t kMostPrintedConstants = 10;
 
@@ -39,24 +36,23 @@ std::string course_text(const SignCourse& course, std::int64_t low) {
   return fmt::format("{}", fmt::join(parts, ", "));
 }
 
-// Two entries, of time and of energy, with `subject` first; none where nothing differs.
-void add_break_even(Json& entries, const Json& subject, const BreakEven& comparison) {
+// Two entries, of time and of energy, about `subject`; none where nothing differs.
+void add_break_even(Crossovers& entries, const EstimateResult::Crossover& subject,
+                    const BreakEven& comparison) {
   if (!comparison.differs) return;
   const auto add = [&](const char* metric, const SignCourse* course) {
-    Json entry = subject;
-    entry["axis"] = axis_name(comparison.axis);
-    entry["from"] = comparison.low;
-    entry["to"] = comparison.high;
-    entry["metric"] = metric;
-    entry["better_at_start"] = course != nullptr ? Json(course->starts_positive) : Json(nullptr);
-    entry["changes"] = Json::array();
-    if (course != nullptr) {
-      for (const Crossing& crossing : course->crossings) {
-        entry["changes"].push_back({{"at", crossing.at}, {"better", crossing.is_positive}});
-      }
+    EstimateResult::Crossover& entry = entries.emplace_back(subject);
+    entry.axis = axis_name(comparison.axis);
+    entry.from = comparison.low;
+    entry.to = comparison.high;
+    entry.metric = metric;
+    entry.better = "not known";
+    if (course == nullptr) return;
+    entry.better_at_start = course->starts_positive;
+    for (const Crossing& crossing : course->crossings) {
+      entry.changes.push_back({.at = crossing.at, .better = crossing.is_positive});
     }
-    entry["better"] = course != nullptr ? course_text(*course, comparison.low) : "not known";
-    entries.push_back(std::move(entry));
+    entry.better = course_text(*course, comparison.low);
   };
   add("time", &comparison.time);
   add("energy", comparison.energy ? &*comparison.energy : nullptr);
@@ -70,53 +66,59 @@ std::vector<Phase> phases_of(const Workload& workload) {
   return phases;
 }
 
-Json subject_of(const NamedWorkload& workload, Phase phase) {
-  return {{"workload", workload.name},
-          {"phase", phase_name(phase)},
-          {"batch", workload.workload.batch},
-          {"context", workload.workload.context},
-          {"provenance", "modelled"}};
+// An entry about a workload in one phase.
+template <class Entry>
+Entry entry_about(const NamedWorkload& workload, Phase phase) {
+  Entry entry;
+  entry.workload = workload.name;
+  entry.phase = phase_name(phase);
+  entry.batch = workload.workload.batch;
+  entry.context = workload.workload.context;
+  return entry;
 }
 
-std::string text_at(const Json& entry, const char* key) { return entry.at(key).get<std::string>(); }
+struct CrossoverColumn {
+  const char* heading;
+  std::string EstimateResult::Crossover::*text;
+};
 
 // Entries of time and energy stand in pairs; a line for each pair.
-void print_courses(const Json& entries, const std::vector<const char*>& keys) {
+void print_courses(const Crossovers& entries, const std::vector<CrossoverColumn>& columns) {
   std::vector<std::vector<std::string>> table(1);
-  for (const char* const key : keys) table.front().emplace_back(key);
+  for (const CrossoverColumn& column : columns) table.front().emplace_back(column.heading);
   table.front().insert(table.front().end(), {"of", "less time", "less energy"});
   for (std::size_t i = 0; i + 1 < entries.size(); i += 2) {
+    const EstimateResult::Crossover& entry = entries[i];
     std::vector<std::string>& line = table.emplace_back();
-    for (const char* const key : keys) line.push_back(text_at(entries[i], key));
-    line.push_back(fmt::format("{} to {}", entries[i].at("from").get<std::int64_t>(),
-                               entries[i].at("to").get<std::int64_t>()));
-    line.push_back(text_at(entries[i], "better"));
-    line.push_back(text_at(entries[i + 1], "better"));
+    for (const CrossoverColumn& column : columns) line.push_back(entry.*column.text);
+    line.push_back(fmt::format("{:.0f} to {:.0f}", double{entry.from}, double{entry.to}));
+    line.push_back(entry.better);
+    line.push_back(entries[i + 1].better);
   }
   print_table(table, table.front().size());
 }
 
-double largest_swing(const Json& constant) {
+double largest_swing(const EstimateResult::Sensitivity::Effect& effect) {
   double largest = 0;
-  for (const char* const key : {"time_at_low", "time_at_high", "energy_at_low", "energy_at_high"}) {
-    const Json& ratio = constant.at(key);
-    if (!ratio.is_null()) largest = std::max(largest, std::abs(std::log(ratio.get<double>())));
+  for (const double ratio :
+       {effect.time_at_low, effect.time_at_high, effect.energy_at_low, effect.energy_at_high}) {
+    if (!std::isnan(ratio)) largest = std::max(largest, std::abs(std::log(ratio)));
   }
   return largest;
 }
 
 }  // namespace
 
-Json crossovers_json(const std::vector<NamedWorkload>& workloads,
-                     const std::vector<NamedSystem>& systems) {
-  Json entries = Json::array();
+Crossovers find_crossovers(const std::vector<NamedWorkload>& workloads,
+                           const std::vector<NamedSystem>& systems) {
+  Crossovers entries;
   for (const auto& workload : workloads) {
     for (const Phase phase : phases_of(workload.workload)) {
       for (std::size_t base = 0; base < systems.size(); ++base) {
         for (std::size_t other = base + 1; other < systems.size(); ++other) {
-          Json subject = subject_of(workload, phase);
-          subject["system"] = systems[other].name;
-          subject["versus"] = systems[base].name;
+          auto subject = entry_about<EstimateResult::Crossover>(workload, phase);
+          subject.system = systems[other].name;
+          subject.versus = systems[base].name;
           for (const BreakEven& comparison : system_break_even(
                    *systems[base].system, *systems[other].system, workload.workload, phase)) {
             add_break_even(entries, subject, comparison);
@@ -128,31 +130,31 @@ Json crossovers_json(const std::vector<NamedWorkload>& workloads,
   return entries;
 }
 
-Json break_even_json(const std::vector<NamedWorkload>& workloads,
-                     const std::vector<NamedSystem>& systems) {
-  Json entries = Json::array();
+Crossovers find_break_even(const std::vector<NamedWorkload>& workloads,
+                           const std::vector<NamedSystem>& systems) {
+  Crossovers entries;
   for (const auto& workload : workloads) {
     for (const Phase phase : phases_of(workload.workload)) {
       for (const DistinctOperator& op : distinct_operators(workload.workload.operators(phase))) {
         const Operator& first = op.products.front();
-        Json subject = subject_of(workload, phase);
-        subject["operator"] = op.name;
-        subject["num_equal"] = op.num_equal;
+        auto subject = entry_about<EstimateResult::Crossover>(workload, phase);
+        subject.op = op.name;
+        subject.num_equal = op.num_equal;
         if (first.kind == OperatorKind::kLinear) {
-          subject["in"] = first.in_features();
-          subject["out"] = op.products.back().out_features();
+          subject.in_features = first.in_features();
+          subject.out_features = op.products.back().out_features();
           for (const auto& system : systems) {
-            Json mine = subject;
-            mine["system"] = system.name;
-            mine["versus"] = "dense";
+            auto mine = subject;
+            mine.system = system.name;
+            mine.versus = "dense";
             add_break_even(entries, mine,
                            rank_break_even(*system.system, workload.workload, phase, op));
           }
         }
         for (std::size_t other = 1; other < systems.size(); ++other) {
-          Json mine = subject;
-          mine["system"] = systems[other].name;
-          mine["versus"] = systems.front().name;
+          auto mine = subject;
+          mine.system = systems[other].name;
+          mine.versus = systems.front().name;
           for (const BreakEven& comparison : system_break_even(
                    *systems.front().system, *systems[other].system, workload.workload, phase, op)) {
             const bool reads_cache =
@@ -170,33 +172,32 @@ Json break_even_json(const std::vector<NamedWorkload>& workloads,
   return entries;
 }
 
-Json sensitivity_json(const std::vector<NamedWorkload>& workloads,
-                      const std::vector<NamedSystem>& systems, const SystemOptions& options,
-                      std::int64_t output_tokens, double part) {
-  Json entries = Json::array();
+Sensitivities find_sensitivity(const std::vector<NamedWorkload>& workloads,
+                               const std::vector<NamedSystem>& systems,
+                               const SystemOptions& options, std::int64_t output_tokens,
+                               double part) {
+  Sensitivities entries;
   const auto add = [&](const NamedWorkload& workload, const NamedSystem& system, Phase phase,
                        std::int64_t tokens) {
     const Sensitivity result =
         constant_sensitivity(*system.system, options, workload.workload, phase, tokens, part);
-    Json constants = Json::array();
+    auto entry = entry_about<EstimateResult::Sensitivity>(workload, phase);
+    if (tokens > 0) entry.phase = "generate";
+    entry.system = system.name;
+    entry.part = part;
     for (const ConstantEffect& effect : result.effects) {
-      constants.push_back({{"constant", effect.constant.key},
-                           {"preset", effect.preset},
-                           {"unit", effect.constant.unit},
-                           {"value", effect.constant.value},
-                           {"low_value", effect.low_value},
-                           {"high_value", effect.high_value},
-                           {"time_at_low", effect.low_time},
-                           {"time_at_high", effect.high_time},
-                           {"energy_at_low", or_null(effect.low_energy)},
-                           {"energy_at_high", or_null(effect.high_energy)}});
+      entry.effects.push_back({.key = effect.constant.key,
+                               .preset = effect.preset,
+                               .unit = effect.constant.unit,
+                               .value = effect.constant.value,
+                               .low_value = effect.low_value,
+                               .high_value = effect.high_value,
+                               .time_at_low = effect.low_time,
+                               .time_at_high = effect.high_time,
+                               .energy_at_low = effect.low_energy.value_or(kNotReported),
+                               .energy_at_high = effect.high_energy.value_or(kNotReported)});
     }
-    Json entry = subject_of(workload, phase);
-    if (tokens > 0) entry["phase"] = "generate";
-    entry["system"] = system.name;
-    entry["part"] = part;
-    entry["constants"] = std::move(constants);
-    entry["refused"] = result.refused;
+    entry.refused = result.refused;
     entries.push_back(std::move(entry));
   };
   for (const auto& workload : workloads) {
@@ -208,43 +209,49 @@ Json sensitivity_json(const std::vector<NamedWorkload>& workloads,
   return entries;
 }
 
-void print_crossovers(const Json& entries) {
+void print_crossovers(const Crossovers& entries) {
+  using Entry = EstimateResult::Crossover;
   print_line("Batches and contexts at which one system takes less than another:");
-  print_courses(entries, {"workload", "phase", "system", "versus", "axis"});
+  print_courses(entries, {{"workload", &Entry::workload},
+                          {"phase", &Entry::phase},
+                          {"system", &Entry::system},
+                          {"versus", &Entry::versus},
+                          {"axis", &Entry::axis}});
 }
 
-void print_break_even(const Json& entries) {
+void print_break_even(const Crossovers& entries) {
+  using Entry = EstimateResult::Crossover;
   print_line(
       "Where an operator takes less: over its rank than the dense layer, over batch and context "
       "than on the other system:");
-  print_courses(entries, {"workload", "phase", "operator", "system", "versus", "axis"});
+  print_courses(entries, {{"workload", &Entry::workload},
+                          {"phase", &Entry::phase},
+                          {"operator", &Entry::op},
+                          {"system", &Entry::system},
+                          {"versus", &Entry::versus},
+                          {"axis", &Entry::axis}});
 }
 
-void print_sensitivity(const Json& entries, double part) {
-  const auto change = [](const Json& ratio) {
-    return ratio.is_null() ? std::string("-")
-                           : fmt::format("{:+.1f} %", 100 * (ratio.get<double>() - 1));
+void print_sensitivity(const Sensitivities& entries, double part) {
+  const auto change = [](double ratio) {
+    return std::isnan(ratio) ? std::string("-") : fmt::format("{:+.1f} %", 100 * (ratio - 1));
   };
-  for (const Json& entry : entries) {
+  const auto number = [](double value) { return fmt::format("{:.4g}", value); };
+  for (const EstimateResult::Sensitivity& entry : entries) {
     print_line(fmt::format("{}, {} on {}: constants that matter most, -{:.0f} % and +{:.0f} %",
-                           text_at(entry, "workload"), text_at(entry, "phase"),
-                           text_at(entry, "system"), 100 * part, 100 * part));
-    std::vector<Json> constants(entry.at("constants").begin(), entry.at("constants").end());
-    std::stable_sort(constants.begin(), constants.end(), [](const Json& a, const Json& b) {
+                           entry.workload, entry.phase, entry.system, 100 * part, 100 * part));
+    auto effects = entry.effects;
+    std::stable_sort(effects.begin(), effects.end(), [](const auto& a, const auto& b) {
       return largest_swing(a) > largest_swing(b);
     });
-    constants.resize(std::min(constants.size(), kMostPrintedConstants));
+    effects.resize(std::min(effects.size(), kMostPrintedConstants));
     std::vector<std::vector<std::string>> table = {
         {"constant", "unit", "value", "low", "high", "time: low", "high", "energy: low", "high"}};
-    for (const Json& constant : constants) {
-      const auto number = [&](const char* key) {
-        return fmt::format("{:.4g}", constant.at(key).get<double>());
-      };
-      table.push_back({text_at(constant, "constant"), text_at(constant, "unit"), number("value"),
-                       number("low_value"), number("high_value"),
-                       change(constant.at("time_at_low")), change(constant.at("time_at_high")),
-                       change(constant.at("energy_at_low")),
-                       change(constant.at("energy_at_high"))});
+    for (const auto& effect : effects) {
+      table.push_back({effect.key, effect.unit, number(effect.value), number(effect.low_value),
+                       number(effect.high_value), change(effect.time_at_low),
+                       change(effect.time_at_high), change(effect.energy_at_low),
+                       change(effect.energy_at_high)});
     }
     print_table(table, 2);
   }

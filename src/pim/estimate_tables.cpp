@@ -12,6 +12,8 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "config/results/estimate_result.h"
+#include "config/results/experiment_line.h"
 #include "core/atomic_file.h"
 #include "core/error.h"
 #include "core/json.h"
@@ -60,19 +62,19 @@ std::string percent(const GpuTimeError& error) {
   return fmt::format("{:.1f} and {:.1f} %", 100 * error.median_frac, 100 * error.p90_frac);
 }
 
-Json to_json(const GpuTimeError& error) {
-  return {{"median_frac", error.median_frac}, {"p90_frac", error.p90_frac}};
+GpuErrorFigures error_figures(const GpuTimeError& error) {
+  return {.median_frac = error.median_frac, .p90_frac = error.p90_frac};
 }
 
-// Keys that a result line has in addition to those of its experiment. An input line that has them is
-// an earlier result, and gets new values.
-const std::vector<std::string> kResultKeys = {"time_s", "memory_energy_pj", "compute_energy_pj",
-                                              "mode", "gpu_time_error"};
+Json to_json(const GpuTimeError& error) { return to_json(error_figures(error).fields()); }
+
+// Keys that a result line has in addition to those of its experiment. An input line that has them
+// is an earlier result, and gets new values.
+std::vector<std::string> figure_keys() { return field_keys(ExperimentFigures().fields()); }
 
 Experiment read_experiment(const JsonReader& reader) {
-  std::vector<std::string> known = {"model",    "batch_size",   "system",       "gpu",
-                                    "num_gpus", "input_tokens", "output_tokens"};
-  known.insert(known.end(), kResultKeys.begin(), kResultKeys.end());
+  std::vector<std::string> known = field_keys(ExperimentTask().fields());
+  for (const std::string& key : figure_keys()) known.push_back(key);
   reader.check_keys(known);
   const auto count = [&](const char* key) { return reader.integer(key, 1, kMaxDimension); };
   return {.model = reader.text("model"),
@@ -87,18 +89,15 @@ Experiment read_experiment(const JsonReader& reader) {
 // The line as it came, with the figures added.
 Json result_line(const Json& line, const ExperimentCost& cost, const std::string& mode,
                  const GpuTimeError& error) {
-  Json result = line;
-  for (const auto& key : kResultKeys) result.erase(key);
-  for (const char* const key : {"time_s", "memory_energy_pj", "compute_energy_pj"}) {
-    result[key] = Json::object();
-  }
+  ExperimentFigures figures{.mode = mode, .gpu_time_error = error_figures(error)};
   for (const auto& [category, part] : cost.parts) {
-    result["time_s"][category] = part.time_s;
-    result["memory_energy_pj"][category] = part.memory_pj;
-    result["compute_energy_pj"][category] = part.compute_pj;
+    figures.time_s.emplace_back(category, part.time_s);
+    figures.memory_energy_pj.emplace_back(category, part.memory_pj);
+    figures.compute_energy_pj.emplace_back(category, part.compute_pj);
   }
-  result["mode"] = mode;
-  result["gpu_time_error"] = to_json(error);
+  Json result = line;
+  for (const std::string& key : figure_keys()) result.erase(key);
+  result.update(to_json(figures.fields()));
   return result;
 }
 
@@ -275,7 +274,7 @@ void estimate_experiments(const std::string& path, const TableOptions& options, 
   write_table(options, out, "experiments.jsonl", text);
   const double seconds = seconds_since(start);
   metrics = {{"provenance", "modelled"},     {"mode", mode_name(options.mode)},
-             {"correct", options.correct},   {"num_experiments", priced.size()},
+             {"correct", options.correct},   {kNumExperimentsKey, priced.size()},
              {"comparisons", Json::array()}, {"seconds", seconds}};
   print("{} experiments in {:.3f} s ({} mode; modelled figures)", priced.size(), seconds,
         mode_name(options.mode));
@@ -325,7 +324,7 @@ void estimate_pim_calls(const std::string& path, const TableOptions& options, Ru
   metrics = {{"provenance", "modelled"},
              {"mode", mode_name(options.mode)},
              {"correct", options.correct},
-             {"num_calls", table.num_rows()},
+             {kNumPimCallsKey, table.num_rows()},
              {"seconds", seconds}};
   print("{} calls in {:.3f} s ({} mode; modelled figures)", table.num_rows(), seconds,
         mode_name(options.mode));
@@ -356,7 +355,7 @@ void estimate_operators(const std::string& path, const TableOptions& options, Ru
   metrics = {{"provenance", "modelled"},
              {"mode", mode_name(options.mode)},
              {"correct", options.correct},
-             {"num_operators", table.num_rows()},
+             {kNumOperatorsKey, table.num_rows()},
              {"gpu_time_errors", Json::object()}};
   print("{} operators ({} mode; modelled figures)", table.num_rows(), mode_name(options.mode));
   for (const auto& [gpu, model] : models) {
@@ -388,7 +387,7 @@ void fit_gpus(const std::string& path, const std::string& base, const TableOptio
                            std::filesystem::path(path).filename().string()));
   }
 
-  metrics = {{"provenance", "modelled"}, {"fits", Json::array()}};
+  metrics = {{"provenance", "modelled"}, {kGpuFitsKey, Json::array()}};
   if (out != nullptr) out->begin();
   for (const GpuFit& fit : fits) {
     const std::string text = preset_to_json(fit.preset);
@@ -397,13 +396,13 @@ void fit_gpus(const std::string& path, const std::string& base, const TableOptio
     } else {
       write_file(options.out, text);
     }
-    metrics["fits"].push_back({{"preset", fit.preset.name},
-                               {"num_products", fit.num_products},
-                               {"models", fit.models},
-                               {"held_out_by", fit.held_out_by},
-                               {"held_out", to_json(fit.held_out)},
-                               {"fitted", to_json(fit.fitted)},
-                               {"reference", to_json(fit.reference)}});
+    metrics[kGpuFitsKey].push_back({{"preset", fit.preset.name},
+                                    {"num_products", fit.num_products},
+                                    {"models", fit.models},
+                                    {"held_out_by", fit.held_out_by},
+                                    {"held_out", to_json(fit.held_out)},
+                                    {"fitted", to_json(fit.fitted)},
+                                    {"reference", to_json(fit.reference)}});
     print("{}: {} matrix products; median error and 90th percentile:", fit.preset.name,
           fit.num_products);
     print("  held out by {}: {}; fitted to: {}; the reference's rule: {}", fit.held_out_by,

@@ -8,12 +8,14 @@
 #include <cstring>
 #include <fcntl.h>
 #include <filesystem>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "config/folder_lock.h"
 #include "core/atomic_file.h"
 #include "core/error.h"
 #include "core/json.h"
@@ -30,13 +32,14 @@ namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
 // Ctrl-C also reaches the child, because both are in the terminal's process group; this process
-// only has to outlive the child. SIGTERM reaches one process only, so it is passed on.
+// only has to outlive the child. SIGTERM reaches one process only, so it is passed on, and so is
+// SIGHUP. A child whose front was killed gets a SIGTERM from the operating system.
 volatile std::sig_atomic_t g_stop = 0;
 volatile pid_t g_child = 0;
 
 void on_stop(int signal) {
   g_stop = 1;
-  if (signal == SIGTERM && g_child > 0) kill(g_child, SIGTERM);
+  if (signal != SIGINT && g_child > 0) kill(g_child, SIGTERM);
 }
 
 class StopHandlers {
@@ -49,10 +52,13 @@ class StopHandlers {
     action.sa_flags = SA_RESTART;
     sigaction(SIGINT, &action, &before_int_);
     sigaction(SIGTERM, &action, &before_term_);
+    sigaction(SIGHUP, nullptr, &before_hup_);
+    if (before_hup_.sa_handler != SIG_IGN) sigaction(SIGHUP, &action, nullptr);  // nohup ignores it
   }
   ~StopHandlers() {
     sigaction(SIGINT, &before_int_, nullptr);
     sigaction(SIGTERM, &before_term_, nullptr);
+    sigaction(SIGHUP, &before_hup_, nullptr);
   }
   StopHandlers(const StopHandlers&) = delete;
   StopHandlers& operator=(const StopHandlers&) = delete;
@@ -60,6 +66,7 @@ class StopHandlers {
  private:
   struct sigaction before_int_ {};
   struct sigaction before_term_ {};
+  struct sigaction before_hup_ {};
 };
 
 // Starts a command and waits for it; its standard output goes to a file. Returns waitpid's status.
@@ -67,14 +74,18 @@ int run_child(const std::string& executable, const std::string& recipe, const st
               const std::string& label) {
   const int fd = open(output.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
   if (fd < 0) throw IoError(errno_message(output, "cannot write", errno));
-  // Blocked until g_child is known: a SIGTERM before that would stop only this process.
+  // Blocked until g_child is known: a signal before that would stop only this process.
   sigset_t stop_signals;
   sigset_t before;
   sigemptyset(&stop_signals);
   sigaddset(&stop_signals, SIGTERM);
+  sigaddset(&stop_signals, SIGHUP);
   sigprocmask(SIG_BLOCK, &stop_signals, &before);
+  const pid_t front = getpid();
   const pid_t child = fork();
   if (child == 0) {
+    prctl(PR_SET_PDEATHSIG, SIGTERM);
+    if (getppid() != front) _exit(kExitInterrupted);  // it died before that
     sigprocmask(SIG_SETMASK, &before, nullptr);
     dup2(fd, STDOUT_FILENO);
     setenv("LOWBANK_STAGE_LABEL", label.c_str(), 1);
@@ -155,6 +166,8 @@ int run_recipe(const RunOptions& options, const std::string& command_folder) {
     executables.push_back(stage_executable(command_folder, *stage.config));
   }
   const StopHandlers stop_handlers;
+  make_folders(plan.folder);
+  const FolderLock lock(plan.folder, "lowbank run", std::chrono::seconds(0));
 
   const std::size_t count = plan.stages.size();
   const bool at_terminal = isatty(STDERR_FILENO) != 0 && !options.quiet;
@@ -180,7 +193,7 @@ int run_recipe(const RunOptions& options, const std::string& command_folder) {
       ++num_skipped;
       continue;
     }
-    const bool resume = state == StageState::kResume;
+    bool resume = state == StageState::kResume;
     const std::string recipe = write_stage_recipe(plan, stage, resume);
     const std::string output = fmt::format("{}/{}/{}.txt", plan.folder, kRunStageFolder, stage.id);
     if (at_terminal) {
@@ -190,7 +203,12 @@ int run_recipe(const RunOptions& options, const std::string& command_folder) {
       adopt_progress_line();
     }
     const auto start = std::chrono::steady_clock::now();
-    const int status = run_child(executables[i], recipe, output, label);
+    int status = run_child(executables[i], recipe, output, label);
+    if (resume && WIFEXITED(status) && WEXITSTATUS(status) == kExitStartAnew) {
+      resume = false;
+      write_stage_recipe(plan, stage, resume);
+      status = run_child(executables[i], recipe, output, label);
+    }
     if (!WIFEXITED(status) || WEXITSTATUS(status) != kExitOk) {
       return stage_failed(options, stage.id, status);
     }

@@ -12,6 +12,7 @@
 #include "config/command_line.h"
 #include "config/folder_name.h"
 #include "config/make_stage_config.h"
+#include "config/output_rules.h"
 #include "config/run_dir.h"
 #include "core/error.h"
 #include "core/json.h"
@@ -188,6 +189,7 @@ class Planner {
     try {
       check_settings(*config);
       check_presets(config->fields());
+      check_outputs(*config);
       claim_output(*config);
     } catch (const Error& e) {
       // Throws the same kind of error again, with the stage's name.

@@ -14,21 +14,33 @@ namespace lowbank {
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
+namespace {
+
+// With both members, null where the record lacks them.
+Json read_record(const std::string& path) {
+  Json record = read_json(path);
+  if (!record.is_object()) record = Json::object();
+  for (const char* key : {"fingerprint", "outputs"}) record.emplace(key, nullptr);
+  return record;
+}
+
+}  // namespace
+
 StageState stage_state(const StageConfig& config) {
   const std::string folder = config.run_folder();
   if (folder.empty()) return StageState::kFresh;  // a single file has no record of its stage
   try {
     if (fs::exists(folder + "/run.json")) {
-      const Json run = read_json(folder + "/run.json");
-      const Json known = run.value("fingerprint", Json::object());
+      const Json run = read_record(folder + "/run.json");
+      const Json& known = run["fingerprint"];
       const std::string page = config.page();
       if (same_fingerprint(stage_fingerprint(config, known), known) &&
-          has_outputs(folder, run.value("outputs", Json())) && (page.empty() || fs::exists(page))) {
+          has_outputs(folder, run["outputs"]) && (page.empty() || fs::exists(page))) {
         return StageState::kDone;
       }
     } else if (fs::exists(folder + "/started.json")) {
       const Fields fields = config.fields();
-      const Json known = read_json(folder + "/started.json").value("fingerprint", Json::object());
+      const Json known = read_record(folder + "/started.json")["fingerprint"];
       if (find_field(fields, "resume") != nullptr &&
           same_fingerprint(stage_fingerprint(config, known), known)) {
         return StageState::kResume;

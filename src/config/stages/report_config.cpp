@@ -13,7 +13,7 @@ CommandInfo ReportConfig::info() const {
 }
 
 Fields ReportConfig::stage_fields() const {
-  return {Field("runs", &runs, "run folders").input().many().required(),
+  return {Field("runs", &runs, "run folders").input().may_hold_the_output().many().required(),
           Field("title", &title, "headline of the page; empty: the recipe's name")};
 }
 

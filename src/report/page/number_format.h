@@ -1,12 +1,10 @@
 #pragma once
 
-#include <limits>
 #include <string>
 
-namespace lowbank::report {
+#include "config/results/count.h"
 
-/// A value that a run did not report.
-inline constexpr double kNotReported = std::numeric_limits<double>::quiet_NaN();
+namespace lowbank::report {
 
 /// "1,235", "12.3", "0.0123", "1.2e-7", "n/a" for what is not finite.
 std::string format_number(double value, int significant_digits = 4);

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cmath>
 #include <filesystem>
 #include <tuple>
 
@@ -61,139 +62,79 @@ std::string perplexity_protocol(const JsonReader& resolved) {
   return out + resolved.text("data", "");
 }
 
-// An absent list is empty; null stands for a number that was not reported.
-std::vector<double> read_numbers(const JsonReader& object, const char* key) {
-  std::vector<double> out;
-  for (const JsonReader& item : object.items(key)) {
-    out.push_back(item.value().is_null() ? kNotReported : item.number());
-  }
-  return out;
-}
-
 void read_convert(const RunInfo& info, const JsonReader& resolved, const JsonReader& metrics,
                   ReportData& data) {
-  const std::string source = last_part(resolved.text("src", ""));
-  data.converts.push_back({.info = info,
-                           .model = fs::path(source).stem().string(),
-                           .num_params = metrics.number("num_params", kNotReported),
-                           .num_bytes = metrics.number("num_bytes", kNotReported)});
+  ConvertRun run;
+  run.info = info;
+  run.model = fs::path(last_part(resolved.text("src", ""))).stem().string();
+  read_fields(metrics, run.fields());
+  data.converts.push_back(std::move(run));
 }
 
 void read_evaluate(const RunInfo& info, const JsonReader& resolved, const JsonReader& metrics,
                    ReportData& data) {
-  data.evaluations.push_back(
-      {.info = info,
-       .data = last_part(resolved.text("data", "")),
-       .perplexity = metrics.number("perplexity"),
-       .word_perplexity = metrics.number("word_perplexity", kNotReported),
-       .byte_perplexity = metrics.number("byte_perplexity", kNotReported),
-       .bits_per_byte = metrics.number("bits_per_byte", kNotReported),
-       .num_predicted = metrics.number("num_predicted", kNotReported),
-       .context = metrics.number("context", kNotReported),
-       .tokens_per_second = metrics.number("tokens_per_second", kNotReported),
-       .protocol = perplexity_protocol(resolved)});
-}
-
-Concentration read_concentration(const JsonReader& shares) {
-  return {.top_05_share = shares.number("top_05_share", kNotReported),
-          .top_10_share = shares.number("top_10_share", kNotReported),
-          .top_20_share = shares.number("top_20_share", kNotReported)};
+  EvaluateRun run;
+  run.info = info;
+  run.data = last_part(resolved.text("data", ""));
+  run.protocol = perplexity_protocol(resolved);
+  read_fields(metrics, run.fields());
+  data.evaluations.push_back(std::move(run));
 }
 
 void read_training(const RunInfo& info, const JsonReader& metrics, ReportData& data) {
-  TrainingRun run{.info = info,
-                  .steps = metrics.number("steps", kNotReported),
-                  .num_tokens = metrics.number("num_tokens", kNotReported),
-                  .start_valid_perplexity = metrics.number("start_valid_perplexity", kNotReported),
-                  .valid_perplexity = metrics.number("valid_perplexity", kNotReported),
-                  .importance_measure = metrics.text("importance_measure", "")};
+  TrainingRun run;
+  run.info = info;
+  run.held_out = {{.name = kPerplexityScore}};
+  read_fields(metrics, run.fields());
+  run.start_valid_perplexity = run.held_out.front().start;
+  run.valid_perplexity = run.held_out.front().end;
+  read_fields(metrics, run.importance.fields());
   const std::string path = info.path + "/metrics.jsonl";
   // A run of zero steps without held-out text has no line to write.
   const std::string text = exists(path) ? read_text(path) : std::string();
   std::size_t line_number = 0;
   for (const std::string_view line : split_lines(text)) {
     const std::string where = fmt::format("{}:{}", path, ++line_number);
-    const JsonReader entry(parse_json(line, where), where, kProgramFile);
-    if (entry.has("loss")) {
-      run.loss.emplace_back(entry.number("step"), entry.number("loss", kNotReported));
-    }
-    if (entry.has("valid_loss")) {
-      run.valid_loss.emplace_back(entry.number("step"), entry.number("valid_loss", kNotReported));
-    }
+    TrainingLine entry{.held_out = {{kLossScore, kNotReported}}};
+    read_fields(JsonReader(parse_json(line, where), where, kProgramFile), entry.fields());
+    const double valid_loss = entry.held_out.front().second;
+    if (!std::isnan(entry.loss)) run.loss.emplace_back(entry.step, entry.loss);
+    if (!std::isnan(valid_loss)) run.valid_loss.emplace_back(entry.step, valid_loss);
   }
-  if (const auto shares = metrics.find("concentration")) {
-    if (const auto before = shares->find("before")) run.before = read_concentration(*before);
-    if (const auto after = shares->find("after")) run.after = read_concentration(*after);
-  }
-  if (const auto curve = metrics.find("concentration_curve")) {
-    run.rank_frac = read_numbers(*curve, "rank_frac");
-    run.importance_before = read_numbers(*curve, "before");
-    run.importance_after = read_numbers(*curve, "after");
-    if (run.importance_before.size() != run.rank_frac.size() ||
-        run.importance_after.size() != run.rank_frac.size()) {
-      curve->fail(fmt::format("rank_frac, before and after must be equally long; got {}, {}, {}",
-                              run.rank_frac.size(), run.importance_before.size(),
-                              run.importance_after.size()));
-    }
+  const ImportanceMetrics::Curve& curve = run.importance.curve;
+  if (curve.before.size() != curve.rank_frac.size() ||
+      curve.after.size() != curve.rank_frac.size()) {
+    metrics.at("concentration_curve")
+        .fail(fmt::format("rank_frac, before and after must be equally long; got {}, {}, {}",
+                          curve.rank_frac.size(), curve.before.size(), curve.after.size()));
   }
   data.trainings.push_back(std::move(run));
 }
 
 void read_compress(const RunInfo& info, const JsonReader& resolved, const JsonReader& metrics,
                    ReportData& data) {
-  CompressRun run{.info = info,
-                  .method = metrics.text("method", resolved.text("method", "")),
-                  .rank_policy = metrics.text("rank_policy", resolved.text("rank", "")),
-                  .params_before = metrics.number("params_before"),
-                  .params_after = metrics.number("params_after"),
-                  .seconds = metrics.number("seconds", kNotReported)};
-  for (const JsonReader& linear : metrics.items("linears")) {
-    if (!linear.flag("changed", true)) continue;
-    run.linears.push_back({.path = linear.nonempty_text("path"),
-                           .kind = linear.text("kind", ""),
-                           .out_features = linear.number("out", kNotReported),
-                           .in_features = linear.number("in", kNotReported),
-                           .rank = linear.number("rank", kNotReported),
-                           .break_even_rank = linear.number("break_even_rank", kNotReported),
-                           .params_before = linear.number("params_before", kNotReported),
-                           .params_after = linear.number("params_after", kNotReported),
-                           .relative_error = linear.number("relative_error", kNotReported)});
-  }
+  CompressRun run;
+  run.info = info;
+  run.method = resolved.text("method", "");
+  run.rank_policy = resolved.text("rank", "");
+  read_fields(metrics, run.fields());
+  std::erase_if(run.linears, [](const CompressMetrics::Linear& linear) { return !linear.changed; });
   data.compressions.push_back(std::move(run));
 }
 
 void read_noisy(const RunInfo& info, const JsonReader& resolved, const JsonReader& metrics,
                 ReportData& data) {
-  NoisyRun run{.info = info,
-               .clean_perplexity = metrics.number("clean_perplexity", kNotReported),
-               .quantised_perplexity = metrics.number("quantised_perplexity", kNotReported),
-               .protocol = perplexity_protocol(resolved)};
-  auto noise = metrics.find("noise");
-  if (!noise) noise = resolved.find("noise");
-  if (noise) {
-    run.noise_model = noise->text("model", "");
-    run.encoding = noise->text("encoding", "");
-    run.sigma = noise->number("sigma", kNotReported);
-    run.cell_bits = noise->number("cell_bits", kNotReported);
-  }
-  for (const JsonReader& curve : metrics.items("curves")) {
-    NoiseCurve read{.importance = curve.nonempty_text("importance")};
-    for (const JsonReader& point : curve.items("points")) {
-      read.points.push_back({.slc_frac = point.number("slc_frac"),
-                             .num_trials = point.number("num_trials", kNotReported),
-                             .num_diverged = point.number("num_diverged", kNotReported),
-                             .mean = point.number("mean", kNotReported),
-                             .ci95_low = point.number("ci95_low", kNotReported),
-                             .ci95_high = point.number("ci95_high", kNotReported)});
-    }
-    run.curves.push_back(std::move(read));
-  }
+  NoisyRun run;
+  run.info = info;
+  run.protocol = perplexity_protocol(resolved);
+  read_fields(resolved.group("noise"), run.noise.fields());
+  read_fields(metrics, run.fields());
   data.noisy.push_back(std::move(run));
 }
 
 // Runs over tables of calls or operators, and fits, have no rows of workloads.
 bool is_estimate_table(const JsonReader& metrics) {
-  return metrics.has("num_calls") || metrics.has("num_operators") || metrics.has("fits");
+  return metrics.has(kNumPimCallsKey) || metrics.has(kNumOperatorsKey) || metrics.has(kGpuFitsKey);
 }
 
 JsonReader read_file(const std::string& path) {
@@ -243,7 +184,7 @@ void read_run(const std::string& path, ReportData& data) {
   if (info.stage == "compress") read_compress(info, resolved, metrics, data);
   if (info.stage == "noisy-infer") read_noisy(info, resolved, metrics, data);
   if (info.stage != "estimate" || is_estimate_table(metrics)) return;
-  if (metrics.has("num_experiments")) {
+  if (metrics.has(kNumExperimentsKey)) {
     read_experiments(info, resolved, data);
   } else {
     read_estimate(info, data);

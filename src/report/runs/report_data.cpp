@@ -6,7 +6,7 @@
 namespace lowbank::report {
 namespace {
 
-double sum_of(const ExperimentRow::Categories& categories) {
+double sum_of(const NamedNumbers& categories) {
   double sum = 0;
   for (const auto& [name, value] : categories) sum += value;
   return sum;
@@ -19,16 +19,17 @@ bool CostRow::has_size_of(const CostRow& other) const {
   return same(batch, other.batch) && same(context, other.context);
 }
 
-const CostWorkload* EstimateRun::find_workload(const std::string& name) const {
-  const auto found = std::find_if(workloads.begin(), workloads.end(),
-                                  [&](const CostWorkload& each) { return each.name == name; });
+const EstimateResult::Workload* EstimateRun::find_workload(const std::string& name) const {
+  const auto found =
+      std::find_if(workloads.begin(), workloads.end(),
+                   [&](const EstimateResult::Workload& each) { return each.name == name; });
   return found == workloads.end() ? nullptr : &*found;
 }
 
 const CostRow* EstimateRun::dense_row(const CostRow& row) const {
   for (const CostRow& other : rows) {
-    const CostWorkload* const workload = find_workload(other.workload);
-    if (workload != nullptr && workload->is_dense && other.system == row.system &&
+    const EstimateResult::Workload* const workload = find_workload(other.workload);
+    if (workload != nullptr && workload->is_dense() && other.system == row.system &&
         other.phase == row.phase) {
       return &other;
     }

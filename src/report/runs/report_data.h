@@ -1,12 +1,17 @@
 #pragma once
 
-#include <cstdint>
-#include <map>
-#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "config/results/compress_metrics.h"
+#include "config/results/convert_metrics.h"
+#include "config/results/estimate_result.h"
+#include "config/results/experiment_line.h"
+#include "config/results/importance_metrics.h"
+#include "config/results/noisy_infer_metrics.h"
+#include "config/results/perplexity_metrics.h"
+#include "config/results/training_metrics.h"
 #include "report/page/number_format.h"
 #include "report/page/provenance.h"
 
@@ -23,118 +28,41 @@ struct RunInfo {
   double seconds = kNotReported;
 };
 
-struct ConvertRun {
+// A run holds what its stage wrote, and where that is from.
+
+struct ConvertRun : ConvertMetrics {
   RunInfo info = {};
   std::string model = {};  ///< file or folder it came from, without suffix: "stories260K"
-  double num_params = kNotReported;
-  double num_bytes = kNotReported;
 };
 
-struct EvaluateRun {
+struct EvaluateRun : PerplexityMetrics {
   RunInfo info = {};
   std::string data = {};  ///< file name of the text
-  double perplexity = kNotReported;
-  double word_perplexity = kNotReported;
-  double byte_perplexity = kNotReported;
-  double bits_per_byte = kNotReported;
-  double num_predicted = kNotReported;
-  double context = kNotReported;
-  double tokens_per_second = kNotReported;
   /// Perplexities are comparable where this text is the same: data, context and how it is cut.
   std::string protocol = {};
 };
 
-/// Share of the importance that the most important ranks hold.
-struct Concentration {
-  double top_05_share = kNotReported;
-  double top_10_share = kNotReported;
-  double top_20_share = kNotReported;
-};
-
 /// A finetune or redistribute run.
-struct TrainingRun {
+struct TrainingRun : TrainingMetrics {
   RunInfo info = {};
   std::vector<std::pair<double, double>> loss = {};        ///< (step, training loss)
   std::vector<std::pair<double, double>> valid_loss = {};  ///< (step, loss on held-out text)
-  double steps = kNotReported;
-  double num_tokens = kNotReported;
   double start_valid_perplexity = kNotReported;
   double valid_perplexity = kNotReported;
-  std::string importance_measure = {};  ///< "" for finetune
-  Concentration before = {};
-  Concentration after = {};
-  std::vector<double> rank_frac = {};  ///< share of the ranks, most important first
-  std::vector<double> importance_before = {};
-  std::vector<double> importance_after = {};
+  ImportanceMetrics importance = {};  ///< without a measure for finetune
 };
 
-struct ReportedLinear {
-  std::string path = {};
-  std::string kind = {};
-  double out_features = kNotReported;
-  double in_features = kNotReported;
-  double rank = kNotReported;
-  double break_even_rank = kNotReported;
-  double params_before = kNotReported;
-  double params_after = kNotReported;
-  double relative_error = kNotReported;
-};
-
-struct CompressRun {
+struct CompressRun : CompressMetrics {
   RunInfo info = {};
-  std::string method = {};
-  std::string rank_policy = {};
-  double params_before = kNotReported;
-  double params_after = kNotReported;
-  double seconds = kNotReported;
-  std::vector<ReportedLinear> linears = {};
 };
 
-/// Mean over trials with its 95 % interval, all as perplexity.
-struct NoisePoint {
-  double slc_frac = 0;
-  double num_trials = kNotReported;
-  double num_diverged = kNotReported;  ///< trials without a finite loss, left out of the mean
-  double mean = kNotReported;
-  double ci95_low = kNotReported;
-  double ci95_high = kNotReported;
-};
-
-struct NoiseCurve {
-  std::string importance = {};  ///< how protected ranks were chosen: "abs_grad", "random"
-  std::vector<NoisePoint> points = {};
-};
-
-struct NoisyRun {
+struct NoisyRun : NoisyInferMetrics {
   RunInfo info = {};
-  std::string noise_model = {};
-  std::string encoding = {};
-  double sigma = kNotReported;
-  double cell_bits = kNotReported;
-  double clean_perplexity = kNotReported;      ///< float checkpoint
-  double quantised_perplexity = kNotReported;  ///< integer codes, no noise
   std::string protocol = {};
-  std::vector<NoiseCurve> curves = {};
 };
 
 /// Modelled cost of one phase of one workload on one system.
-struct CostRow {
-  std::string workload = {};
-  std::string system = {};
-  std::string phase = {};  ///< "prefill", "decode", or "generate": a prompt and tokens after it
-  double batch = kNotReported;
-  double context = kNotReported;
-  double output_tokens = kNotReported;  ///< of each sequence, generate
-  double tokens = kNotReported;
-  double latency_ns = kNotReported;  ///< of the phase
-  double time_to_first_token_s = kNotReported;
-  double time_per_output_token_s = kNotReported;
-  double tokens_per_s = kNotReported;
-  double energy_per_token_pj = kNotReported;
-  double area_mm2 = kNotReported;
-  double num_chips = kNotReported;
-  double pipeline_period_ns = kNotReported;  ///< RRAM: between tokens of different sequences
-  std::vector<std::pair<std::string, double>> energy_by_component_pj = {};
+struct CostRow : EstimateResult::Row {
   Provenance provenance = {};
 
   double latency_per_token_ns() const { return latency_ns / tokens; }
@@ -142,56 +70,18 @@ struct CostRow {
   bool has_size_of(const CostRow& other) const;
 };
 
-struct CostWorkload {
-  std::string name = {};
-  std::string file = {};  ///< workload.json
-  double num_params = kNotReported;
-  bool is_dense = true;
-  double factored_size_frac = kNotReported;  ///< parameters of factored linears / dense ones
-};
-
-struct CostConstant {
+struct CostConstant : EstimateResult::Constant {
   std::string system = {};
-  std::string key = {};
-  double value = kNotReported;
-  std::string unit = {};
-  std::string source = {};
-  std::string uncertain = {};  ///< why it may be off; "" if it is not known to be
   Provenance provenance = {};
 };
 
-/// Where one thing takes less time or energy than another, over batch, context or rank.
-struct CostCrossing {
-  std::string workload = {};
-  std::string phase = {};
-  std::string op = {};  ///< of a single operator; "" for the whole phase
-  std::string system = {};
-  std::string versus = {};  ///< a system, or "dense"
-  std::string axis = {};
-  double from = kNotReported;
-  double to = kNotReported;
-  std::string less_time = {};  ///< "from 3 on", "never"
+/// A pair of crossovers: one of time, and in words the one of energy.
+struct CostCrossing : EstimateResult::Crossover {
   std::string less_energy = {};
   Provenance provenance = {};
 };
 
-/// What a constant of a system times 1 - part and 1 + part does; costs as ratios to those at the
-/// constant's own value.
-struct CostSensitivity {
-  std::string workload = {};
-  std::string phase = {};
-  std::string system = {};
-  double part = kNotReported;
-  struct Effect {
-    std::string key = {};
-    std::string unit = {};
-    double value = kNotReported;
-    double time_at_low = kNotReported;
-    double time_at_high = kNotReported;
-    double energy_at_low = kNotReported;
-    double energy_at_high = kNotReported;
-  };
-  std::vector<Effect> effects = {};
+struct CostSensitivity : EstimateResult::Sensitivity {
   Provenance provenance = {};
 };
 
@@ -199,7 +89,7 @@ struct EstimateRun {
   RunInfo info = {};
   std::string mode = {};
   double slc_frac = kNotReported;
-  std::vector<CostWorkload> workloads = {};
+  std::vector<EstimateResult::Workload> workloads = {};
   std::vector<CostRow> rows = {};   ///< at the first batch and context of each workload
   std::vector<CostRow> sweep = {};  ///< at all of them, if there are several
   std::vector<CostCrossing> crossings = {};
@@ -208,28 +98,13 @@ struct EstimateRun {
   /// What the models leave out, with the systems it holds for.
   std::vector<std::pair<std::string, std::vector<std::string>>> notes = {};
 
-  const CostWorkload* find_workload(const std::string& name) const;
+  const EstimateResult::Workload* find_workload(const std::string& name) const;
   /// The cost of the first dense workload on the same system and phase; nullptr if there is none.
   const CostRow* dense_row(const CostRow& row) const;
 };
 
 /// Modelled time and energy of one line of a table of experiments (docs/estimate.md).
-struct ExperimentRow {
-  using Categories = std::vector<std::pair<std::string, double>>;
-
-  std::string model = {};
-  std::string system = {};
-  std::string gpu = {};
-  double batch_size = kNotReported;
-  double num_gpus = kNotReported;
-  double input_tokens = kNotReported;
-  double output_tokens = kNotReported;
-  Categories time_s = {};
-  Categories memory_energy_pj = {};
-  Categories compute_energy_pj = {};
-  double gpu_time_error_median_frac = kNotReported;
-  double gpu_time_error_p90_frac = kNotReported;
-
+struct ExperimentRow : ExperimentTask, ExperimentFigures {
   double total_time_s() const;
   double total_energy_pj() const;
   double tokens_per_s() const;  ///< of all sequences

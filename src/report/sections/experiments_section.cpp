@@ -12,8 +12,6 @@
 namespace lowbank::report {
 namespace {
 
-using Categories = ExperimentRow::Categories;
-
 // What the publication's figures show; GPU is their base.
 constexpr std::array<const char*, 4> kMainSystems = {"GPU", "GPU+Q", "GPU+PIM", "Pimba"};
 constexpr double kNoticeableEffect = 0.01;  // smallest effect of a correction that is mentioned
@@ -30,7 +28,7 @@ constexpr std::array<TimeCategory, 7> kTimeCategories = {{{"state_update", "stat
                                                           {"others", "others"},
                                                           {"comm", "communication"}}};
 
-double category(const Categories& categories, std::string_view name) {
+double category(const NamedNumbers& categories, std::string_view name) {
   for (const auto& [key, value] : categories) {
     if (key == name) return value;
   }
@@ -60,10 +58,10 @@ std::string run_label(const ReportData& data, const ExperimentsRun& run) {
 Provenance provenance_on(const ExperimentsRun& run, std::string_view gpu) {
   Provenance provenance = run.provenance;
   for (const ExperimentRow& row : run.rows) {
-    if (row.gpu != gpu || !std::isfinite(row.gpu_time_error_median_frac)) continue;
+    if (row.gpu != gpu || !std::isfinite(row.gpu_time_error.median_frac)) continue;
     provenance.source += fmt::format("; GPU times: median error {}, 90th percentile {}",
-                                     format_percent(row.gpu_time_error_median_frac, 2),
-                                     format_percent(row.gpu_time_error_p90_frac, 2));
+                                     format_percent(row.gpu_time_error.median_frac, 2),
+                                     format_percent(row.gpu_time_error.p90_frac, 2));
     break;
   }
   return provenance;
@@ -439,7 +437,7 @@ Table experiments_table(const std::vector<const ExperimentsRun*>& runs) {
                  base == nullptr ? kNotReported : row.tokens_per_s() / base->tokens_per_s(),
                  row.total_energy_pj(),
                  base == nullptr ? kNotReported : base->total_energy_pj() / row.total_energy_pj(),
-                 row.gpu_time_error_median_frac, row.gpu_time_error_p90_frac},
+                 row.gpu_time_error.median_frac, row.gpu_time_error.p90_frac},
                 run->provenance);
     }
   }
@@ -452,12 +450,12 @@ std::vector<std::string> error_notes(const ReportData& data,
   std::vector<std::string> notes;
   for (const ExperimentsRun* run : runs) {
     for (const ExperimentRow& row : run->rows) {
-      if (!std::isfinite(row.gpu_time_error_median_frac)) continue;
+      if (!std::isfinite(row.gpu_time_error.median_frac)) continue;
       std::string note = fmt::format(
           "{}, {} mode: against measured matrix products GPU times have a median error of {} and a "
           "90th percentile of {}",
-          row.gpu, run_label(data, *run), format_percent(row.gpu_time_error_median_frac, 2),
-          format_percent(row.gpu_time_error_p90_frac, 2));
+          row.gpu, run_label(data, *run), format_percent(row.gpu_time_error.median_frac, 2),
+          format_percent(row.gpu_time_error.p90_frac, 2));
       if (std::find(notes.begin(), notes.end(), note) == notes.end()) {
         notes.push_back(std::move(note));
       }

@@ -58,20 +58,20 @@ std::string model_label(const ReportData& data, const RunInfo& run) {
 
 std::string workload_label(const ReportData& data, const EstimateRun& run,
                            const std::string& workload) {
-  const CostWorkload* const found = run.find_workload(workload);
+  const EstimateResult::Workload* const found = run.find_workload(workload);
   if (found == nullptr) return workload;
   const std::string folder = std::filesystem::path(found->file).parent_path().string();
   if (const RunInfo* const source = data.find_run(folder, run.info)) {
     return model_label(data, *source);
   }
-  const auto own_label = [](const CostWorkload& each) -> std::string {
-    if (each.is_dense) return "dense";
+  const auto own_label = [](const EstimateResult::Workload& each) -> std::string {
+    if (each.is_dense()) return "dense";
     if (!std::isfinite(each.factored_size_frac)) return each.name;
     return format_percent(each.factored_size_frac, 2) + " of dense size";
   };
-  const auto num_alike =
-      std::count_if(run.workloads.begin(), run.workloads.end(),
-                    [&](const CostWorkload& each) { return own_label(each) == own_label(*found); });
+  const auto num_alike = std::count_if(
+      run.workloads.begin(), run.workloads.end(),
+      [&](const EstimateResult::Workload& each) { return own_label(each) == own_label(*found); });
   return num_alike > 1 ? workload : own_label(*found);
 }
 

@@ -60,7 +60,7 @@ double block_of(const std::string& path) {
 double mean_relative_error(const CompressRun& run) {
   double sum = 0;
   double count = 0;
-  for (const ReportedLinear& linear : run.linears) {
+  for (const CompressMetrics::Linear& linear : run.linears) {
     if (!std::isfinite(linear.relative_error)) continue;
     sum += linear.relative_error;
     ++count;
@@ -80,7 +80,7 @@ Figure error_figure(const ReportData& data) {
   for (const CompressRun& run : data.compressions) {
     std::map<std::string, std::vector<Point>> by_role;
     std::vector<std::string> roles;
-    for (const ReportedLinear& linear : run.linears) {
+    for (const CompressMetrics::Linear& linear : run.linears) {
       const double block = block_of(linear.path);
       if (block < 0 || !std::isfinite(linear.relative_error)) continue;
       const std::string role = linear.path.substr(linear.path.rfind('.') + 1);
@@ -109,7 +109,7 @@ Table linears_table(const CompressRun& run) {
                           {"params_after", "after", CellFormat::kInteger},
                           {"relative_error", "relative error", CellFormat::kNumber}},
               .is_long = true};
-  for (const ReportedLinear& linear : run.linears) {
+  for (const CompressMetrics::Linear& linear : run.linears) {
     table.add(
         {linear.path, linear.kind, linear.out_features, linear.in_features, linear.rank,
          linear.break_even_rank, linear.params_before, linear.params_after, linear.relative_error},
@@ -263,20 +263,24 @@ Section importance_section(const ReportData& data) {
                           {"top_20_share_before", "top 20 %, before", CellFormat::kPercent},
                           {"top_20_share_after", "after", CellFormat::kPercent}}};
   for (const TrainingRun& run : data.trainings) {
-    if (run.importance_measure.empty()) continue;
-    table.add({run.info.name, model_label(data, run.info), importance_label(run.importance_measure),
-               run.before.top_05_share, run.after.top_05_share, run.before.top_10_share,
-               run.after.top_10_share, run.before.top_20_share, run.after.top_20_share},
+    const ImportanceMetrics& importance = run.importance;
+    if (importance.measure.empty()) continue;
+    const TopShares& before = importance.concentration.before;
+    const TopShares& after = importance.concentration.after;
+    table.add({run.info.name, model_label(data, run.info), importance_label(importance.measure),
+               before.top_05_share, after.top_05_share, before.top_10_share, after.top_10_share,
+               before.top_20_share, after.top_20_share},
               run.info.provenance);
-    if (run.rank_frac.empty()) continue;
+    const std::vector<double>& rank_frac = importance.curve.rank_frac;
+    if (rank_frac.empty()) continue;
     Panel panel{.title = run_title(data, run.info),
                 .references = {{.name = "equal importance", .is_diagonal = true}},
                 .provenance = run.info.provenance};
-    for (const auto& [name, shares] : {std::pair{"before training", &run.importance_before},
-                                       {"after training", &run.importance_after}}) {
+    for (const auto& [name, shares] : {std::pair{"before training", &importance.curve.before},
+                                       {"after training", &importance.curve.after}}) {
       Series series{.name = name, .has_markers = false};
-      for (std::size_t i = 0; i < run.rank_frac.size(); ++i) {
-        series.points.push_back({.x = run.rank_frac[i], .y = (*shares)[i]});
+      for (std::size_t i = 0; i < rank_frac.size(); ++i) {
+        series.points.push_back({.x = rank_frac[i], .y = (*shares)[i]});
       }
       panel.series.push_back(std::move(series));
     }

@@ -62,7 +62,7 @@ Figure noise_figure(const ReportData& data) {
                 .share_y = false};
   for (const NoisyRun& run : data.noisy) {
     Panel panel{.title = fmt::format("{}, {} cells", model_label(data, run.info),
-                                     encoding_label(run.encoding)),
+                                     encoding_label(run.noise.encoding)),
                 .provenance = run.info.provenance};
     for (const NoiseCurve& curve : run.curves) {
       panel.series.push_back(curve_series(importance_label(curve.importance), curve));
@@ -97,7 +97,7 @@ Figure encoding_figure(const ReportData& data) {
       panel = figure.panels.end() - 1;
       add_references(run, *panel);
     }
-    panel->series.push_back(curve_series(encoding_label(run.encoding), *curve));
+    panel->series.push_back(curve_series(encoding_label(run.noise.encoding), *curve));
   }
   std::erase_if(figure.panels, [](const Panel& panel) { return panel.series.size() < 2; });
   figure.y_scale = scale_of_curves(figure);
@@ -124,7 +124,8 @@ Table encoding_table(const ReportData& data) {
   }
   for (const NoisyRun& run : data.noisy) {
     for (const NoiseCurve& curve : run.curves) {
-      std::vector<TableCell> cells = {model_label(data, run.info), encoding_label(run.encoding),
+      std::vector<TableCell> cells = {model_label(data, run.info),
+                                      encoding_label(run.noise.encoding),
                                       importance_label(curve.importance)};
       for (const double share : shares) {
         const NoisePoint* const point = find_point(curve, share);
@@ -155,7 +156,7 @@ Table selection_table(const ReportData& data) {
     for (const NoiseCurve& other : run.curves) {
       if (&other == learned) continue;
       const CurveComparison result = compare_curves(*learned, other);
-      table.add({model_label(data, run.info), encoding_label(run.encoding),
+      table.add({model_label(data, run.info), encoding_label(run.noise.encoding),
                  importance_label(learned->importance), importance_label(other.importance),
                  static_cast<double>(result.num_better), static_cast<double>(result.num_equal),
                  static_cast<double>(result.num_worse), static_cast<double>(result.num_points())},
@@ -182,7 +183,7 @@ Table points_table(const ReportData& data) {
   for (const NoisyRun& run : data.noisy) {
     for (const NoiseCurve& curve : run.curves) {
       for (const NoisePoint& point : curve.points) {
-        table.add({run.info.name, model_label(data, run.info), encoding_label(run.encoding),
+        table.add({run.info.name, model_label(data, run.info), encoding_label(run.noise.encoding),
                    curve.importance, point.slc_frac, point.num_trials, point.num_diverged,
                    point.mean, point.ci95_low, point.ci95_high},
                   run.info.provenance);
@@ -199,8 +200,8 @@ Section noise_section(const ReportData& data) {
   if (data.noisy.empty()) return section;
   std::set<std::string> kinds;
   for (const NoisyRun& run : data.noisy) {
-    kinds.insert(fmt::format("{} noise, sigma {}, {}-bit MLC cells", run.noise_model,
-                             format_exact(run.sigma), format_exact(run.cell_bits)));
+    kinds.insert(fmt::format("{} noise, sigma {}, {}-bit MLC cells", run.noise.model,
+                             format_exact(run.noise.sigma), format_exact(run.noise.cell_bits)));
   }
   section.paragraphs.push_back(fmt::format(
       "The perplexities are measured with noise drawn from a model of the cells ({}). An SLC cell "

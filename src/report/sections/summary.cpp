@@ -72,7 +72,7 @@ void add_model(const ReportData& data, std::vector<std::string>& lines) {
 
 void add_fine_tuning(const ReportData& data, std::vector<std::string>& lines) {
   for (const TrainingRun& run : data.trainings) {
-    if (!run.importance_measure.empty() || !std::isfinite(run.start_valid_perplexity) ||
+    if (!run.importance.measure.empty() || !std::isfinite(run.start_valid_perplexity) ||
         !std::isfinite(run.valid_perplexity)) {
       continue;
     }
@@ -108,9 +108,10 @@ void add_factoring(const ReportData& data, std::vector<std::string>& lines) {
 void add_concentration(const ReportData& data, std::vector<std::string>& lines) {
   std::vector<std::string> parts;
   for (const TrainingRun& run : data.trainings) {
-    if (!std::isfinite(run.before.top_10_share) || !std::isfinite(run.after.top_10_share)) continue;
-    parts.push_back(fmt::format("{} to {} ({})", format_percent(run.before.top_10_share),
-                                format_percent(run.after.top_10_share),
+    const double before = run.importance.concentration.before.top_10_share;
+    const double after = run.importance.concentration.after.top_10_share;
+    if (!std::isfinite(before) || !std::isfinite(after)) continue;
+    parts.push_back(fmt::format("{} to {} ({})", format_percent(before), format_percent(after),
                                 model_label(data, run.info)));
   }
   if (parts.empty()) return;
@@ -125,8 +126,8 @@ void add_noise(const ReportData& data, std::vector<std::string>& lines) {
     const NoiseCurve& curve = *headline_curve(best);
     std::string line =
         fmt::format("Noise on {} ({}, sigma {}, {} cells, {} selection): perplexity",
-                    model_label(data, best.info), best.noise_model, format_exact(best.sigma),
-                    encoding_label(best.encoding), importance_label(curve.importance));
+                    model_label(data, best.info), best.noise.model, format_exact(best.noise.sigma),
+                    encoding_label(best.noise.encoding), importance_label(curve.importance));
     std::vector<std::string> parts;
     for (const double share : {0.0, headline_share(best), 1.0}) {
       if (const NoisePoint* const point = find_point(curve, share)) {
@@ -147,11 +148,12 @@ void add_encodings(const ReportData& data, std::vector<std::string>& lines) {
     if (group.size() < 2) continue;
     const NoisePoint& best = *headline_point(*group[0]);
     const NoisePoint& next = *headline_point(*group[1]);
-    if (group[0]->encoding == group[1]->encoding || best.slc_frac != next.slc_frac) continue;
+    if (group[0]->noise.encoding == group[1]->noise.encoding || best.slc_frac != next.slc_frac)
+      continue;
     lines.push_back(fmt::format(
         "Encoding on {} at {} SLC: {} {} against {} {}: {}.", model_label(data, group[0]->info),
-        format_share(best.slc_frac), encoding_label(group[0]->encoding), interval_text(best),
-        encoding_label(group[1]->encoding), interval_text(next),
+        format_share(best.slc_frac), encoding_label(group[0]->noise.encoding), interval_text(best),
+        encoding_label(group[1]->noise.encoding), interval_text(next),
         compare_points(best, next) == Verdict::kBetter ? "the former is better"
                                                        : "no significant difference"));
   }

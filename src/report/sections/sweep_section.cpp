@@ -29,11 +29,11 @@ auto distinct(const std::vector<CostRow>& rows, Get get) {
 }
 
 std::vector<double> batches_of(const std::vector<CostRow>& rows) {
-  return distinct(rows, [](const CostRow& row) { return row.batch; });
+  return distinct(rows, [](const CostRow& row) -> double { return row.batch; });
 }
 
 std::vector<double> contexts_of(const std::vector<CostRow>& rows) {
-  return distinct(rows, [](const CostRow& row) { return row.context; });
+  return distinct(rows, [](const CostRow& row) -> double { return row.context; });
 }
 
 std::string series_name(const ReportData& data, const EstimateRun& run, const CostRow& row) {
@@ -99,7 +99,7 @@ void add_context_figure(const ReportData& data, const EstimateRun& run, const st
                 .y_scale = Scale::kLog,
                 .share_y = false};
   const double batch = run.sweep.front().batch;
-  const auto context_of = [](const CostRow& row) { return row.context; };
+  const auto context_of = [](const CostRow& row) -> double { return row.context; };
   Panel first = curve_panel(
       data, run, "time to first token",
       [&](const CostRow& row) { return row.phase == "prefill" && row.batch == batch; }, context_of,
@@ -158,7 +158,7 @@ Table crossing_table(const ReportData& data, const EstimateRun& run, bool of_ope
     if (crossing.op.empty() == of_operators) continue;
     table.add({workload_label(data, run, crossing.workload), crossing.phase,
                of_operators ? crossing.op : std::string("all"), crossing.system, crossing.versus,
-               crossing.axis, crossing.from, crossing.to, crossing.less_time, crossing.less_energy},
+               crossing.axis, crossing.from, crossing.to, crossing.better, crossing.less_energy},
               crossing.provenance);
   }
   table.is_long = table.rows.size() > kMostOpenRows;
@@ -188,9 +188,9 @@ Figure tornado(const ReportData& data, const EstimateRun& run, const CostSensiti
                 .y_is_percent = true,
                 .segment_names = {"-" + part, "+" + part},
                 .is_diverging = true};
-  const auto add = [&](const std::string& title, double CostSensitivity::Effect::*low,
-                       double CostSensitivity::Effect::*high) {
-    std::vector<CostSensitivity::Effect> effects = result.effects;
+  const auto add = [&](const std::string& title, double EstimateResult::Sensitivity::Effect::*low,
+                       double EstimateResult::Sensitivity::Effect::*high) {
+    std::vector<EstimateResult::Sensitivity::Effect> effects = result.effects;
     std::erase_if(effects, [&](const auto& effect) {  // some systems have no known energy
       return !std::isfinite(effect.*low) || !std::isfinite(effect.*high);
     });
@@ -210,8 +210,10 @@ Figure tornado(const ReportData& data, const EstimateRun& run, const CostSensiti
     figure.panels.push_back(
         {.title = title, .groups = {std::move(group)}, .value_label = "change"});
   };
-  add("time", &CostSensitivity::Effect::time_at_low, &CostSensitivity::Effect::time_at_high);
-  add("energy", &CostSensitivity::Effect::energy_at_low, &CostSensitivity::Effect::energy_at_high);
+  add("time", &EstimateResult::Sensitivity::Effect::time_at_low,
+      &EstimateResult::Sensitivity::Effect::time_at_high);
+  add("energy", &EstimateResult::Sensitivity::Effect::energy_at_low,
+      &EstimateResult::Sensitivity::Effect::energy_at_high);
   return figure;
 }
 

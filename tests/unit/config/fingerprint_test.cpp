@@ -1,5 +1,6 @@
 #include "config/fingerprint.h"
 
+#include <cstdlib>
 #include <filesystem>
 
 #include <gmock/gmock.h>
@@ -7,6 +8,9 @@
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
+#include "core/opened_files.h"
+#include "core/resources.h"
+#include "core/text.h"
 #include "sample_config.h"
 #include "temp_folder.h"
 
@@ -83,6 +87,62 @@ TEST_F(FingerprintTest, AMissingInputIsAnIoError) {
 TEST_F(FingerprintTest, ADamagedRecordIsNeverTheSame) {
   EXPECT_FALSE(same_fingerprint(Json(), take()));
   EXPECT_FALSE(same_fingerprint(Json::object(), take()));
+  folder.file("run/weights", "one");
+  first = take();
+  for (const char* text : {"[]", "7", R"("x")", R"({"inputs": 7})", R"({"inputs": [1]})",
+                           R"({"settings": 7})", R"({"inputs": {"/none": 7}, "settings": []})"}) {
+    const Json damaged = Json::parse(text);
+    EXPECT_FALSE(same_fingerprint(damaged, first)) << text;
+  }
+  Json damaged = first;
+  damaged["inputs"][folder.path("run/weights")] = {{"size_bytes", "3"}, {"ctime_ns", {}}};
+  EXPECT_TRUE(same_fingerprint(take(damaged), first)) << "the file is read again";
+}
+
+TEST_F(FingerprintTest, EveryFileThatWasReadIsAnInput) {
+  const std::string part = folder.file("part.json", "1");
+  forget_opened_files();
+  read_bytes(part);
+  read_bytes(folder.path("run/metrics.json"));
+  fs::create_directories(folder.path("own"));
+  folder.file("own/file", "x");
+  read_bytes(folder.path("own/file"));
+  first = take();
+  add_opened_files(first, folder.path("own"));
+  EXPECT_TRUE(first["inputs"].contains(part));
+  EXPECT_FALSE(first["inputs"].contains(folder.path("own/file")));
+  EXPECT_TRUE(unchanged());
+  folder.file("part.json", "2");
+  EXPECT_FALSE(unchanged());
+  fs::remove(part);
+  EXPECT_THROW(take(first), IoError);
+}
+
+TEST_F(FingerprintTest, AShippedFileIsLookedUpAgain) {
+  for (const char* home : {"old", "new"}) {
+    fs::create_directories(folder.path(home) + "/configs");
+  }
+  folder.file("old/configs/a.json", "1");
+  folder.file("new/configs/a.json", "2");
+  forget_opened_files();
+  setenv("LOWBANK_HOME", folder.path("old").c_str(), 1);
+  read_bytes(find_resource("configs/a.json"));
+  first = take();
+  add_opened_files(first, folder.path("own"));
+  EXPECT_TRUE(first["inputs"].contains("installation:configs/a.json"));
+  EXPECT_TRUE(unchanged());
+  setenv("LOWBANK_HOME", folder.path("new").c_str(), 1);
+  EXPECT_FALSE(unchanged());
+  unsetenv("LOWBANK_HOME");
+}
+
+TEST_F(FingerprintTest, AContentPutInPlaceWithTheOldTimesIsNoticed) {
+  const std::string file = folder.file("run/weights", "one");
+  const auto time = fs::last_write_time(file);
+  first = take();
+  folder.file("run/weights", "two");
+  fs::last_write_time(file, time);
+  EXPECT_FALSE(unchanged());
 }
 
 TEST_F(FingerprintTest, OutputsMustLieThereInTheirSize) {

@@ -168,9 +168,70 @@ TEST_F(RunDirTest, MetricsLinesAreKeptUpToTheSavedStepAndHalfALineIsDropped) {
   out.begin();
   for (int step = 1; step <= 3; ++step) out.append_metrics({{"step", step}});
   folder.file("run/metrics.jsonl", read_bytes(out.path("metrics.jsonl")) + "{\"step\": 4, \"lo");
-  const Json kept = out.keep_metrics([](const Json& line) { return line["step"] <= 2; });
-  EXPECT_EQ(kept, (Json::array({{{"step", 1}}, {{"step", 2}}})));
+  EXPECT_EQ(out.read_metrics(), (Json::array({{{"step", 1}}, {{"step", 2}}, {{"step", 3}}})));
+  out.keep_metrics([](const Json& line) { return line["step"] <= 2; });
   EXPECT_EQ(read_bytes(out.path("metrics.jsonl")), "{\"step\":1}\n{\"step\":2}\n");
+}
+
+TEST_F(RunDirTest, ADamagedLineOfMetricsIsNamed) {
+  RunDir out(folder.path("run"), config);
+  out.begin();
+  for (const char* line : {"{\"step\": ", "[1]", "7", "\xff"}) {
+    folder.file("run/metrics.jsonl", std::string("{\"step\": 1}\n") + line + "\n{\"step\": 3}\n");
+    const auto error = error_text<IoError>([&] { out.read_metrics(); });
+    EXPECT_THAT(error, HasSubstr("metrics.jsonl")) << line;
+  }
+}
+
+TEST_F(RunDirTest, TheFolderOfAnotherStageIsRefused) {
+  complete_run(folder.path("run"));
+  folder.file("run/resolved.json", R"({"stage": "compress"})");
+  EXPECT_THAT(error_text<ConfigError>([&] { RunDir(folder.path("run"), config); }),
+              HasSubstr("holds the results of `lowbank compress`"));
+  folder.file("run/resolved.json", "{");
+  EXPECT_NO_THROW(RunDir(folder.path("run"), config)) << "run.json shows that it is a run";
+  fs::create_directories(folder.path("mine"));
+  folder.file("mine/resolved.json", "{");
+  EXPECT_THROW(RunDir(folder.path("mine"), config), ConfigError);
+}
+
+TEST_F(RunDirTest, WhatAKilledStartLeftDoesNotStopTheNext) {
+  fs::create_directories(folder.path("run"));
+  folder.file("run/.lock", "lowbank sample (process 1)");
+  folder.file("run/resolved.json.2000000000.tmp", "{\"st");
+  complete_run(folder.path("run"));
+  EXPECT_FALSE(fs::exists(folder.path("run/resolved.json.2000000000.tmp")));
+  EXPECT_FALSE(fs::exists(folder.path("run/.lock")));
+}
+
+TEST_F(RunDirTest, TwoStagesCannotWorkInOneFolder) {
+  RunDir first(folder.path("run"), config);
+  first.begin();
+  first.append_metrics({{"step", 1}});
+  RunDir second(folder.path("run"), config);
+  EXPECT_THAT(error_text<IoError>([&] { second.begin(); }), HasSubstr("in use by lowbank sample"));
+  EXPECT_EQ(first.read_metrics().size(), 1u);
+}
+
+TEST_F(RunDirTest, NothingIsWrittenThroughLinks) {
+  const std::string outside = folder.file("outside.txt", "mine");
+  fs::create_directories(folder.path("run"));
+  folder.file("run/resolved.json", R"({"stage": "sample"})");
+  for (const char* name : {"metrics.json", "run.json", "result.txt"}) {
+    fs::create_symlink(outside, folder.path("run") + "/" + name);
+  }
+  complete_run(folder.path("run"));
+  EXPECT_EQ(read_bytes(outside), "mine");
+  fs::create_directories(folder.path("elsewhere"));
+  fs::create_symlink(folder.path("elsewhere"), folder.path("run/state"));
+  EXPECT_THAT(error_text<ConfigError>([&] { complete_run(folder.path("run")); }),
+              HasSubstr("run/state: is a link to a folder"));
+  fs::remove(folder.path("run/state"));
+  fs::create_symlink(outside, folder.path("run/log2"));
+  fs::remove(folder.path("run/log.txt"));
+  fs::create_symlink(outside, folder.path("run/log.txt"));
+  EXPECT_THROW(complete_run(folder.path("run")), IoError);
+  EXPECT_EQ(read_bytes(outside), "mine");
 }
 
 TEST_F(RunDirTest, NotesGoToTheLogOfTheRunningStageOnly) {

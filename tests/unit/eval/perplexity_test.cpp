@@ -201,17 +201,15 @@ TEST_F(Perplexity, ReportsTheFourFormsOfOneSum) {
   auto c = config(16);
   const auto text = open(c);
   const auto result = score(c);
-  Metrics metrics;
-  report_perplexity(result, text, c, metrics);
-  const double nll = metrics["nll_sum"];
+  const PerplexityMetrics metrics = perplexity_metrics(result, text, c);
+  const double nll = metrics.nll_sum;
   const auto bytes = static_cast<double>(text.num_bytes);
-  EXPECT_DOUBLE_EQ(metrics["perplexity"],
-                   std::exp(nll / static_cast<double>(result.num_predicted)));
-  EXPECT_DOUBLE_EQ(metrics["word_perplexity"], std::exp(nll / static_cast<double>(text.num_words)));
-  EXPECT_DOUBLE_EQ(metrics["byte_perplexity"], std::exp(nll / bytes));
-  EXPECT_NEAR(std::exp2(metrics["bits_per_byte"].get<double>()), metrics["byte_perplexity"], 1e-9);
-  EXPECT_EQ(metrics["stride"], 16);
-  EXPECT_EQ(metrics["num_chunks"], text.windows.size());
+  EXPECT_DOUBLE_EQ(metrics.perplexity, std::exp(nll / static_cast<double>(result.num_predicted)));
+  EXPECT_DOUBLE_EQ(metrics.word_perplexity, std::exp(nll / static_cast<double>(text.num_words)));
+  EXPECT_DOUBLE_EQ(metrics.byte_perplexity, std::exp(nll / bytes));
+  EXPECT_NEAR(std::exp2(metrics.bits_per_byte), metrics.byte_perplexity, 1e-9);
+  EXPECT_EQ(metrics.stride, 16);
+  EXPECT_EQ(metrics.num_chunks, text.windows.size());
 }
 
 TEST_F(Perplexity, APredictionThatIsNoNumberIsAnErrorOnlyWhereAsked) {

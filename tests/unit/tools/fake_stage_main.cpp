@@ -1,6 +1,7 @@
 // Takes the place of any stage: started through a link `lowbank-<stage>`, it reads that stage's
 // recipe with the real machinery, and does what the file `behaviour` next to the link says
-// ("<stage> fail", "<stage> interrupt", "<stage> terminate", "<stage> crash"; else it works).
+// ("<stage> fail", "<stage> interrupt", "<stage> terminate", "<stage> crash", "<stage> damaged": it
+// cannot resume, "<stage> wait": until a signal; else it works).
 #include <chrono>
 #include <csignal>
 #include <filesystem>
@@ -36,6 +37,7 @@ int main(int argc, char** argv) {
         const bool resumed = resume != nullptr && *std::get<const bool*>(resume->target);
         std::ofstream(link.parent_path() / "starts", std::ios::app)
             << fs::path(out->path()).filename().string() << (resumed ? " resumed" : "") << "\n";
+        if (behaviour == "damaged" && resumed) throw lowbank::DamagedRecord("fake: damaged");
         if (behaviour == "fail") throw lowbank::IoError("fake: fails");
         out->begin();
         lowbank::print("printed by {}", stage);
@@ -45,6 +47,15 @@ int main(int argc, char** argv) {
           kill(getpid(), SIGINT);
         }
         if (behaviour == "terminate") kill(getppid(), SIGTERM);
+        if (behaviour == "wait") {
+          std::ofstream(link.parent_path() / "waiting") << "";
+          for (int i = 0; i < 1000 && !lowbank::interrupt_requested(); ++i) {
+            std::this_thread::sleep_for(std::chrono::milliseconds(10));
+          }
+          if (!lowbank::interrupt_requested()) return;
+          std::ofstream(link.parent_path() / "ended") << "";
+          throw lowbank::Interrupted("fake: ended");
+        }
         if (behaviour == "interrupt" || behaviour == "terminate") {
           out->append_metrics({{"step", 1}});
           for (int i = 0; i < 1000 && !lowbank::interrupt_requested(); ++i) {

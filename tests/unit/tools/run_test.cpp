@@ -1,11 +1,17 @@
 #include <chrono>
+#include <csignal>
+#include <cstdio>
 #include <cstdlib>
 #include <filesystem>
+#include <sys/wait.h>
+#include <thread>
+#include <unistd.h>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include "config/folder_lock.h"
 #include "config/make_stage_config.h"
 #include "config/stages/convert_config.h"
 #include "config/stages/evaluate_config.h"
@@ -351,6 +357,20 @@ TEST_F(RunRecipeTest, ALostOrDamagedOutputIsMadeAgain) {
   EXPECT_THAT(run(), ElementsAre("evaluate"));
 }
 
+TEST_F(RunRecipeTest, ADamagedRecordIsNoRecord) {
+  run();
+  for (const char* record :
+       {"[]", "7", "null", "{}", R"({"fingerprint": 7, "outputs": 7})",
+        R"({"fingerprint": {"inputs": [1], "settings": {}}, "outputs": {"a": "b"}})",
+        R"({"fingerprint": {"inputs": {"x": 1}}, "outputs": {"../x": 1}})"}) {
+    folder.file("out/evaluate/run.json", record);
+    EXPECT_THAT(run(), ElementsAre("evaluate")) << record;
+  }
+  fs::remove(folder.path("out/evaluate/run.json"));
+  folder.file("out/evaluate/started.json", "[1]");
+  EXPECT_THAT(run(), ElementsAre("evaluate"));
+}
+
 TEST_F(RunRecipeTest, AFailedStageStopsTheRunWithItsExitCode) {
   behave("evaluate fail");
   EXPECT_THAT(run(3), ElementsAre("convert", "finetune", "evaluate"));
@@ -390,6 +410,49 @@ TEST_F(RunRecipeTest, AnInterruptedStageThatCannotResumeStartsAfresh) {
   run(130);
   behave("");
   EXPECT_THAT(run(), ElementsAre("evaluate", "evaluate_tuned", "report"));
+}
+
+TEST_F(RunRecipeTest, AStageWhoseSavedStateIsDamagedStartsAnew) {
+  behave("finetune interrupt");
+  run(130);
+  behave("finetune damaged");
+  EXPECT_THAT(run(),
+              ElementsAre("finetune resumed", "finetune", "evaluate", "evaluate_tuned", "report"));
+}
+
+TEST_F(RunRecipeTest, TwoRunsCannotShareAFolder) {
+  fs::create_directory(folder.path("out"));
+  const FolderLock lock(folder.path("out"), "lowbank run", std::chrono::seconds(0));
+  EXPECT_THAT(error_text<IoError>([&] { run_recipe(options, folder.path("bin")); }),
+              HasSubstr("out: in use by lowbank run"));
+  configure_log({});
+  EXPECT_FALSE(fs::exists(folder.path("bin/starts")));
+}
+
+TEST_F(RunRecipeTest, AStageEndsWithItsFrontHoweverThatEnds) {
+  for (const int signal : {SIGKILL, SIGHUP, SIGTERM}) {
+    options.out = folder.path("out" + std::to_string(signal));
+    behave("convert wait");
+    const pid_t front = fork();
+    if (front == 0) {
+      std::freopen("/dev/null", "w", stderr);
+      try {
+        run_recipe(options, folder.path("bin"));
+      } catch (const Error&) {
+      }
+      _exit(0);
+    }
+    const auto wait_for = [&](const std::string& name) {
+      for (int i = 0; i < 1000 && !fs::exists(folder.path(name)); ++i) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(10));
+      }
+      return fs::remove(folder.path(name));
+    };
+    EXPECT_TRUE(wait_for("bin/waiting"));
+    kill(front, signal);
+    waitpid(front, nullptr, 0);
+    EXPECT_TRUE(wait_for("bin/ended")) << "signal " << signal;
+  }
 }
 
 TEST_F(RunRecipeTest, AnErrorInTheRecipeStartsNothing) {

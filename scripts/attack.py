@@ -1,0 +1,420 @@
+#!/usr/bin/env python3
+"""Attacks the real commands, and says what they did not withstand.
+
+Mutated files: every kind of file that a command reads is damaged in many ways; whatever happens, the
+command must end in time with exit code 0, 2 or 3, say why in one printable line, and leave either a
+complete output or none. Kills: training and `lowbank run` are killed at random moments, and at each
+call of fsync, rename and mkdir; started again, the result must be that of an undisturbed run, byte
+for byte. Places: full disks, closed descriptors, two commands in one folder.
+
+usage: scripts/attack.py [--bin DIR] [--seconds N] [--seed N] [--only files kills places]
+--seconds bounds the whole (default 50, for continuous integration; 1800 before a release). The exit
+code is 1 if anything was not withstood. Needs a C compiler for the kills at each system call.
+"""
+
+import argparse
+import json
+import os
+import random
+import re
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+FIXTURES = ROOT / "tests/parity/fixtures"
+SAMPLES = ROOT / "data/samples"
+TIME_LIMIT_S = 60
+MEMORY_LIMIT_BYTES = 8 << 30
+# Whatever a terminal would act on, in UTF-8.
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\x80-\x9f]")
+
+
+class Attack:
+    def __init__(self, options):
+        self.bin = Path(options.bin).resolve()
+        self.random = random.Random(options.seed)
+        self.work = Path(tempfile.mkdtemp(prefix="lowbank_attack_"))
+        self.end = time.monotonic() + options.seconds
+        self.seconds = options.seconds
+        self.counts = {}
+        self.findings = []
+
+    def share(self, part):
+        """The end of a part of the whole time, from now on."""
+        now = time.monotonic()
+        return now + min(part * self.seconds, max(self.end - now, 0))
+
+    def count(self, what):
+        self.counts[what] = self.counts.get(what, 0) + 1
+
+    def finding(self, what, command, result, keep=None):
+        line = f"{what}: {' '.join(map(str, command))}"
+        if result is not None:
+            line += f"\n    exit {result.returncode}: {result.stderr.strip()[-300:]!r}"
+        if keep is not None:
+            place = Path(tempfile.mkdtemp(prefix="lowbank_found_"))
+            shutil.copytree(keep, place, dirs_exist_ok=True, symlinks=True)
+            line += f"\n    files: {place}"
+        self.findings.append(line)
+        print("NOT WITHSTOOD", line, flush=True)
+
+    def start(self, command, cwd, **more):
+        def limit():
+            resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+            if "file_bytes" in more:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (more["file_bytes"],) * 2)
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "LOWBANK_HOME": str(ROOT),
+                       **more.get("environment", {})}
+        return subprocess.Popen(
+            [self.bin / f"lowbank-{command[0]}" if command[0] != "run" else self.bin / "lowbank",
+             *(command if command[0] == "run" else command[1:])],
+            cwd=cwd, env=environment, stdin=subprocess.DEVNULL,
+            stdout=more.get("stdout", subprocess.PIPE), stderr=subprocess.PIPE,
+            preexec_fn=limit, start_new_session=True)
+
+    def run(self, command, cwd, **more):
+        """Runs to the end; None if it had to be stopped."""
+        process = self.start(command, cwd, **more)
+        try:
+            out, err = process.communicate(timeout=TIME_LIMIT_S)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+            self.finding("hang", command, None, cwd)
+            return None
+        return subprocess.CompletedProcess(command, process.returncode,
+                                           (out or b"").decode("utf-8", "replace"),
+                                           err.decode("utf-8", "replace"))
+
+    def judge(self, command, result, cwd):
+        if result is None:
+            return
+        if result.returncode < 0:
+            self.finding(f"crash by signal {-result.returncode}", command, result, cwd)
+        elif result.returncode not in (0, 2, 3):
+            self.finding("called our bug", command, result, cwd)
+        elif CONTROL.search(result.stderr):
+            self.finding("control characters on the terminal", command, result, cwd)
+        elif result.returncode != 0 and "lowbank" not in result.stderr.strip().split("\n")[-1]:
+            self.finding("no reason in the last line", command, result, cwd)
+        out = Path(cwd) / "out"
+        if result.returncode != 0 and out.is_dir() and (out / "run.json").exists():
+            self.finding("marked complete though it failed", command, result, cwd)
+        leftovers = [p for p in Path(cwd).rglob("*.tmp")]
+        if leftovers:
+            self.finding(f"left {leftovers[0].name}", command, result, cwd)
+
+    # ---- Mutated files ---------------------------------------------------------------------------
+
+    def mutate_bytes(self, data):
+        data = bytearray(data)
+        for _ in range(self.random.choice((1, 1, 2, 8))):
+            at = self.random.randrange(len(data) + 1) if self.random.random() < 0.5 else \
+                self.random.randrange(min(len(data), 512) + 1)
+            kind = self.random.randrange(6)
+            if kind == 0:
+                del data[at:]
+            elif kind == 1 and at < len(data):
+                data[at] ^= 1 << self.random.randrange(8)
+            elif kind == 2:
+                del data[at:at + self.random.choice((1, 4, 64))]
+            elif kind == 3:
+                data[at:at] = data[at:at + self.random.choice((1, 16, 256))]
+            elif kind == 4:
+                data[at:at + 8] = self.random.choice(
+                    (b"\xff" * 8, b"\x00" * 8, b"\x7f" + b"\xff" * 7, b"\x1b]0;x\x07 ", b"\xc2\x9b31m\n"))
+            else:
+                numbers = list(re.finditer(rb"-?\d+(\.\d+)?([eE][-+]?\d+)?", bytes(data[:1 << 16])))
+                if numbers:
+                    found = self.random.choice(numbers)
+                    data[found.start():found.end()] = self.random.choice(
+                        (b"-1", b"0", b"1e9", b"9223372036854775807", b"4611686018427387904", b"1e308",
+                         b"0.5", b"null", b"\"x\"", b"[]", b"true"))
+        return bytes(data)
+
+    def mutate_json(self, data):
+        """Another type or an absurd value somewhere in a JSON text; None if it is no JSON."""
+        try:
+            root = json.loads(data)
+        except ValueError:
+            return None
+        places = []
+
+        def walk(node):
+            for key in (node if isinstance(node, dict) else range(len(node))):
+                places.append((node, key))
+                if isinstance(node[key], (dict, list)):
+                    walk(node[key])
+        if not isinstance(root, (dict, list)) or not root:
+            return None
+        walk(root)
+        node, key = self.random.choice(places)
+        if self.random.random() < 0.2:
+            del node[key]
+        else:
+            node[key] = self.random.choice(
+                (None, True, -1, 0, 2 ** 62, 1e308, "", "\x1b[31m\nx", "../x", [], {}, [[]], {"a": 1}))
+        return json.dumps(root).encode()
+
+    def mutate(self, path):
+        data = path.read_bytes()
+        changed = self.mutate_json(data) if path.suffix == ".json" and self.random.random() < 0.7 else None
+        path.write_bytes(changed if changed is not None else self.mutate_bytes(data))
+
+    def subjects(self):
+        """(name, what makes the folder, files to damage, command) of every kind of input."""
+        story = SAMPLES / "stories260K"
+
+        def copied(*sources):
+            def make(folder):
+                for source in sources:
+                    if source.is_dir():
+                        shutil.copytree(source, folder / source.name, dirs_exist_ok=True)
+                    else:
+                        shutil.copy(source, folder)
+            return make
+        out = ["--out", "out", "--quiet"]
+        for family in ("llama_default", "llama_llama3_rope", "bert_pretraining", "mamba_default",
+                       "mamba_state_spaces", "old_bert"):
+            if not (FIXTURES / family).is_dir():
+                continue
+            yield (family, copied(FIXTURES / family), f"{family}/*", ["convert", family, *out])
+            if family != "mamba_state_spaces":
+                yield (family + " inspect", copied(FIXTURES / family), f"{family}/*", ["inspect", family])
+        for file in sorted((FIXTURES / "gguf").glob("*.gguf"))[:4]:
+            yield (file.name, copied(file), file.name, ["convert", file.name, *out])
+        yield ("llama2.c", copied(story), "stories260K/*",
+               ["convert", "stories260K/stories260K.bin", "--tokenizer", "stories260K/tok512.model", *out])
+        yield ("tokenizer", copied(SAMPLES / "tiny_bert"), "tiny_bert/*",
+               ["tokenize", "--tokenizer", "tiny_bert", "--text", "A dog barks.", "--quiet"])
+        for name in ("gpu-a100", "rram-slc", "hbm-pim-a100", "hyflexpim"):
+            preset = ROOT / f"configs/pim/{name}.json"
+            if preset.exists():
+                yield (name, copied(preset, ROOT / "configs/workloads/bert-large.json"), "*.json",
+                       ["estimate", "--workload", "bert-large.json", "--system", f"./{name}.json", *out])
+        yield ("records", self.make_runs, "runs/*/*.json*", ["report", "runs", *out])
+        yield ("run again", self.make_runs, "runs/*/*.json*",
+               ["run", "recipe.json", "--out", "runs", "--quiet"])
+
+    def make_runs(self, folder):
+        """A small finished run, made once and copied."""
+        made = self.work / "runs_made"
+        if not made.exists():
+            made.mkdir()
+            recipe = {"name": "r", "stages": [
+                {"stage": "convert", "src": str(SAMPLES / "tiny_bert")},
+                {"stage": "estimate", "workload": [str(ROOT / "configs/workloads/bert-large.json")],
+                 "system": ["gpu-a100"]},
+                {"stage": "report", "runs": ["@convert", "@estimate"]}]}
+            (made / "recipe.json").write_text(json.dumps(recipe))
+            result = self.run(["run", "recipe.json", "--out", "runs", "--quiet"], made)
+            if result is None or result.returncode != 0:
+                raise SystemExit(f"attack: cannot make a run: {result and result.stderr}")
+        shutil.copytree(made, folder, dirs_exist_ok=True)
+
+    def attack_files(self, end):
+        subjects = list(self.subjects())
+        number = 0
+        while time.monotonic() < end:
+            name, make, pattern, command = subjects[number % len(subjects)]
+            number += 1
+            folder = self.work / "files"
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            make(folder)
+            files = [p for p in sorted(folder.glob(pattern)) if p.is_file() and p.stat().st_size > 0]
+            self.mutate(self.random.choice(files))
+            result = self.run(command, folder)
+            self.judge(command, result, folder)
+            self.count("mutated files")
+
+    # ---- Kills -----------------------------------------------------------------------------------
+
+    TRAIN = ["--set", "data.context=32", "--set", "train.steps=12", "--set", "train.micro_batch_size=2",
+             "--set", "train.save_every=3", "--set", "train.eval_every=4", "--set",
+             "train.eval_max_chunks=2", "--seed", "1", "--threads", "1", "--quiet"]
+
+    def result_of(self, folder):
+        """What must be equal: the outputs' bytes, and the metrics without times."""
+        out = {}
+        for path in sorted(folder.rglob("*")):
+            name = str(path.relative_to(folder))
+            if path.suffix == ".safetensors" and "state" not in path.parts:
+                out[name] = path.read_bytes()
+            elif path.name == "metrics.jsonl":
+                lines = [json.loads(line) for line in path.read_text().splitlines()]
+                for line in lines:
+                    line.pop("tokens_per_second", None)
+                    line.pop("fingerprint", None)
+                out[name] = lines
+        return out
+
+    def prepare_training(self):
+        place = self.work / "training"
+        place.mkdir()
+        data = ["--set", f"data.train={SAMPLES}/tinyshakespeare/valid.txt",
+                "--set", f"data.valid={SAMPLES}/tinyshakespeare/valid.txt"]
+        story = SAMPLES / "stories260K"
+        for command in (["convert", str(story / "stories260K.bin"), "--tokenizer",
+                         str(story / "tok512.model"), "--out", "model", "--quiet"],
+                        ["compress", "model", "--rank", "break_even", "--out", "factored", "--quiet"]):
+            result = self.run(command, place)
+            if result is None or result.returncode != 0:
+                raise SystemExit(f"attack: {command}: {result and result.stderr}")
+        recipe = {"name": "r", "stages": [
+            {"stage": "finetune", "checkpoint": "model",
+             "data": {"train": f"{SAMPLES}/tinyshakespeare/valid.txt", "context": 32},
+             "train": {"steps": 12, "micro_batch_size": 2, "save_every": 3}},
+            {"stage": "compress", "checkpoint": "@finetune", "rank": "break_even"}]}
+        (place / "recipe.json").write_text(json.dumps(recipe))
+        return place, [
+            ("finetune", ["finetune", "model", *data, *self.TRAIN, "--out", "OUT", "--resume"]),
+            ("redistribute", ["redistribute", "factored", *data, *self.TRAIN, "--out", "OUT", "--resume"]),
+            ("run", ["run", "recipe.json", "--out", "OUT", "--threads", "1", "--quiet"])]
+
+    def go_on(self, name, command, place, out, expected, how):
+        """Starts a killed command again until it ends, and compares."""
+        for _ in range(4):
+            result = self.run(command, place)
+            if result is None:
+                return
+            if result.returncode == 0:
+                break
+            if "in use by" in result.stderr:  # the killed front's stage is still ending
+                time.sleep(1)
+                continue
+            self.finding(f"{name} killed {how}: cannot go on", command, result, place / out)
+            return
+        if self.result_of(place / out) != expected:
+            self.finding(f"{name} killed {how}: another result", command, None, place / out)
+        leftovers = list((place / out).rglob("*.tmp")) + list((place / out).rglob(".lock"))
+        if leftovers:
+            self.finding(f"{name} killed {how}: left {leftovers[0].name}", command, None, place / out)
+        shutil.rmtree(place / out)
+
+    def preload_library(self):
+        library = self.work / "kill_at.so"
+        source = Path(__file__).resolve().parent / "attack_kill_at.c"
+        built = subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", library, source, "-ldl"],
+                               capture_output=True, check=False)
+        return library if built.returncode == 0 else None
+
+    def attack_kills(self, end):
+        place, commands = self.prepare_training()
+        expected, seconds = {}, {}
+        for name, command in commands:
+            start = time.monotonic()
+            undisturbed = [("whole_" + name if word == "OUT" else word) for word in command]
+            result = self.run(undisturbed, place)
+            if result is None or result.returncode != 0:
+                raise SystemExit(f"attack: {command}: {result and result.stderr}")
+            seconds[name] = time.monotonic() - start
+            expected[name] = self.result_of(place / ("whole_" + name))
+        library = self.preload_library()
+        number = 0
+        next_call = {name: 1 for name, _ in commands}
+        while time.monotonic() < end:
+            name, command = commands[number % len(commands)]
+            at_call = library is not None and number // len(commands) % 2 == 1
+            number += 1
+            command = ["out" if word == "OUT" else word for word in command]
+            shutil.rmtree(place / "out", ignore_errors=True)
+            if at_call:
+                program = "lowbank-finetune" if name == "run" else "lowbank-" + name
+                call = next_call[name]
+                process = self.start(command, place, environment={
+                    "LD_PRELOAD": str(library), "ATTACK_PROGRAM": program[:63],
+                    "ATTACK_KILL_AT": str(call)})
+                process.communicate()
+                next_call[name] = 1 if process.returncode == 0 else call + 1
+                how = f"at call {call}"
+            else:
+                process = self.start(command, place)
+                delay = self.random.uniform(0, 1.1 * seconds[name])
+                time.sleep(delay)
+                who = self.random.choice(("front", "both", "stage")) if name == "run" else "it"
+                how = f"({who}) after {delay:.2f} s"
+                try:
+                    if who == "both":
+                        os.killpg(process.pid, signal.SIGKILL)
+                    elif who == "stage":
+                        subprocess.run(["pkill", "-KILL", "-P", str(process.pid)], check=False)
+                    else:
+                        process.kill()
+                except ProcessLookupError:
+                    pass
+                process.communicate()
+            self.go_on(name, command, place, "out", expected[name], how)
+            self.count("kills")
+
+    # ---- Places ----------------------------------------------------------------------------------
+
+    def attack_places(self, end):
+        story = SAMPLES / "stories260K"
+        convert = ["convert", str(story / "stories260K.bin"), "--tokenizer", str(story / "tok512.model"),
+                   "--out", "out", "--quiet"]
+        number = 0
+        while time.monotonic() < end or number < 6:
+            folder = self.work / "places"
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            kind = number % 3
+            number += 1
+            if kind == 0:  # a disk that is full after some bytes
+                limit = self.random.choice((0, 100, 4096, 100_000, 900_000))
+                result = self.run(convert, folder, file_bytes=limit)
+                self.judge(convert, result, folder)
+                if result is not None and result.returncode == 0:
+                    self.finding(f"success with files of at most {limit} bytes", convert, result)
+            elif kind == 1:  # a result that cannot be printed
+                command = ["inspect", str(SAMPLES / "tiny_bert")]
+                with open("/dev/full", "wb") as full:
+                    result = self.run(command, folder, stdout=full)
+                if result is not None and result.returncode != 3:
+                    self.finding("result lost on a full device", command, result)
+                shell = f"'{self.bin}/lowbank-inspect' '{SAMPLES}/tiny_bert' >&-"
+                result = subprocess.run(["sh", "-c", shell], cwd=folder, capture_output=True,
+                                        text=True, timeout=TIME_LIMIT_S, check=False)
+                if result.returncode != 3:
+                    self.finding("result lost on a closed descriptor", [shell], result)
+            else:  # two at once: one of them, or one after the other, but never both
+                processes = [self.start(convert, folder) for _ in range(2)]
+                errors = [process.communicate()[1].decode("utf-8", "replace") for process in processes]
+                codes = [process.returncode for process in processes]
+                if 0 not in codes or any(code not in (0, 3) for code in codes):
+                    self.finding(f"two at once: exit codes {codes}", [*convert, *errors], None)
+                if not (folder / "out/run.json").exists():
+                    self.finding("two at once: no complete output", convert, None)
+            self.count("places")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--bin", default=ROOT / "build/release/bin")
+    parser.add_argument("--seconds", type=float, default=50)
+    parser.add_argument("--seed", type=int, default=int(time.time()))
+    parser.add_argument("--only", nargs="+", choices=("files", "kills", "places"),
+                        default=["files", "kills", "places"])
+    options = parser.parse_args()
+    attack = Attack(options)
+    shares = {"files": 0.45, "kills": 0.45, "places": 0.1}
+    total = sum(shares[part] for part in options.only)
+    try:
+        for part in options.only:
+            getattr(attack, "attack_" + part)(attack.share(shares[part] / total))
+    finally:
+        shutil.rmtree(attack.work, ignore_errors=True)
+    print(f"attack: seed {options.seed}: " +
+          ", ".join(f"{count} {what}" for what, count in attack.counts.items()) +
+          f"; {len(attack.findings)} not withstood")
+    return 1 if attack.findings else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
