@@ -19,6 +19,7 @@
 #include "core/error.h"
 #include "core/json.h"
 #include "core/log.h"
+#include "core/text.h"
 #include "pim/estimate_studies.h"
 #include "pim/estimate_tables.h"
 #include "pim/estimator.h"
@@ -343,12 +344,7 @@ EstimateResult::System system_figures(const pim::NamedSystem& entry) {
 
 std::string csv_cell(const Json& value) {
   if (value.is_null()) return "";
-  if (!value.is_string()) return value.dump();
-  const auto text = value.get<std::string>();
-  if (text.find_first_of(",\"\n\r") == std::string::npos) return text;
-  std::string quoted = "\"";
-  for (const char c : text) quoted += c == '"' ? std::string("\"\"") : std::string(1, c);
-  return quoted + "\"";
+  return value.is_string() ? csv_field(value.get<std::string>()) : value.dump();
 }
 
 // One line for each row. There is a column for each part of time and energy that any row has.
@@ -375,7 +371,10 @@ std::string rows_to_csv(const Json& rows) {
       }
     }
   }
-  std::string csv = fmt::format("{}\n", fmt::join(columns, ","));
+  std::string csv;
+  for (std::size_t i = 0; i < columns.size(); ++i)
+    csv += (i > 0 ? "," : "") + csv_field(columns[i]);
+  csv += '\n';
   for (auto& line : lines) {
     for (std::size_t i = 0; i < columns.size(); ++i) csv += (i > 0 ? "," : "") + line[columns[i]];
     csv += '\n';

@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <string_view>
+#include <utility>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -74,7 +75,10 @@ std::string pad(const std::string& text, std::size_t width, bool right) {
 
 // Columns are as wide as their longest cell. Columns from `first_number` on are numbers and aligned
 // to the right.
-void print_table(const std::vector<std::vector<std::string>>& rows, std::size_t first_number) {
+void print_table(std::vector<std::vector<std::string>> rows, std::size_t first_number) {
+  for (auto& row : rows) {
+    for (auto& cell : row) cell = printable(cell);  // before its width is taken
+  }
   std::vector<std::size_t> widths(rows.front().size());
   for (const auto& row : rows) {
     for (std::size_t c = 0; c < row.size(); ++c) widths[c] = std::max(widths[c], row[c].size());
@@ -97,7 +101,7 @@ void print_linears(const std::vector<LinearSummary>& linears) {
                     group_digits(linear.in_features), group_digits(linear.rank),
                     group_digits(linear.num_params), group_digits(linear.size_bytes)});
   }
-  print_table(rows, 2);
+  print_table(std::move(rows), 2);
 }
 
 void print_tensors(Entries entries) {
@@ -107,7 +111,7 @@ void print_tensors(Entries entries) {
                     fmt::format("[{}]", fmt::join(entry.shape, ", ")),
                     group_digits(static_cast<std::int64_t>(entry.size_bytes))});
   }
-  print_table(rows, 3);
+  print_table(std::move(rows), 3);
 }
 
 void print_history(const CheckpointMeta& meta) {
@@ -119,7 +123,7 @@ void print_history(const CheckpointMeta& meta) {
   for (const auto& entry : meta.history) {
     rows.push_back({entry.stage, entry.version, entry.settings_hash});
   }
-  print_table(rows, 3);
+  print_table(std::move(rows), 3);
 }
 
 // "34 dense", "1 dense, 35 svd of rank 8 to 32".

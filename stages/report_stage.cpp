@@ -9,6 +9,7 @@
 #include "core/atomic_file.h"
 #include "core/error.h"
 #include "core/log.h"
+#include "core/text.h"
 #include "report/runs/report_data.h"
 #include "report/sections/html_page.h"
 #include "report/sections/sections.h"
@@ -89,8 +90,8 @@ void report_stage(const ReportConfig& config, RunDir* out, Metrics& metrics) {
   out->begin();
   remove_stale(*out, files);
   for (const OutputFile& file : files) out->write(file.name, file.content);
-  std::string text = title + "\n\n";
-  for (const std::string& line : summary) text += line + "\n";
+  std::string text = printable(title) + "\n\n";
+  for (const std::string& line : summary) text += printable(line) + "\n";
   out->write("summary.txt", text);
   write_file(page, html);
 

@@ -15,6 +15,7 @@
 #include "core/log.h"
 #include "core/resources.h"
 #include "core/suggest.h"
+#include "core/text.h"
 #include "tools/run/execute.h"
 #include "tools/run/run_options.h"
 
@@ -67,7 +68,8 @@ int front_main(std::span<const std::string> arguments) {
   // libgomp reads the variable when it is loaded, so it is set before a command starts.
   setenv("GOMP_SPINCOUNT", "1000", /*overwrite=*/0);
   if (arguments.empty()) {
-    error_line(front_help());
+    const std::string help = front_help();
+    for (const auto line : split_lines(help)) error_line(line);
     return kExitUsage;
   }
   const Fields no_fields;

@@ -6,20 +6,24 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "config/folder_name.h"
 #include "config/words.h"
 #include "core/error.h"
 #include "core/json.h"
+#include "core/resources.h"
+#include "core/threads.h"
 
 namespace lowbank {
 namespace {
 
+namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
 constexpr int kFlagWidth = 28;  // columns for a flag and its value in --help
 
 void apply_recipe(StageConfig& config, const std::string& path) {
   Json recipe = read_json(path, /*allow_comments=*/true);
-  config.recipe_name = std::filesystem::path(path).stem().string();
+  config.recipe_name = fs::path(path).stem().string();
   if (!recipe.is_object()) throw ConfigError(path + ": a recipe is a JSON object");
   if (recipe.contains("stages")) {
     throw ConfigError(
@@ -30,6 +34,7 @@ void apply_recipe(StageConfig& config, const std::string& path) {
     config.recipe_name = recipe["name"].get<std::string>();
     recipe.erase("name");
   }
+  check_folder_name(config.recipe_name, path + ": name");
   if (recipe.contains("stage")) {
     if (recipe["stage"] != config.info().name) {
       throw ConfigError(fmt::format("{}: is a recipe for stage {}, not for '{}'", path,
@@ -37,7 +42,11 @@ void apply_recipe(StageConfig& config, const std::string& path) {
     }
     recipe.erase("stage");
   }
-  apply_json(config, recipe, path);
+  const std::string folder = fs::path(path).parent_path().string();
+  apply_json(config, recipe, path, folder);
+  replace_inputs(config, [&](const std::string& /*key*/, const std::string& input) {
+    return find_input(input, folder);
+  });
 }
 
 std::string default_text(const Field& field) {
@@ -139,8 +148,8 @@ std::string StageConfig::run_folder() const {
   if (!command.has_run_dir) return "";
   if (common.out.empty()) return fmt::format("runs/{}/{}", recipe_name, command.name);
   if (!command.output_file.empty()) {
-    const auto wanted = std::filesystem::path(command.output_file).extension();
-    if (std::filesystem::path(common.out).extension() == wanted) return "";
+    const auto wanted = fs::path(command.output_file).extension();
+    if (fs::path(common.out).extension() == wanted) return "";
   }
   return common.out;
 }
@@ -185,7 +194,24 @@ void check_settings(const StageConfig& config) {
   if (device != "cpu" && device != "cuda" && !numbered) {
     throw ConfigError("device: wants cpu, cuda or cuda:i; got '" + device + "'");
   }
+  if (config.common.threads > max_threads()) {
+    throw ConfigError(fmt::format(
+        "threads: wants at most {} on this machine, which has {} processors, or 0 = all cores; got "
+        "{}",
+        max_threads(), num_processors(), config.common.threads));
+  }
   config.validate();
+}
+
+std::string name_recipe(const StageConfig& config, const std::string& message) {
+  const std::string key = message.substr(0, message.find_first_of(": "));
+  const Fields fields = config.fields();
+  // "estimate: give one of ..." is about several keys.
+  const bool is_key = find_field(fields, key) != nullptr || key == config.info().name;
+  const auto& typed = config.typed_keys;
+  const bool is_typed = std::find(typed.begin(), typed.end(), key) != typed.end();
+  if (config.recipe_file.empty() || !is_key || is_typed) return message;
+  return fmt::format("{}: {}", config.recipe_file, message);
 }
 
 ParseOutcome parse_command_line(std::span<const std::string> arguments, StageConfig& config) {
@@ -199,7 +225,8 @@ ParseOutcome parse_command_line(std::span<const std::string> arguments, StageCon
 
   std::span<const std::string> words = said->words;
   if (info.takes_recipe && !words.empty() && words.front().ends_with(".json")) {
-    apply_recipe(config, words.front());
+    config.recipe_file = find_input(words.front());
+    apply_recipe(config, config.recipe_file);
     words = words.subspan(1);
   }
   for (const auto& key : info.positionals) {
@@ -207,14 +234,25 @@ ParseOutcome parse_command_line(std::span<const std::string> arguments, StageCon
     const Field& field = *find_field(fields, key);
     const auto own = words.first(field.takes_many ? words.size() : 1);
     apply_text(config, key, field.takes_many ? join_words(field, own) : own.front());
+    config.typed_keys.push_back(key);
     words = words.subspan(own.size());
   }
   if (!words.empty()) {
     throw ConfigError(
         fmt::format("unexpected argument '{}' (see lowbank {} --help)", words.front(), info.name));
   }
-  for (const auto& setting : said->settings) apply_text(config, setting.key, setting.text);
-  check_settings(config);
+  for (const auto& setting : said->settings) {
+    apply_text(config, setting.key, setting.text);
+    config.typed_keys.push_back(setting.key);
+  }
+  replace_inputs(config, [](const std::string& /*key*/, const std::string& input) {
+    return find_input(input);
+  });
+  try {
+    check_settings(config);
+  } catch (const ConfigError& e) {
+    throw ConfigError(name_recipe(config, e.what()));
+  }
   return ParseOutcome::kRun;
 }
 

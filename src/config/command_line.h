@@ -19,6 +19,10 @@ ParseOutcome parse_command_line(std::span<const std::string> arguments, StageCon
 /// and the stage's own validate(). Errors: ConfigError.
 void check_settings(const StageConfig& config);
 
+/// The message of a ConfigError that begins with a key, with the recipe's file before it if the value
+/// comes from there.
+std::string name_recipe(const StageConfig& config, const std::string& message);
+
 /// The text of --help.
 std::string help_text(const StageConfig& config);
 

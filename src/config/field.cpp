@@ -79,7 +79,9 @@ void assign(const std::string& where, const Field& field, const Json& value) {
           store(target, value.get<std::string>());
         } else {
           T list;
-          const Json items = value.is_array() ? value : Json::array({value});
+          const bool is_list_of_paths = field.path != Field::Path::kNone || field.is_preset;
+          Json items = value.is_array() ? value : Json::array({value});
+          if (is_list_of_paths && value == "") items.clear();
           for (const auto& item : items) {
             if constexpr (std::is_same_v<T, std::vector<double>>) {
               if (!item.is_number()) reject(where, field, item.dump());
@@ -89,6 +91,10 @@ void assign(const std::string& where, const Field& field, const Json& value) {
               if (!item.is_string()) reject(where, field, item.dump());
               check_choice(where, field, item.get<std::string>());
               list.push_back(item.get<std::string>());
+              if (is_list_of_paths && list.back().empty()) {
+                throw ConfigError(fmt::format(
+                    "{}: wants paths or names; entry {} of the list is empty", where, list.size()));
+              }
             }
           }
           store(target, std::move(list));
@@ -154,7 +160,7 @@ Json text_to_json(const std::string& where, const Field& field, const std::strin
 }
 
 void apply_group(const Fields& fields, const Json& object, const std::string& source,
-                 const std::string& prefix, bool from_file) {
+                 const std::string& prefix, const std::string& recipe_folder, bool from_file) {
   if (!object.is_object()) {
     throw ConfigError(fmt::format("{}: {} wants an object; got {}", source,
                                   prefix.empty() ? "the recipe" : prefix, object.dump()));
@@ -172,10 +178,10 @@ void apply_group(const Fields& fields, const Json& object, const std::string& so
     if (!field->is_group()) {
       assign(source + ": " + full, *field, value);
     } else if (value.is_string()) {
-      const auto path = find_input(value.get<std::string>());
-      apply_group(field->children, read_json(path, /*allow_comments=*/true), path, "", true);
+      const auto path = find_input(value.get<std::string>(), recipe_folder);
+      apply_group(field->children, read_json(path, /*allow_comments=*/true), path, "", "", true);
     } else {
-      apply_group(field->children, value, source, full, false);
+      apply_group(field->children, value, source, full, recipe_folder, false);
     }
   }
 }
@@ -187,13 +193,19 @@ void replace_group_inputs(const Fields& fields, const std::string& prefix, const
     const std::string key = prefix + field.name;
     if (field.is_group()) {
       replace_group_inputs(field.children, key + ".", path_of);
-    } else if (field.path == Field::Path::kInput) {
+    } else if (field.path == Field::Path::kInput || field.is_preset) {
+      // A preset without .json is the name of one that ships with Lowbank.
+      const auto is_path = [&](const std::string& text) {
+        return !text.empty() && (!field.is_preset || text.ends_with(".json"));
+      };
       if (const auto* const one = std::get_if<const std::string*>(&field.target)) {
-        if (!(*one)->empty()) store(*one, path_of(key, **one));
+        if (is_path(**one)) store(*one, path_of(key, **one));
       } else if (const auto* const many =
                      std::get_if<const std::vector<std::string>*>(&field.target)) {
         std::vector<std::string> paths = **many;
-        for (auto& path : paths) path = path_of(key, path);
+        for (auto& path : paths) {
+          if (is_path(path)) path = path_of(key, path);
+        }
         store(*many, std::move(paths));
       }
     }
@@ -218,8 +230,9 @@ std::string Field::range_text() const {
   return text;
 }
 
-void apply_json(Settings& settings, const Json& object, const std::string& source) {
-  apply_group(settings.fields(), object, source, "", false);
+void apply_json(Settings& settings, const Json& object, const std::string& source,
+                const std::string& recipe_folder) {
+  apply_group(settings.fields(), object, source, "", recipe_folder, false);
 }
 
 const Field* find_field(const Fields& fields, const std::string& key) {
@@ -253,7 +266,7 @@ void apply_text(Settings& settings, const std::string& key, const std::string& t
   }
   if (field->is_group()) {
     const std::string path = find_input(text);
-    apply_group(field->children, read_json(path, /*allow_comments=*/true), path, "", true);
+    apply_group(field->children, read_json(path, /*allow_comments=*/true), path, "", "", true);
   } else {
     assign(key, *field, text_to_json(key, *field, text));
   }

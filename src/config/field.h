@@ -131,15 +131,17 @@ struct Settings {
   virtual Fields fields() const = 0;
 };
 
-/// Sets values from a JSON object. Errors: ConfigError naming `source` and the full key for an
-/// unknown key (with a suggestion), a wrong type, or a value out of range.
-void apply_json(Settings& settings, const nlohmann::ordered_json& object,
-                const std::string& source);
+/// Sets values from a JSON object. The file of a group may also be next to the recipe, in
+/// `recipe_folder`. Errors: ConfigError naming `source` and the full key for an unknown key (with a
+/// suggestion), a wrong type, or a value out of range.
+void apply_json(Settings& settings, const nlohmann::ordered_json& object, const std::string& source,
+                const std::string& recipe_folder = {});
 
 /// Sets one value from text, as --set and flags do; `key` may be dotted. Lists are comma-separated.
 void apply_text(Settings& settings, const std::string& key, const std::string& text);
 
-/// Replaces every input path that is not empty with what `path_of(key, path)` returns.
+/// Replaces every input path that is not empty, files of presets among them, with what
+/// `path_of(key, path)` returns.
 void replace_inputs(
     Settings& settings,
     const std::function<std::string(const std::string& key, const std::string& path)>& path_of);

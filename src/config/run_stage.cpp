@@ -1,6 +1,5 @@
 #include "config/run_stage.h"
 
-#include <algorithm>
 #include <chrono>
 #include <cstdlib>
 #include <filesystem>
@@ -20,15 +19,12 @@
 #include "core/log.h"
 #include "core/memory.h"
 #include "core/opened_files.h"
+#include "core/standard_streams.h"
 
 namespace lowbank {
 namespace {
 
-int fail(const std::string& name, int exit_code, std::string message) {
-  if (const auto end = message.find('\n'); end != std::string::npos) message.resize(end);
-  // Text from a file may hold control characters, which must not reach the terminal.
-  std::replace_if(
-      message.begin(), message.end(), [](unsigned char c) { return c < 0x20 || c == 0x7F; }, '?');
+int fail(const std::string& name, int exit_code, const std::string& message) {
   error_line(fmt::format("lowbank{}{}: {}", name.empty() ? "" : " ", name, message));
   return exit_code;
 }
@@ -39,29 +35,40 @@ bool is_out_of_memory(const std::string& message) {
          message.find("out of memory") != std::string::npos;
 }
 
+// What other libraries throw goes on with a backtrace.
+std::string first_line(const std::string& message) { return message.substr(0, message.find('\n')); }
+
 }  // namespace
 
-int guarded_main(const std::string& name, const std::function<int()>& body) {
+int guarded_main(const std::string& name, const std::function<int()>& body,
+                 const std::function<std::vector<std::string>()>& memory_keys) {
+  const auto memory_hint = [&]() -> std::string {
+    const auto keys = memory_keys ? memory_keys() : std::vector<std::string>();
+    return keys.empty() ? "" : fmt::format("; try a smaller {}", fmt::join(keys, " or "));
+  };
   try {
-    return body();
+    open_standard_streams();
+    const int exit_code = body();
+    require_printed();
+    return exit_code;
   } catch (const Error& e) {
     return fail(name, e.exit_code(), e.what());
   } catch (const std::bad_alloc&) {
-    return fail(name, kExitEnvironment, "out of memory; try a smaller batch or context");
+    return fail(name, kExitEnvironment, "out of memory" + memory_hint());
   } catch (const std::system_error& e) {  // std::filesystem's, mostly
     return fail(name, kExitEnvironment, e.what());
   } catch (const std::exception& e) {
     if (is_out_of_memory(e.what())) {
-      return fail(name, kExitEnvironment, std::string("out of memory: ") + e.what());
+      return fail(name, kExitEnvironment, "out of memory: " + first_line(e.what()) + memory_hint());
     }
-    return fail(name, kExitBug, std::string("internal error, please report it: ") + e.what());
+    return fail(name, kExitBug, "internal error, please report it: " + first_line(e.what()));
   }
 }
 
 int run_stage_erased(int argc, char** argv, StageConfig& config,
                      const std::function<void(RunDir*, Metrics&)>& body) {
   const CommandInfo info = config.info();
-  return guarded_main(info.name, [&] {
+  const auto work = [&] {
     install_signal_handlers();
     keep_tensor_memory();
     if (parse_command_line(std::vector<std::string>(argv + 1, argv + argc), config) ==
@@ -75,6 +82,13 @@ int run_stage_erased(int argc, char** argv, StageConfig& config,
                    .json = config.common.json,
                    .stage_label = label != nullptr ? label : ""});
     Metrics metrics = Metrics::object();
+    const auto run_body = [&](RunDir* out) {
+      try {
+        body(out, metrics);
+      } catch (const ConfigError& e) {
+        throw ConfigError(name_recipe(config, e.what()));
+      }
+    };
     const auto start = std::chrono::steady_clock::now();
     const auto seconds = [&] {
       return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -82,7 +96,7 @@ int run_stage_erased(int argc, char** argv, StageConfig& config,
     if (const std::string folder = config.run_folder(); !folder.empty()) {
       RunDir out(folder, config);
       try {
-        body(&out, metrics);
+        run_body(&out);
       } catch (const Interrupted&) {
         out.keep();
         throw;
@@ -100,7 +114,7 @@ int run_stage_erased(int argc, char** argv, StageConfig& config,
       if (config.info().has_run_dir) {
         remove_dead_temporaries(std::filesystem::path(config.common.out).parent_path().string());
       }
-      body(nullptr, metrics);
+      run_body(nullptr);
       if (!config.common.out.empty()) note("the result is {}", config.common.out);
     }
     if (config.common.json) {
@@ -108,7 +122,8 @@ int run_stage_erased(int argc, char** argv, StageConfig& config,
       print_line(metrics.dump(-1, ' ', false, Metrics::error_handler_t::replace));
     }
     return kExitOk;
-  });
+  };
+  return guarded_main(info.name, work, [&] { return config.info().memory_keys; });
 }
 
 }  // namespace lowbank

@@ -1,6 +1,8 @@
 #pragma once
 
 #include <functional>
+#include <string>
+#include <vector>
 
 #include <nlohmann/json_fwd.hpp>
 
@@ -21,9 +23,11 @@ using StageBody = void (*)(const Config& config, RunDir* out, Metrics& metrics);
 int run_stage_erased(int argc, char** argv, StageConfig& config,
                      const std::function<void(RunDir*, Metrics&)>& body);
 
-/// Calls `body` and turns an exception into one line on standard error and an exit code. `name` is
-/// that of the command ("" for the front command itself).
-int guarded_main(const std::string& name, const std::function<int()>& body);
+/// Calls `body` and turns an exception, or a result that could not be printed, into one line on
+/// standard error and an exit code. `name` is that of the command ("" for the front command itself);
+/// `memory_keys` returns the keys that may help when memory runs out.
+int guarded_main(const std::string& name, const std::function<int()>& body,
+                 const std::function<std::vector<std::string>()>& memory_keys = {});
 
 template <class Config>
 int run_stage(int argc, char** argv, StageBody<Config> body) {

@@ -30,7 +30,9 @@ struct CommandInfo {
   bool has_run_dir = true;       ///< writes resolved.json, metrics.json, log.txt
   std::string output_file = {};  ///< `out` may also name this kind of file instead of a folder: the
                                  ///< stage then writes only that file ("workload.json")
-  bool is_modelled = false;      ///< figures come from a model of hardware, not from measurement
+  /// Keys whose smaller values take less memory: the hint when it runs out.
+  std::vector<std::string> memory_keys = {};
+  bool is_modelled = false;  ///< figures come from a model of hardware, not from measurement
 };
 
 /// Settings of one stage: a plain struct of defaults and its one list of fields.
@@ -56,6 +58,8 @@ struct StageConfig : Settings {
 
   CommonConfig common;
   std::string recipe_name = "default";  ///< from the recipe's `name`, or its file name
+  std::string recipe_file;  ///< where the values come from that were not typed; "" = none
+  std::vector<std::string> typed_keys;  ///< keys whose values were typed
 };
 
 }  // namespace lowbank

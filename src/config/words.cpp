@@ -148,7 +148,7 @@ std::optional<CommandWords> parse_words(std::span<const std::string> arguments,
   const auto end = std::find(arguments.begin(), arguments.end(), "--");
   const auto result = read_flags(prepare({arguments.begin(), end}, flags, syntax), flags);
   if (result.count("help") > 0) {
-    print_line(syntax.help());
+    print_text(syntax.help() + "\n");
     return std::nullopt;
   }
   if (result.count("version") > 0) {

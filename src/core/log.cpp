@@ -6,12 +6,16 @@
 #include <cstdlib>
 #include <ctime>
 #include <mutex>
+#include <unistd.h>
+#include <utility>
 
 #include <fmt/format.h>
 
 #include "core/atomic_file.h"
 #include "core/error.h"
 #include "core/progress.h"
+#include "core/standard_streams.h"
+#include "core/text.h"
 
 namespace lowbank {
 namespace {
@@ -19,6 +23,7 @@ namespace {
 LogOptions g_options;
 std::FILE* g_file = nullptr;
 std::mutex g_mutex;
+std::string g_print_failure;  // why standard output could not be written; empty: it could
 
 void write_file_line(std::string_view level, std::string_view line) {
   if (g_file == nullptr) return;
@@ -39,12 +44,23 @@ void write_terminal(std::string_view line) {
 }
 
 void write_result(std::string_view text) {
-  std::FILE* const stream = g_options.json ? stderr : stdout;
-  if (std::fwrite(text.data(), 1, text.size(), stream) != text.size() || std::fflush(stream) != 0) {
+  if (g_options.json) {  // the JSON object will be the result; this is for whoever watches
+    std::fwrite(text.data(), 1, text.size(), stderr);
+    return;
+  }
+  if (!g_print_failure.empty()) return;
+  if (was_closed_at_start(STDOUT_FILENO)) {
+    g_print_failure = "standard output: cannot write: it is closed";
+  } else if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() ||
+             std::fflush(stdout) != 0) {
     // The reader closed the pipe (`| head`): it wants no more, and that is no error.
     if (errno == EPIPE) std::_Exit(kExitOk);
-    throw IoError(errno_message("standard output", "cannot write", errno));
+    g_print_failure = errno_message("standard output", "cannot write", errno);
   }
+}
+
+void throw_print_failure() {
+  if (!g_print_failure.empty()) throw IoError(std::exchange(g_print_failure, {}));
 }
 
 }  // namespace
@@ -67,32 +83,38 @@ void log_to_file(const std::string& path) {
 
 void error_line(std::string_view line) {
   const std::lock_guard lock(g_mutex);
-  write_terminal(line);
+  write_terminal(printable(line));
 }
 
 void note_line(std::string_view line) {
   const std::lock_guard lock(g_mutex);
-  if (!g_options.quiet && g_options.stage_label.empty()) write_terminal(line);
-  write_file_line("", line);
+  const std::string shown = printable(line);
+  if (!g_options.quiet && g_options.stage_label.empty()) write_terminal(shown);
+  write_file_line("", shown);
 }
 
 void warn_line(std::string_view line) {
   const std::lock_guard lock(g_mutex);
-  write_terminal(fmt::format("warning: {}", line));
-  write_file_line("warning: ", line);
+  const std::string shown = printable(line);
+  write_terminal(fmt::format("warning: {}", shown));
+  write_file_line("warning: ", shown);
 }
 
 void print_line(std::string_view line) {
   const std::lock_guard lock(g_mutex);
   clear_progress_line();
-  std::string text(line);
-  text += '\n';
-  write_result(text);
+  write_result(printable(line) + "\n");
 }
 
 void print_text(std::string_view text) {
   const std::lock_guard lock(g_mutex);
   write_result(text);
+  throw_print_failure();
+}
+
+void require_printed() {
+  const std::lock_guard lock(g_mutex);
+  throw_print_failure();
 }
 
 }  // namespace lowbank

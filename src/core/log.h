@@ -22,17 +22,24 @@ const LogOptions& log_options();
 /// Appends notes and warnings to this file as well, from now on; "" stops that. Errors: IoError.
 void log_to_file(const std::string& path);
 
+// The functions for lines write each line as `printable` (core/text.h) makes it, because names, keys
+// and tokens of files are in it.
+
 /// Writes the error message of a command that failed. If standard error is closed, nothing happens.
 void error_line(std::string_view line);
 /// A line of progress or information for the person at the terminal.
 void note_line(std::string_view line);
 /// Something the user should look at, although work goes on.
 void warn_line(std::string_view line);
-/// A line of the command's result (tables, text). A closed pipe (`| head`) ends the process with
-/// exit code 0. Errors: IoError if standard output cannot be written.
+/// A line of the command's result (tables, figures, JSON). A closed pipe (`| head`) ends the process
+/// with exit code 0. If standard output cannot be written for another reason, the work goes on, since
+/// its files are worth having, and require_printed() reports it.
 void print_line(std::string_view line);
-/// Result text without a line end, flushed at once (streaming generation).
+/// Result text as it is, without a line end, flushed at once (generated text, the text of --help).
+/// Errors: IoError if standard output cannot be written.
 void print_text(std::string_view text);
+/// Errors: IoError if a line could not be printed. Called at the end of every command.
+void require_printed();
 
 template <class... Args>
 void note(fmt::format_string<Args...> format, Args&&... args) {

@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 
 #include "core/log.h"
+#include "core/text.h"
 
 namespace lowbank {
 namespace {
@@ -64,7 +65,7 @@ void ProgressBar::update(std::int64_t done, std::string_view detail) {
                                  std::string(filled, '#'), std::string(kBarCells - filled, '.'),
                                  done, total_, unit_, format_duration(left_s));
   if (!detail.empty()) line += fmt::format(", {}", detail);
-  line.resize(std::min(line.size(), terminal_width() - 1));
+  line = truncate_code_points(printable(line), static_cast<std::int64_t>(terminal_width()) - 1);
   std::fputs(("\r\033[K" + line).c_str(), stderr);
   std::fflush(stderr);
   g_bar_on_line = true;

@@ -1,5 +1,6 @@
 #include "core/resources.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <map>
@@ -44,6 +45,16 @@ std::string locate(const std::string& relative) {
       relative, looked, start.string(), share.string()));
 }
 
+// Any other name could only be found by accident, in one of the folders above the executable.
+bool can_ship(const fs::path& path) {
+  const fs::path plain = path.lexically_normal();
+  const auto begins_with = [&](const fs::path& folder) {
+    return std::mismatch(folder.begin(), folder.end(), plain.begin(), plain.end()).first ==
+           folder.end();
+  };
+  return begins_with("configs") || begins_with("data/samples");
+}
+
 }  // namespace
 
 std::string find_resource(const std::string& relative) {
@@ -59,9 +70,14 @@ std::string resource_name(const std::string& path) {
   return found == g_names.end() ? "" : found->second;
 }
 
-std::string find_input(const std::string& path) {
+std::string find_input(const std::string& path, const std::string& recipe_folder) {
   std::error_code error;
   if (path.empty() || fs::path(path).is_absolute() || fs::exists(path, error)) return path;
+  if (!recipe_folder.empty()) {
+    const fs::path beside = fs::path(recipe_folder) / path;
+    if (fs::exists(beside, error)) return beside.string();
+  }
+  if (!can_ship(path)) return path;
   try {
     return find_resource(path);
   } catch (const IoError&) {

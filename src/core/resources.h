@@ -15,10 +15,11 @@ std::string find_resource(const std::string& relative);
 /// record names a shipped file so, and notices when another installation has another content.
 std::string resource_name(const std::string& path);
 
-/// `path` itself if it exists. Else, for a relative path, the file of that name that ships with
-/// Lowbank, so that recipes work from any folder. Else `path`, so that the reader reports it as
-/// missing.
-std::string find_input(const std::string& path);
+/// The one way from a path that a person or a recipe gives to the file that is read: `path` itself if
+/// it exists; else, for a relative path, the file next to the recipe (in `recipe_folder`, if the path
+/// comes from a recipe); else, for `configs/...` and `data/samples/...`, the file that ships with
+/// Lowbank. Else `path`, so that the reader reports it as missing.
+std::string find_input(const std::string& path, const std::string& recipe_folder = {});
 
 /// Folder of the running executable.
 std::string executable_folder();

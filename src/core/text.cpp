@@ -1,14 +1,19 @@
 #include "core/text.h"
 
+#include <algorithm>
 #include <cerrno>
+#include <charconv>
+#include <cmath>
 #include <cstdio>
 #include <memory>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <fmt/format.h>
 
 #include "core/error.h"
 #include "core/opened_files.h"
+#include "core/standard_streams.h"
 
 namespace lowbank {
 namespace {
@@ -37,9 +42,55 @@ std::size_t sequence_length(std::string_view text, std::size_t at) {
   return 0;
 }
 
+// The code point of a whole well-formed sequence.
+char32_t code_point(std::string_view sequence) {
+  if (sequence.size() == 1) return static_cast<unsigned char>(sequence[0]);
+  char32_t code = static_cast<unsigned char>(sequence[0]) & (0x7Fu >> sequence.size());
+  for (const char c : sequence.substr(1))
+    code = code << 6 | (static_cast<unsigned char>(c) & 0x3Fu);
+  return code;
+}
+
+// Characters that a terminal obeys or that move the text around them.
+bool is_control(char32_t code) {
+  const bool is_c0_or_c1 = code < 0x20 || (code >= 0x7F && code <= 0x9F);
+  const bool separates_lines = code == 0x2028 || code == 0x2029;
+  const bool turns_text = code == 0x061C || code == 0x200E || code == 0x200F ||
+                          (code >= 0x202A && code <= 0x202E) || (code >= 0x2066 && code <= 0x2069);
+  return is_c0_or_c1 || separates_lines || turns_text;
+}
+
+std::string escape(char32_t code) {
+  if (code == '\n') return "\\n";
+  if (code == '\r') return "\\r";
+  if (code == '\t') return "\\t";
+  // From U+007F on as JSON writes it: JSON has escaped the characters below by itself.
+  const auto number = static_cast<std::uint32_t>(code);
+  return code < 0x20 ? fmt::format("\\x{:02x}", number) : fmt::format("\\u{:04x}", number);
+}
+
+bool is_number(std::string_view text) {
+  if (text.starts_with('+')) text.remove_prefix(1);
+  double value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  return error == std::errc() && end == text.data() + text.size() && std::isfinite(value);
+}
+
+// Spreadsheets compute what begins so, in East Asian versions also the wide forms.
+bool begins_formula(std::string_view text) {
+  for (const std::string_view start :
+       {"=", "+", "-", "@", "\t", "\r", "\n", "\uFF1D", "\uFF0B", "\uFF0D", "\uFF20"}) {
+    if (text.starts_with(start)) return true;
+  }
+  return false;
+}
+
 }  // namespace
 
 std::string read_bytes(const std::string& path) {
+  if (path == "/dev/stdin" && was_closed_at_start(STDIN_FILENO)) {
+    throw IoError("standard input: cannot read: it is closed");
+  }
   struct stat info {};
   if (stat(path.c_str(), &info) != 0) throw IoError(errno_message(path, "cannot open", errno));
   if (S_ISDIR(info.st_mode)) throw IoError(path + ": is a folder, a file is wanted");
@@ -119,6 +170,36 @@ std::int64_t count_words(std::string_view text) {
     in_word = !space;
   }
   return count;
+}
+
+std::string printable(std::string_view text) {
+  std::string out;
+  out.reserve(text.size());
+  while (!text.empty()) {
+    const std::size_t length = sequence_length(text, 0);
+    const std::string_view sequence = text.substr(0, std::max<std::size_t>(length, 1));
+    if (length == 0) {
+      out += fmt::format("\\x{:02x}", static_cast<unsigned char>(sequence.front()));
+    } else if (const char32_t code = code_point(sequence); is_control(code)) {
+      out += escape(code);
+    } else {
+      out += sequence;
+    }
+    text.remove_prefix(sequence.size());
+  }
+  return out;
+}
+
+std::string csv_field(std::string_view text) {
+  std::string cell(text);
+  if (begins_formula(text) && !is_number(text)) cell.insert(0, 1, '\'');
+  if (cell.find_first_of(",\"\r\n") == std::string::npos) return cell;
+  std::string quoted = "\"";
+  for (const char c : cell) {
+    if (c == '"') quoted += '"';
+    quoted += c;
+  }
+  return quoted + "\"";
 }
 
 std::string group_digits(std::int64_t value) {

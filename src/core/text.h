@@ -30,6 +30,17 @@ std::string_view truncate_code_points(std::string_view text, std::int64_t max_co
 /// Words as `\s+` splits them over ASCII white space (what word perplexity counts).
 std::int64_t count_words(std::string_view text);
 
+/// Foreign text (a file's name, a key, a token) as a terminal may show it: on one line, and without
+/// anything that the terminal would obey. Control characters become escapes, `\n`, `\x1b` and, from
+/// U+007F on, `\u009b`; so do line separators and the marks that change the direction of the text. A
+/// byte that is not UTF-8 becomes `\xff`. All other text stays as it is, and so does the meaning of a
+/// line of JSON.
+std::string printable(std::string_view text);
+
+/// Text as one cell of a CSV file (RFC 4180): quoted when it must be. Text that a spreadsheet would
+/// take for a formula gets a leading apostrophe; a number such as -1.5 stays a number.
+std::string csv_field(std::string_view text);
+
 /// 1234567 -> "1,234,567".
 std::string group_digits(std::int64_t value);
 /// 1610612736 -> "1.50 GiB".

@@ -14,6 +14,7 @@
 #include <fmt/format.h>
 
 #include "core/error.h"
+#include "core/threads.h"
 #include "kernels/cpu/cpu_isa.h"
 
 namespace lowbank {
@@ -76,7 +77,9 @@ c10::Device apply_runtime(const RuntimeOptions& options) {
   if (device.is_cpu() && options.type == c10::kHalf) {
     throw ConfigError("dtype: f16 is not computed in on the CPU; use f32 or bf16, or a GPU");
   }
-  at::set_num_threads(options.threads > 0 ? static_cast<int>(options.threads) : usable_cores());
+  const int threads = options.threads > 0 ? static_cast<int>(options.threads) : usable_cores();
+  require_threads(threads);
+  at::set_num_threads(threads);
   auto& context = at::globalContext();
   // Operators without a deterministic form only cause a warning, since refusing them would make
   // models unusable.

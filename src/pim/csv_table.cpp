@@ -14,13 +14,34 @@
 namespace lowbank::pim {
 namespace {
 
+// Removes a quoted cell (RFC 4180) from the line and returns its text. A quotation mark that no comma
+// and no end of the line follows is a part of the text, as one inside a plain cell is.
+std::string take_quoted_cell(std::string_view& line) {
+  std::string cell;
+  std::size_t at = 1;
+  for (; at < line.size(); ++at) {
+    if (line[at] == '"') {
+      const bool ends = at + 1 == line.size() || line[at + 1] == ',';
+      if (ends) break;
+      if (line[at + 1] == '"') ++at;
+    }
+    cell += line[at];
+  }
+  line.remove_prefix(std::min(at + 1, line.size()));
+  return cell;
+}
+
 std::vector<std::string> split_cells(std::string_view line) {
   std::vector<std::string> cells;
   for (;;) {
-    const auto comma = line.find(',');
-    cells.emplace_back(line.substr(0, comma));
-    if (comma == std::string_view::npos) return cells;
-    line.remove_prefix(comma + 1);
+    if (line.starts_with('"')) {
+      cells.push_back(take_quoted_cell(line));
+    } else {
+      cells.emplace_back(line.substr(0, line.find(',')));
+      line.remove_prefix(cells.back().size());
+    }
+    if (line.empty()) return cells;
+    line.remove_prefix(1);  // the comma
   }
 }
 
@@ -116,6 +137,8 @@ std::string CsvTable::with_columns(
     std::vector<std::string> cells;
     for (const std::size_t i : kept) cells.push_back(own[i]);
     cells.insert(cells.end(), further.begin(), further.end());
+    std::transform(cells.begin(), cells.end(), cells.begin(),
+                   [](const std::string& cell) { return csv_field(cell); });
     return fmt::format("{}\n", fmt::join(cells, ","));
   };
   std::string out = line(columns_, names);

@@ -7,7 +7,8 @@
 
 namespace lowbank::pim {
 
-/// A CSV file with a header: columns go by name, further ones are kept. No quoted cells.
+/// A CSV file with a header: columns go by name, further ones are kept. A cell may be quoted and then
+/// hold commas; it ends on its line.
 class CsvTable {
  public:
   /// Errors: IoError for an unreadable file, a line with another number of cells than the header,
@@ -25,10 +26,11 @@ class CsvTable {
   double positive(std::size_t row, std::string_view column) const;
   /// "calls.csv: line 7": where a row stands, for errors.
   std::string where(std::size_t row) const;
-  /// The row as it stands in the file.
+  /// The cells of a row, separated by commas.
   std::string line(std::size_t row) const;
 
-  /// The table with further columns; one cell a row in each. Columns of these names go.
+  /// The table with further columns; one cell a row in each. Columns of these names go. Cells are
+  /// written as csv_field (core/text.h) does.
   std::string with_columns(const std::vector<std::string>& names,
                            const std::vector<std::vector<std::string>>& cells_by_row) const;
 

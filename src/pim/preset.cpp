@@ -273,7 +273,8 @@ struct PresetText {
 
 PresetText find_preset(const std::string& name_or_path) {
   if (name_or_path.ends_with(".json")) {
-    return {read_text(name_or_path), fs::path(name_or_path).stem().string(), name_or_path};
+    return {read_text(find_input(name_or_path)), fs::path(name_or_path).stem().string(),
+            name_or_path};
   }
   const std::vector<std::string> names = preset_names();
   if (std::find(names.begin(), names.end(), name_or_path) == names.end()) {

@@ -5,10 +5,14 @@
 #include <fmt/format.h>
 
 #include "core/log.h"
+#include "core/text.h"
 
 namespace lowbank::pim {
 
-void print_table(const std::vector<std::vector<std::string>>& lines, std::size_t num_names) {
+void print_table(std::vector<std::vector<std::string>> lines, std::size_t num_names) {
+  for (auto& line : lines) {
+    for (auto& cell : line) cell = printable(cell);  // before its width is taken
+  }
   std::vector<std::size_t> widths(lines.front().size(), 0);
   for (const auto& line : lines) {
     for (std::size_t i = 0; i < line.size(); ++i) widths[i] = std::max(widths[i], line[i].size());

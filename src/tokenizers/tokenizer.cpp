@@ -1,8 +1,10 @@
 #include "tokenizers/tokenizer.h"
 
+#include <algorithm>
 #include <atomic>
 #include <exception>
 #include <filesystem>
+#include <system_error>
 #include <thread>
 
 #include <fmt/format.h>
@@ -77,7 +79,12 @@ std::vector<std::vector<std::int64_t>> encode_batch(const Tokenizer& tokenizer,
     }
   };
   std::vector<std::thread> threads;
-  for (std::int64_t i = 1; i < num_threads; ++i) threads.emplace_back(work);
+  const auto num_useful = std::min(num_threads, static_cast<std::int64_t>(texts.size()));
+  try {
+    for (std::int64_t i = 1; i < num_useful; ++i) threads.emplace_back(work);
+  } catch (const std::system_error&) {
+    // A limit of processes or memory: the threads that there are do the work.
+  }
   work();
   for (auto& thread : threads) thread.join();
   for (const auto& error : errors) {

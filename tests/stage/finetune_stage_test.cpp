@@ -103,6 +103,19 @@ TEST_F(FinetuneStage, AMissingTextLeavesNothingBehind) {
   EXPECT_FALSE(fs::exists(folder_.path("run")));
 }
 
+TEST_F(FinetuneStage, AbsurdNumbersEndAtOnceAndLeaveNothing) {
+  for (const std::string setting :
+       {"train.micro_batch_size=4611686018427387904", "train.micro_batch_size=1000000000",
+        "train.grad_accum_steps=4611686018427387904", "train.steps=4611686018427387904",
+        "data.context=1000000000", "threads=1024"}) {
+    const auto result = run_command("lowbank-finetune", words("run", {"--set", setting}));
+    if (setting == "threads=1024" && result.exit_code == 0) continue;  // 256 processors
+    EXPECT_EQ(result.exit_code, 2) << setting;
+    EXPECT_THAT(result.err, HasSubstr(setting.substr(0, setting.find('=')) + ": wants")) << setting;
+    EXPECT_FALSE(fs::exists(folder_.path("run"))) << setting;
+  }
+}
+
 TEST_F(FinetuneStage, AContextBeyondTheModelsIsRefused) {
   const auto result = run_command("lowbank-finetune", words("run", {"--set", "data.context=4096"}));
   EXPECT_EQ(result.exit_code, 2);

@@ -89,7 +89,7 @@ int run_child(const std::string& executable, const std::string& recipe, const st
     sigprocmask(SIG_SETMASK, &before, nullptr);
     dup2(fd, STDOUT_FILENO);
     setenv("LOWBANK_STAGE_LABEL", label.c_str(), 1);
-    execl(executable.c_str(), executable.c_str(), recipe.c_str(), nullptr);
+    execl(executable.c_str(), executable.c_str(), "--", recipe.c_str(), nullptr);
     _exit(kExitEnvironment);
   }
   const int fork_errno = errno;
@@ -222,9 +222,9 @@ int run_recipe(const RunOptions& options, const std::string& command_folder) {
        format_duration(seconds_since(run_start)));
   const std::string summary = report != nullptr ? report->run_folder() + "/summary.txt" : "";
   if (!summary.empty() && fs::exists(summary)) {
-    std::string text = read_text(summary);
-    if (text.ends_with('\n')) text.pop_back();
-    print_line("\n" + text);
+    const std::string text = read_text(summary);
+    print_line("");
+    for (const auto line : split_lines(text)) print_line(line);
   } else {
     print("the results are in {}", plan.folder);
   }

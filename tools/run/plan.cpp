@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "config/command_line.h"
+#include "config/folder_name.h"
 #include "config/make_stage_config.h"
 #include "config/output_rules.h"
 #include "config/run_dir.h"
@@ -24,18 +25,6 @@ namespace {
 
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
-
-// Ids and the recipe's name become folders, so they must not lead elsewhere or be hidden.
-void check_folder_name(const std::string& name, const std::string& where) {
-  const bool plain = std::all_of(name.begin(), name.end(), [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
-           c == '-' || c == '.';
-  });
-  if (name.empty() || name.front() == '.' || !plain) {
-    throw ConfigError(fmt::format(
-        "{}: wants letters, digits, '_', '-' and '.' (it names a folder); got '{}'", where, name));
-  }
-}
 
 std::string text_member(const Json& object, const char* key, const std::string& where) {
   if (!object[key].is_string()) {
@@ -179,13 +168,14 @@ class Planner {
     for (const auto& key : run_common_keys()) {
       if (entry.contains(key)) common.erase(key);
     }
+    const std::string folder = fs::path(options_.recipe).parent_path().string();
     apply_json(*config, common, options_.recipe);
     for (const auto& [key, text] : options_.common) {
       if (!entry.contains(key)) apply_text(*config, key, text);
     }
     entry.erase("stage");
     entry.erase("as");
-    apply_json(*config, entry, where(index));
+    apply_json(*config, entry, where(index), folder);
     apply_settings(*config, ids_[index]);
     config->common.quiet = options_.quiet;
     config->common.json = false;
@@ -194,7 +184,7 @@ class Planner {
       config->common.out = config->place_in_run(plan_.folder, ids_[index]);
     }
     replace_inputs(*config, [&](const std::string& key, const std::string& path) {
-      return resolve_input(path, fmt::format("{}: {}", where(index), key), index);
+      return resolve_input(path, fmt::format("{}: {}", where(index), key), index, folder);
     });
     try {
       check_settings(*config);
@@ -211,7 +201,8 @@ class Planner {
   }
 
   // "@id/rest" becomes a path; any other path must exist, or be made by an earlier stage.
-  std::string resolve_input(const std::string& path, const std::string& at, std::size_t index) {
+  std::string resolve_input(const std::string& path, const std::string& at, std::size_t index,
+                            const std::string& recipe_folder) {
     if (path.starts_with("@")) {
       const auto slash = path.find('/');
       const std::string id = path.substr(1, slash == std::string::npos ? slash : slash - 1);
@@ -232,9 +223,10 @@ class Planner {
       }
       return slash == std::string::npos ? folder : folder + path.substr(slash);
     }
-    const std::string found = find_input(path);
+    if (is_made_earlier(path)) return path;
+    const std::string found = find_input(path, recipe_folder);
     std::error_code error;
-    if (!fs::exists(found, error) && !is_made_earlier(path)) {
+    if (!fs::exists(found, error)) {
       throw IoError(fmt::format(
           "{}: {}: there is no such file or folder (paths start at the present folder, {})", at,
           path, fs::current_path(error).string()));

@@ -9,6 +9,7 @@
 #include "config/command_line.h"
 #include "config/words.h"
 #include "core/error.h"
+#include "core/resources.h"
 
 namespace lowbank {
 namespace {
@@ -79,7 +80,7 @@ std::optional<RunOptions> parse_run_options(std::span<const std::string> argumen
     throw ConfigError(
         fmt::format("unexpected argument '{}': one recipe at a time", said->words[1]));
   }
-  options.recipe = said->words.front();
+  options.recipe = find_input(said->words.front());
   for (const auto& [key, text, is_set] : said->settings) {
     if (is_set) {
       options.settings.emplace_back(key, text);

@@ -15,7 +15,7 @@ Fields BenchConfig::stage_fields() const {
           Field("calibrate", &calibrate,
                 "instead: measure single kernels, write this CPU preset (.json) and compare it")
               .output(),
-          Field("runs", &runs, "timed repetitions").at_least(1)};
+          Field("runs", &runs, "timed repetitions").at_least(1).at_most(100'000)};
 }
 
 }  // namespace lowbank

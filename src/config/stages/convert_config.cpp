@@ -30,6 +30,7 @@ Fields ConvertConfig::stage_fields() const {
           .input(),
       Field("max_shard_bytes", &max_shard_bytes, "weights beyond this size go into several files")
           .at_least(1)
+          .at_most(1e15)
           .unit("bytes")};
 }
 

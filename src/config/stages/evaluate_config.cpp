@@ -11,7 +11,9 @@ CommandInfo EvaluateConfig::info() const {
   return {.name = "evaluate",
           .purpose = "Measure how well a model predicts.",
           .example = "lowbank evaluate runs/demo/convert --task perplexity --data text.txt",
-          .positionals = {"checkpoint"}};
+          .positionals = {"checkpoint"},
+          .memory_keys = task == "perplexity" ? std::vector<std::string>{"batch_size", "context"}
+                                              : std::vector<std::string>{}};
 }
 
 Fields EvaluateConfig::stage_fields() const {
@@ -19,7 +21,9 @@ Fields EvaluateConfig::stage_fields() const {
       checkpoint_field(&checkpoint),
       Field("task", &task, "what to measure").one_of({"perplexity", "sts-b"}),
       Field("pooling", &pooling, "sts-b: how a sentence becomes one vector").one_of({"mean"}),
-      Field("limit", &limit, "sts-b: use this many pairs, from the first; 0 = all").at_least(0)};
+      Field("limit", &limit, "sts-b: use this many pairs, from the first; 0 = all")
+          .at_least(0)
+          .at_most(kMaxCount)};
   append(out, perplexity.fields());
   return out;
 }

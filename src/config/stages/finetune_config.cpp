@@ -11,7 +11,8 @@ CommandInfo FinetuneConfig::info() const {
           .example =
               "lowbank finetune configs/recipes/finetune_shakespeare.json "
               "--set train.learning_rate=2e-4",
-          .positionals = {"checkpoint"}};
+          .positionals = {"checkpoint"},
+          .memory_keys = {"train.micro_batch_size", "data.context"}};
 }
 
 Fields FinetuneConfig::stage_fields() const {
@@ -28,6 +29,8 @@ void FinetuneConfig::validate() const {
   if (data.train.empty()) throw ConfigError("data.train is missing: the text to learn from");
   table.validate();
   train.validate();
+  check_forward_size("train.micro_batch_size", train.micro_batch_size, "data.context",
+                     data.context);
 }
 
 }  // namespace lowbank

@@ -9,7 +9,8 @@ CommandInfo NoisyInferConfig::info() const {
   return {.name = "noisy-infer",
           .purpose = "Evaluate a factored model whose weights sit in noisy memory cells.",
           .example = "lowbank noisy-infer hardened --data text.txt --slc-frac 0,0.1,1 --trials 8",
-          .positionals = {"checkpoint"}};
+          .positionals = {"checkpoint"},
+          .memory_keys = {"batch_size", "context"}};
 }
 
 Fields NoisyInferConfig::stage_fields() const {
@@ -20,7 +21,7 @@ Fields NoisyInferConfig::stage_fields() const {
                     .at_most(1),
                 Field("importance", &importance, "which ranks are protected; one curve each")
                     .one_of({"abs_grad", "fisher", "signed", "magnitude", "rank_order", "random"}),
-                Field("trials", &trials, "noise draws per point").at_least(1),
+                Field("trials", &trials, "noise draws per point").at_least(1).at_most(1e6),
                 Field("task", &task, "what to measure").one_of({"perplexity"}),
                 resume_field(&resume)};
   append(out, perplexity.fields());

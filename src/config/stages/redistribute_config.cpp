@@ -9,7 +9,8 @@ CommandInfo RedistributeConfig::info() const {
   return {.name = "redistribute",
           .purpose = "Fine-tune a factored model and find out which ranks matter.",
           .example = "lowbank redistribute small hardened --set data.train=text.txt",
-          .positionals = {"checkpoint", "out"}};
+          .positionals = {"checkpoint", "out"},
+          .memory_keys = {"train.micro_batch_size", "data.context"}};
 }
 
 Fields RedistributeConfig::stage_fields() const {
@@ -20,13 +21,16 @@ Fields RedistributeConfig::stage_fields() const {
               .one_of({"abs_grad", "fisher", "signed", "magnitude", "rank_order"}),
           Field("importance_max_examples", &importance_max_examples,
                 "examples for the importance; 0 = a whole pass over data.train")
-              .at_least(0),
+              .at_least(0)
+              .at_most(kMaxCount),
           resume_field(&resume)};
 }
 
 void RedistributeConfig::validate() const {
   if (data.train.empty()) throw ConfigError("data.train is missing: the text to learn from");
   train.validate();
+  check_forward_size("train.micro_batch_size", train.micro_batch_size, "data.context",
+                     data.context);
 }
 
 }  // namespace lowbank

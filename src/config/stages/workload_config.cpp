@@ -16,8 +16,9 @@ Fields WorkloadConfig::stage_fields() const {
   return {checkpoint_field(&checkpoint),
           Field("context", &context, "tokens of the prompt, and context of a decode step")
               .at_least(1)
+              .at_most(1e12)
               .unit("tokens"),
-          Field("batch", &batch, "sequences at a time").at_least(1),
+          Field("batch", &batch, "sequences at a time").at_least(1).at_most(1e12),
           Field("phase", &phase, "operators of").one_of({"prefill", "decode", "both"})};
 }
 

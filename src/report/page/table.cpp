@@ -1,9 +1,11 @@
 #include "report/page/table.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include <fmt/format.h>
 
+#include "core/text.h"
 #include "report/page/markup.h"
 #include "report/page/number_format.h"
 
@@ -45,12 +47,11 @@ std::string cell_text(const TableCell& cell, CellFormat format) {
 
 // The text in one line, with the characters escaped that would end a cell or begin markup.
 std::string markdown_text(const std::string& text) {
+  std::string line = text;
+  std::replace_if(
+      line.begin(), line.end(), [](char c) { return c == '\n' || c == '\r'; }, ' ');
   std::string out;
-  for (const char c : repair_utf8(text)) {
-    if (c == '\n' || c == '\r') {
-      out += ' ';
-      continue;
-    }
+  for (const char c : printable(line)) {
     if (std::string_view("|<>*_`[]\\").find(c) != std::string_view::npos) out += '\\';
     out += c;
   }
@@ -62,16 +63,6 @@ std::string markdown_text(const std::string& text) {
 void Table::add(std::vector<TableCell> cells, const Provenance& provenance) {
   cells.resize(columns.size());
   rows.push_back({.cells = std::move(cells), .provenance = provenance});
-}
-
-std::string csv_field(std::string_view text) {
-  if (text.find_first_of(",\"\r\n") == std::string_view::npos) return std::string(text);
-  std::string quoted = "\"";
-  for (const char c : text) {
-    if (c == '"') quoted += '"';
-    quoted += c;
-  }
-  return quoted + "\"";
 }
 
 std::string table_csv(const Table& table) {

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <string>
-#include <string_view>
 #include <variant>
 #include <vector>
 
@@ -47,8 +46,5 @@ std::string table_markdown(const Table& table);
 /// The table as HTML for readers. If all rows share one provenance, the caption states it, else a
 /// last column does.
 std::string table_html(const Table& table);
-
-/// One field of a CSV line, quoted when it must be.
-std::string csv_field(std::string_view text);
 
 }  // namespace lowbank::report

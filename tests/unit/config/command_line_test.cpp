@@ -1,9 +1,13 @@
 #include "config/command_line.h"
 
+#include <cstdlib>
+#include <filesystem>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "core/error.h"
+#include "core/threads.h"
 #include "error_text.h"
 #include "sample_config.h"
 #include "temp_folder.h"
@@ -70,6 +74,61 @@ TEST_F(CommandLineTest, FlagsAndSetComeBeforeTheRecipeAndALaterWordWins) {
 TEST_F(CommandLineTest, TheRecipesFileNameIsItsNameUnlessItHasOne) {
   parse({folder.file("small.json", R"({"input": "r"})")});
   EXPECT_EQ(config.recipe_name, "small");
+}
+
+TEST_F(CommandLineTest, TheNameOfARecipeIsThatOfOneFolder) {
+  for (const std::string name :
+       {"..", "../x", "a/b", "/tmp", ".", ".hidden", "", "a\\nb", "a\\u009b"}) {
+    const std::string recipe = folder.file("r.json", R"({"input": "r", "name": ")" + name + "\"}");
+    EXPECT_THAT(parse_error({recipe}), HasSubstr("r.json: name: wants letters")) << name;
+  }
+  EXPECT_THAT(parse_error({folder.file(
+                  "long.json", R"({"input": "r", "name": ")" + std::string(101, 'x') + "\"}")}),
+              HasSubstr("name: wants letters"));
+  for (const std::string file : {"...json", ".json", "..json"}) {
+    EXPECT_THAT(parse_error({folder.file(file, R"({"input": "r"})")}),
+                HasSubstr("name: wants letters"))
+        << file;
+  }
+  parse({folder.file("gr\xC3\xBC\xC3\x9F e.json", R"({"input": "r"})")});
+  EXPECT_EQ(config.recipe_name, "gr\xC3\xBC\xC3\x9F e");
+}
+
+TEST_F(CommandLineTest, PathsAreFoundNextToTheRecipeAndInLowbanksFolder) {
+  folder.file("in.txt", "");
+  folder.file("noise.json", R"({"sigma": 0.75})");
+  std::filesystem::create_directories(folder.path("home/configs"));
+  folder.file("home/configs/a.txt", "");
+  folder.file("home/configs/r.json", R"({"input": "configs/a.txt"})");
+  setenv("LOWBANK_HOME", folder.path("home").c_str(), 1);
+  parse({folder.file("r.json",
+                     R"({"input": "in.txt", "noise": "noise.json", "files": ["configs/a.txt"]})")});
+  EXPECT_EQ(config.input, folder.path("in.txt"));
+  EXPECT_EQ(config.sigma, 0.75);
+  EXPECT_THAT(config.files, ElementsAre(folder.path("home/configs/a.txt")));
+  parse({"configs/a.txt", "--files", "configs/a.txt", "configs/none.txt"});
+  EXPECT_EQ(config.input, folder.path("home/configs/a.txt"));
+  EXPECT_THAT(config.files, ElementsAre(folder.path("home/configs/a.txt"), "configs/none.txt"));
+  parse({"configs/r.json"});
+  EXPECT_EQ(config.input, folder.path("home/configs/a.txt")) << "a recipe that ships";
+  unsetenv("LOWBANK_HOME");
+}
+
+TEST_F(CommandLineTest, AFailedCheckNamesTheRecipeUnlessTheValueWasTyped) {
+  const std::string recipe = folder.file("r.json", R"({"device": "gpu"})");
+  EXPECT_EQ(parse_error({recipe}), recipe + ": input is missing: what is read");
+  EXPECT_EQ(parse_error({recipe, "in"}), recipe + ": device: wants cpu, cuda or cuda:i; got 'gpu'");
+  EXPECT_EQ(parse_error({recipe, "in", "--device", "tpu"}),
+            "device: wants cpu, cuda or cuda:i; got 'tpu'");
+}
+
+TEST_F(CommandLineTest, TheNumberOfThreadsIsBoundByTheMachine) {
+  EXPECT_EQ(parse_error({"in", "--threads", std::to_string(max_threads())}), "no error");
+  if (max_threads() < 1024) {
+    EXPECT_THAT(parse_error({"in", "--threads", std::to_string(max_threads() + 1)}),
+                ::testing::StartsWith("threads: wants at most"));
+  }
+  EXPECT_THAT(parse_error({"in", "--threads", "100000"}), HasSubstr("in [0, 1024]; got 100000"));
 }
 
 TEST_F(CommandLineTest, AnUnknownOptionIsNamedWithASuggestion) {

@@ -78,6 +78,14 @@ TEST_F(FieldTest, AListMayBeOneValueOrEmptyOrJson) {
   EXPECT_TRUE(config.names.empty());
 }
 
+TEST_F(FieldTest, AnEmptyPathInAListIsRefused) {
+  EXPECT_EQ(json_error(R"({"files": ["a", ""]})"),
+            "r.json: files: wants paths or names; entry 2 of the list is empty");
+  EXPECT_THAT(text_error("files", "a,,b"), HasSubstr("entry 2 of the list is empty"));
+  set_json(R"({"files": ""})");
+  EXPECT_TRUE(config.files.empty()) << "as on the command line: none is given";
+}
+
 TEST_F(FieldTest, ARegularExpressionInBracketsIsNoJson) {
   set_text("names", "[qk]_proj$");
   EXPECT_THAT(config.names, ElementsAre("[qk]_proj$"));

@@ -1,8 +1,10 @@
 #include "config/run_stage.h"
 
+#include <fcntl.h>
 #include <filesystem>
 #include <new>
 #include <system_error>
+#include <unistd.h>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -85,6 +87,60 @@ TEST_F(RunStageTest, EveryFailureIsOneLineAndItsExitCode) {
   EXPECT_EQ(run_throwing(std::logic_error("index\n  at frame 1\n  at frame 2")), 70);
   EXPECT_EQ(err, "lowbank sample: internal error, please report it: index\n");
   EXPECT_FALSE(fs::exists(folder.path("out")));
+}
+
+TEST_F(RunStageTest, AnErrorKeepsItsReasonWhateverTheNamesInIt) {
+  EXPECT_EQ(run_throwing(IoError("a\nb\x1b[31m\xC2\x9B\xFF.txt: cannot open: No such file")), 3);
+  EXPECT_EQ(err, "lowbank sample: a\\nb\\x1b[31m\\u009b\\xff.txt: cannot open: No such file\n");
+}
+
+TEST_F(RunStageTest, AValueThatDoesNotFitTheInputsNamesTheRecipeItComesFrom) {
+  const auto body = [](RunDir*, Metrics&) {
+    throw ConfigError("noise.sigma: must be <= 1; got 2");
+  };
+  const std::string recipe = folder.file("r.json", R"({"noise": {"sigma": 2}})");
+  const std::string input = folder.file("in", "");
+  EXPECT_EQ(run({recipe, input, folder.path("out")}, body), 2);
+  EXPECT_EQ(err, "lowbank sample: " + recipe + ": noise.sigma: must be <= 1; got 2\n");
+  run({recipe, input, folder.path("out"), "--set", "noise.sigma=2"}, body);
+  EXPECT_EQ(err, "lowbank sample: noise.sigma: must be <= 1; got 2\n");
+  run({recipe, input, folder.path("out")},
+      [](RunDir*, Metrics&) { throw ConfigError("x.json: wrong shape"); });
+  EXPECT_EQ(err, "lowbank sample: x.json: wrong shape\n") << "another file is at fault";
+}
+
+TEST_F(RunStageTest, TheHintOnMemoryNamesKeysThatTheCommandHas) {
+  run_throwing(std::bad_alloc());
+  EXPECT_EQ(err, "lowbank sample: out of memory\n");
+  ::testing::internal::CaptureStderr();
+  guarded_main(
+      "x", []() -> int { throw std::bad_alloc(); },
+      [] {
+        return std::vector<std::string>{"batch_size", "context"};
+      });
+  EXPECT_EQ(::testing::internal::GetCapturedStderr(),
+            "lowbank x: out of memory; try a smaller batch_size or context\n");
+}
+
+TEST_F(RunStageTest, AStageWhoseResultCannotBePrintedIsCompleteAndFails) {
+  const std::string input = folder.file("in", "");
+  const int saved = dup(STDOUT_FILENO);
+  const int full = open("/dev/full", O_WRONLY);
+  dup2(full, STDOUT_FILENO);
+  ::testing::internal::CaptureStderr();
+  std::vector<std::string> words = {"lowbank-sample", input, folder.path("out")};
+  std::vector<char*> argv;
+  for (auto& word : words) argv.push_back(word.data());
+  SampleConfig config;
+  const int exit_code = run_stage_erased(static_cast<int>(argv.size()), argv.data(), config,
+                                         [](RunDir*, Metrics&) { print("the result"); });
+  dup2(saved, STDOUT_FILENO);
+  close(saved);
+  close(full);
+  EXPECT_EQ(exit_code, kExitEnvironment);
+  EXPECT_THAT(::testing::internal::GetCapturedStderr(),
+              HasSubstr("standard output: cannot write: No space left"));
+  EXPECT_TRUE(fs::exists(folder.path("out/run.json"))) << "the work is not lost";
 }
 
 TEST_F(RunStageTest, AnInterruptedStageKeepsItsFolder) {

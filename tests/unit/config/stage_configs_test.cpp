@@ -1,4 +1,8 @@
 #include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <variant>
+#include <vector>
 
 #include <fmt/format.h>
 #include <gmock/gmock.h>
@@ -9,6 +13,7 @@
 #include "config/make_stage_config.h"
 #include "config/parts/noise_config.h"
 #include "config/parts/perplexity_config.h"
+#include "config/parts/shared_fields.h"
 #include "config/parts/train_config.h"
 #include "config/stages/estimate_config.h"
 #include "config/stages/evaluate_config.h"
@@ -60,6 +65,57 @@ TEST(StageConfigsTest, KeysOfAStageAreUniqueAndPositionsAreKeys) {
     EXPECT_THAT(config->info().example, HasSubstr("lowbank " + name));
     EXPECT_THAT(help_text(*config), HasSubstr(config->info().purpose));
   }
+}
+
+void expect_bounds(const Fields& fields, const std::string& where) {
+  for (const Field& field : fields) {
+    const std::string key = where + " " + field.name;
+    if (field.is_group()) {
+      expect_bounds(field.children, key);
+      continue;
+    }
+    const bool is_number = std::holds_alternative<const std::int64_t*>(field.target) ||
+                           std::holds_alternative<const double*>(field.target) ||
+                           std::holds_alternative<const std::vector<double>*>(field.target);
+    // A seed may be any number; `estimate` bounds its sweeps when it checks that they are whole.
+    if (!is_number || field.name == "seed" || key == "estimate batch" ||
+        key == "estimate context") {
+      continue;
+    }
+    EXPECT_TRUE(std::isfinite(field.min)) << key;
+    EXPECT_TRUE(std::isfinite(field.max)) << key;
+  }
+}
+
+TEST(StageConfigsTest, EveryNumberHasBounds) {
+  for (const auto& name : stage_names()) expect_bounds(make_stage_config(name)->fields(), name);
+}
+
+TEST(StageConfigsTest, AForwardPassHoldsABoundedNumberOfTokens) {
+  FinetuneConfig finetune;
+  finetune.data.train = "x";
+  finetune.train.micro_batch_size = kMaxBatch;
+  finetune.data.context = kMaxContext;
+  EXPECT_EQ(check_error(finetune),
+            "train.micro_batch_size: 65536 x 1048576 of data.context are more than 16777216 tokens "
+            "in a forward pass");
+  PerplexityConfig perplexity;
+  perplexity.data = "x";
+  perplexity.batch_size = kMaxBatch;
+  EXPECT_THAT(check_error(perplexity), HasSubstr("batch_size: 65536 x 512 of context"));
+  EXPECT_THAT(error_text<ConfigError>([] { check_forward_size("a", INT64_MAX, "b", INT64_MAX); }),
+              HasSubstr("more than"));
+}
+
+TEST(StageConfigsTest, HintsOnMemoryNameKeysOfTheStage) {
+  for (const auto& name : stage_names()) {
+    const auto config = make_stage_config(name);
+    const Fields fields = config->fields();
+    for (const auto& key : config->info().memory_keys) {
+      EXPECT_NE(find_field(fields, key), nullptr) << name << " " << key;
+    }
+  }
+  EXPECT_TRUE(make_stage_config("convert")->info().memory_keys.empty());
 }
 
 TEST(StageConfigsTest, EveryStageHasAPageThatTheListOfCommandsNames) {

@@ -1,6 +1,8 @@
 #include "core/log.h"
 
+#include <fcntl.h>
 #include <filesystem>
+#include <unistd.h>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -68,6 +70,39 @@ TEST_F(LogTest, AStageOfARunKeepsItsNotesForTheLogFile) {
   EXPECT_THAT(log, HasSubstr("Z n1\n"));
   EXPECT_THAT(log, HasSubstr("Z warning: w2\n"));
   EXPECT_THAT(log, Not(HasSubstr("p3")));
+}
+
+TEST_F(LogTest, NamesFromFilesCannotSteerTheTerminal) {
+  const testing::TempFolder folder;
+  log_to_file(folder.path("log.txt"));
+  const std::string name = "x\x1b[2J\n\xC2\x9B\xFF";
+  const auto [out, err] = captured([&] {
+    note("note {}", name);
+    warn("warn {}", name);
+    error_line("error " + name);
+    print("print {}", name);
+    print_text(name);
+  });
+  const std::string shown = "x\\x1b[2J\\n\\u009b\\xff\n";
+  EXPECT_EQ(err, "note " + shown + "warning: warn " + shown + "error " + shown);
+  EXPECT_EQ(out, "print " + shown + name) << "text that was asked for stays as it is";
+  const std::string log = read_text(folder.path("log.txt"));
+  EXPECT_THAT(log, HasSubstr("note " + shown));
+  EXPECT_EQ(split_lines(log).size(), 2u);
+}
+
+TEST_F(LogTest, AResultThatCannotBePrintedIsReportedAtTheEnd) {
+  const int saved = dup(STDOUT_FILENO);
+  const int full = open("/dev/full", O_WRONLY);
+  dup2(full, STDOUT_FILENO);
+  EXPECT_NO_THROW(print("a table"));
+  EXPECT_NO_THROW(print("another line"));
+  EXPECT_THROW(require_printed(), IoError);
+  EXPECT_NO_THROW(require_printed()) << "reported once";
+  EXPECT_THROW(print_text("generated"), IoError);
+  dup2(saved, STDOUT_FILENO);
+  close(saved);
+  close(full);
 }
 
 TEST_F(LogTest, ALogThatCannotBeOpenedIsAnIoError) {

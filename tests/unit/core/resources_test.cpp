@@ -51,10 +51,29 @@ TEST_F(ResourcesTest, AnInputIsTakenAsItIsUnlessOnlyLowbankHasIt) {
   const TempFolder folder;
   const std::string path = folder.file("x", "");
   EXPECT_EQ(find_input(path), path);
-  EXPECT_EQ(find_input("tests/core_test"),
-            fs::exists("tests/core_test") ? "tests/core_test" : executable_folder() + "/core_test");
   EXPECT_EQ(find_input("no/such/file"), "no/such/file");
   EXPECT_EQ(find_input(""), "");
+
+  const TempFolder home;
+  setenv("LOWBANK_HOME", home.path().c_str(), 1);
+  fs::create_directories(home.path("configs"));
+  fs::create_directories(home.path("data/samples"));
+  home.file("configs/only_in_home.json", "");
+  home.file("data/samples/only_in_home.txt", "");
+  home.file("data/only_in_home.txt", "");
+  EXPECT_EQ(find_input("configs/only_in_home.json"), home.path("configs/only_in_home.json"));
+  EXPECT_EQ(find_input("data/samples/only_in_home.txt"),
+            home.path("data/samples/only_in_home.txt"));
+  EXPECT_EQ(find_input("data/only_in_home.txt"), "data/only_in_home.txt") << "does not ship";
+  EXPECT_EQ(find_input("configs/../data/only_in_home.txt"), "configs/../data/only_in_home.txt");
+}
+
+TEST_F(ResourcesTest, APathOfARecipeMayStartAtTheRecipe) {
+  const TempFolder folder;
+  const std::string path = folder.file("text.txt", "");
+  EXPECT_EQ(find_input("text.txt", folder.path()), path);
+  EXPECT_EQ(find_input("none.txt", folder.path()), "none.txt");
+  EXPECT_EQ(find_input("text.txt"), "text.txt");
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
 
 #include "core/error.h"
 #include "core/hash.h"
@@ -83,6 +84,52 @@ TEST(TextTest, NumbersAreGroupedForReading) {
   EXPECT_EQ(group_digits(-1234567), "-1,234,567");
   EXPECT_EQ(format_bytes(1023), "1023 B");
   EXPECT_EQ(format_bytes(1610612736), "1.50 GiB");
+}
+
+TEST(TextTest, ForeignTextIsShownOnOneLineAndNotObeyed) {
+  EXPECT_EQ(printable("plain \\ text, a\xC3\xA4\xE2\x82\xAC\xF0\x9F\x98\x80"),
+            "plain \\ text, a\xC3\xA4\xE2\x82\xAC\xF0\x9F\x98\x80");
+  EXPECT_EQ(printable("\x1b[31mred\x07"), "\\x1b[31mred\\x07");
+  EXPECT_EQ(printable("two\nlines\r\ttab"), "two\\nlines\\r\\ttab");
+  EXPECT_EQ(printable(std::string_view("\0", 1)), "\\x00");
+  EXPECT_EQ(printable("\x7F\xC2\x80\xC2\x9B\xC2\x9F\xC2\xA0"),
+            "\\u007f\\u0080\\u009b\\u009f\xC2\xA0");
+  EXPECT_EQ(printable("a\xE2\x80\xAE"
+                      "b\xE2\x80\xA8"),
+            "a\\u202eb\\u2028")
+      << "text direction and line separators";
+}
+
+TEST(TextTest, BytesThatAreNotUtf8AreShownAsBytes) {
+  EXPECT_EQ(printable("a\x9B"
+                      "1m\xFF"),
+            "a\\x9b1m\\xff");
+  EXPECT_EQ(printable("cut \xE2\x82"), "cut \\xe2\\x82");
+}
+
+TEST(TextTest, ALineOfJsonKeepsItsMeaning) {
+  const nlohmann::json value = {{"a\x1b\n\x7F", "\xC2\x9B\xE2\x80\xA8"}};
+  EXPECT_EQ(nlohmann::json::parse(printable(value.dump())), value);
+}
+
+TEST(TextTest, CellsAreQuotedWhereTheyMustBe) {
+  EXPECT_EQ(csv_field("plain text"), "plain text");
+  EXPECT_EQ(csv_field("a,b"), "\"a,b\"");
+  EXPECT_EQ(csv_field("say \"x\"\n"), "\"say \"\"x\"\"\n\"");
+}
+
+TEST(TextTest, NoCellIsAFormulaAndNumbersStayNumbers) {
+  for (const std::string start : {"=", "+", "-", "@", "\t", "\xEF\xBC\x9D"}) {
+    EXPECT_EQ(csv_field(start + "SUM(A1)"), "'" + start + "SUM(A1)");
+  }
+  EXPECT_EQ(csv_field("=HYPERLINK(\"x\",1)"), "\"'=HYPERLINK(\"\"x\"\",1)\"");
+  EXPECT_EQ(csv_field("\r=1"), "\"'\r=1\"");
+  for (const std::string number : {"-1.5", "+2", "-3e-7", "0", "-.5"}) {
+    EXPECT_EQ(csv_field(number), number);
+  }
+  EXPECT_EQ(csv_field("-1+1"), "'-1+1");
+  EXPECT_EQ(csv_field("-inf"), "'-inf");
+  EXPECT_EQ(csv_field("a=b"), "a=b");
 }
 
 // xxHash's own sanity checks: XXH3_128bits of no bytes with seed 0.

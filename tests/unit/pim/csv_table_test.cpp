@@ -21,6 +21,17 @@ TEST(CsvTableTest, ColumnsGoByNameAndAreKeptBesideNewOnes) {
       << "a column of the same name is replaced";
 }
 
+TEST(CsvTableTest, QuotedCellsAreReadAndFormulasAreWrittenAsText) {
+  const CsvTable table = CsvTable::parse(
+      "a,\"the note\",=b\n1,\"x, \"\"y\"\"\",@SUM(A1)\n2,\"=1+1\",-1.5\n", "t.csv", {"a"});
+  EXPECT_EQ(table.text(0, "the note"), "x, \"y\"");
+  EXPECT_EQ(table.text(1, "the note"), "=1+1");
+  EXPECT_EQ(table.with_columns({"c"}, {{"7"}, {"-8"}}),
+            "a,the note,'=b,c\n1,\"x, \"\"y\"\"\",'@SUM(A1),7\n2,'=1+1,-1.5,-8\n");
+  EXPECT_EQ(CsvTable::parse("a,b\n1,\"\"\n", "t.csv", {}).text(0, "b"), "");
+  EXPECT_EQ(CsvTable::parse("a,b\n1,\"open\n", "t.csv", {}).text(0, "b"), "open");
+}
+
 template <class ErrorType>
 std::string csv_error(const std::string& text) {
   try {

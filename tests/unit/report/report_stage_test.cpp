@@ -300,6 +300,17 @@ TEST_F(ReportStageTest, SweepsAndStudiesOfAnEstimateHaveTheirOwnSections) {
   EXPECT_EQ(testing::markup_fault(text("report.html")), "");
 }
 
+TEST_F(ReportStageTest, TheSummaryShowsControlCharactersOfNamesAsText) {
+  ASSERT_EQ(report({run("convert", "convert", {{"src", "a\x1b[2J\xC2\x9B.bin"}},
+                        {{"num_params", 260032}, {"num_bytes", 1040128}})}),
+            0)
+      << errors_;
+  for (const std::string& shown : {text("report/summary.txt"), output_}) {
+    EXPECT_THAT(shown, HasSubstr("a\\x1b[2J\\u009b"));
+    EXPECT_THAT(shown, Not(HasSubstr("\x1b")));
+  }
+}
+
 TEST_F(ReportStageTest, DropsSentencesAndSectionsWithoutData) {
   const auto runs = whole_line();
   ASSERT_EQ(report({runs[1]}), 0) << errors_;

@@ -58,6 +58,18 @@ TEST(TableTest, CsvReadsBackAsTheSameTextAndTheSameNumber) {
   EXPECT_EQ(at, csv.size());
 }
 
+TEST(TableTest, NamesAreNoFormulasAndNoCommandsToATerminal) {
+  Table table = sample_table();
+  table.add({std::string("=1+1"), -1.5}, kMeasured);
+  table.add({std::string("-2"), {}}, kMeasured);
+  table.add({std::string("x\x1b[2J"), {}}, kMeasured);
+  const std::string csv = table_csv(table);
+  EXPECT_NE(csv.find("\n'=1+1,-1.5,"), std::string::npos) << csv;
+  EXPECT_NE(csv.find("\n-2,"), std::string::npos) << csv;
+  EXPECT_NE(table_markdown(table).find("x\\\\x1b\\[2J"), std::string::npos)
+      << table_markdown(table);
+}
+
 TEST(TableTest, SaysTheProvenanceOnceWhenItIsOne) {
   Table table = sample_table();
   table.add({std::string("a"), 1.0}, kMeasured);

@@ -125,7 +125,7 @@ TEST_F(PlanTest, EveryStageIsCheckedBeforeTheFirstStarts) {
                        "'learning_rate'?"));
   EXPECT_THAT(usage_error(first + R"({"stage": "evaluate", "checkpoint": "@convert",
                 "data": "TEXT", "context": 1})"),
-              HasSubstr("context: wants a whole number, >= 2 tokens; got 1"));
+              HasSubstr("context: wants a whole number, in [2, 1048576] tokens; got 1"));
   EXPECT_THAT(usage_error(first + R"({"stage": "evaluate", "checkpoint": "@convert"})"),
               HasSubstr("stage 'evaluate': data is missing"));
   EXPECT_THAT(usage_error(first + R"({"stage": "evaluate", "data": "TEXT"})"),
@@ -189,6 +189,14 @@ TEST_F(PlanTest, TheHeadOfARecipeIsCheckedToo) {
               HasSubstr("name: wants letters"));
   EXPECT_THAT(head_error(R"({"stage": "evaluate"})"),
               HasSubstr("holds one stage; start it with `lowbank evaluate"));
+}
+
+TEST_F(PlanTest, InputsAreFoundNextToTheRecipeUnlessAStageMakesThem) {
+  set_recipe(R"({"stage": "convert", "src": "text.txt"},
+                {"stage": "evaluate", "checkpoint": "@convert", "data": "text.txt"})");
+  RunPlan plan = plan_run(options);
+  EXPECT_EQ(config_of<ConvertConfig>(plan, 0).src, text);
+  EXPECT_EQ(config_of<EvaluateConfig>(plan, 1).perplexity.data, text);
 }
 
 TEST_F(PlanTest, ASettingReachesOneStageOrEveryStageThatHasTheKey) {
