@@ -13,6 +13,7 @@
 #include <fmt/format.h>
 
 #include "core/error.h"
+#include "core/standard_streams.h"
 
 namespace lowbank {
 namespace fs = std::filesystem;
@@ -39,6 +40,11 @@ AtomicFile::AtomicFile(std::string path, Links links) : path_(std::move(path)) {
   if (fs::is_directory(path_, error)) throw IoError(path_ + ": is a folder, a file is wanted");
   const bool replaces_link = links == Links::kReplace && fs::is_symlink(path_, error);
   if (!replaces_link && fs::exists(path_, error) && !fs::is_regular_file(path_, error)) {
+    const bool is_standard_output =
+        path_ == "/dev/stdout" || path_ == "/dev/fd/1" || path_ == "/proc/self/fd/1";
+    if (is_standard_output && was_closed_at_start(STDOUT_FILENO)) {
+      throw IoError("standard output: cannot write: it is closed");
+    }
     fd_ = open(path_.c_str(), O_WRONLY | O_CLOEXEC);
   } else {
     if (!replaces_link && fs::is_symlink(path_, error)) {
