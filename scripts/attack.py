@@ -35,6 +35,14 @@ MEMORY_LIMIT_BYTES = 8 << 30
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\x80-\x9f]")
 
 
+def children_of(parent):
+    children = Path(f"/proc/{parent}/task/{parent}/children")
+    try:
+        return [int(word) for word in children.read_text().split()]
+    except OSError:
+        return []
+
+
 class Attack:
     def __init__(self, options):
         self.bin = Path(options.bin).resolve()
@@ -346,7 +354,8 @@ class Attack:
                     if who == "both":
                         os.killpg(process.pid, signal.SIGKILL)
                     elif who == "stage":
-                        subprocess.run(["pkill", "-KILL", "-P", str(process.pid)], check=False)
+                        for child in children_of(process.pid):
+                            os.kill(child, signal.SIGKILL)
                     else:
                         process.kill()
                 except ProcessLookupError:
