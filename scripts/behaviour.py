@@ -839,10 +839,10 @@ def estimates(group):
                  "experiments"):
         group.freeze(name)
     group.run("report all all_reference slc --out page.html --title Costs", "report")
-    group.run("report sweep studies four_gpus experiments --out sweep.html --json", "report_sweep")
+    group.run("report sweep studies four_gpus experiments --out sweep_report.html --json", "report_sweep")
     group.freeze("page")
     group.freeze("sweep")
-    group.keep("page", "page.html", "sweep.html")
+    group.keep("page", "page.html", "sweep_report.html")
 
 
 def report_again(group, name):
