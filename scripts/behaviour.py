@@ -841,7 +841,7 @@ def estimates(group):
     group.run("report all all_reference slc --out page.html --title Costs", "report")
     group.run("report sweep studies four_gpus experiments --out sweep_report.html --json", "report_sweep")
     group.freeze("page")
-    group.freeze("sweep")
+    group.freeze("sweep_report")
     group.keep("page", "page.html", "sweep_report.html")
 
 
