@@ -9,10 +9,9 @@ namespace lowbank {
 /// Whether `path` lies inside `folder` or deeper; both are absolute and normal.
 bool is_below(const std::filesystem::path& path, const std::filesystem::path& folder);
 
-/// Where the stage writes must not be what it reads: an output equal to an input, above one, or
-/// inside one would replace or mix up the input's files. Inside the folder of a field with
-/// `may_hold_output` is allowed: a report lies in the folder of the runs that it shows. Links are followed
-/// on both sides.
+/// Checks that the stage does not write where it reads: an output equal to an input, above one or
+/// inside one would replace or mix up the input's files. An output may lie inside the folder of a
+/// field with `may_hold_output`, as a report does among its runs. Links are followed on both sides.
 ///
 /// Errors: ConfigError that names both paths.
 void check_outputs(const StageConfig& config);

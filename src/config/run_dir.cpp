@@ -60,7 +60,7 @@ std::string recorded_text(const std::string& path, const char* key) {
 
 // What a stage that was killed in begin(), before its resolved.json was there, leaves behind.
 bool is_left_by_a_start(const std::string& name) {
-  return name == kLockFile || name == kPartialFolder || is_temporary_name(name);
+  return name == kLockFile || name == kPartialFolder || is_temporary_of(name, "resolved.json");
 }
 
 // Nothing is written through a link: it may lead out of the folder.

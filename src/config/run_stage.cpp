@@ -111,11 +111,12 @@ int run_stage_erased(int argc, char** argv, StageConfig& config,
       out.finish(seconds());
       note("the results are in {}", folder);
     } else {
-      if (config.info().has_run_dir) {
-        remove_dead_temporaries(std::filesystem::path(config.common.out).parent_path().string());
+      const std::filesystem::path file = config.common.out;
+      if (!file.empty()) {
+        remove_dead_temporaries(file.parent_path().string(), file.filename().string());
       }
       run_body(nullptr);
-      if (!config.common.out.empty()) note("the result is {}", config.common.out);
+      if (!file.empty()) note("the result is {}", file.string());
     }
     if (config.common.json) {
       configure_log({.quiet = true});

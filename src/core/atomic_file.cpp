@@ -13,24 +13,36 @@
 #include <fmt/format.h>
 
 #include "core/error.h"
-#include "core/standard_streams.h"
 
 namespace lowbank {
 namespace fs = std::filesystem;
 
 namespace {
 
-// The process that writes, or wrote, a temporary file of this name; 0 for another kind of name.
-pid_t writer_of(std::string_view name) {
+// The process that writes, or wrote, a temporary file of this name for `target` ("": for any file);
+// 0 for another kind of name.
+pid_t writer_of(std::string_view name, std::string_view target) {
   constexpr std::string_view kEnd = ".tmp";
   if (!name.ends_with(kEnd)) return 0;
   name.remove_suffix(kEnd.size());
   const auto dot = name.rfind('.');
   if (dot == std::string_view::npos || dot == 0) return 0;
+  if (!target.empty() && name.substr(0, dot) != target) return 0;
   const std::string_view digits = name.substr(dot + 1);
   pid_t writer = 0;
   const auto [end, error] = std::from_chars(digits.begin(), digits.end(), writer);
   return error == std::errc() && end == digits.end() && writer > 0 ? writer : 0;
+}
+
+// Where the links from this path lead, whether there is a file or not.
+std::string end_of_links(const std::string& path) {
+  constexpr int kMaxLinks = 40;  // as many as Linux follows
+  fs::path end = path;
+  std::error_code error;
+  for (int i = 0; i < kMaxLinks && fs::is_symlink(end, error); ++i) {
+    end = end.parent_path() / fs::read_symlink(end, error);
+  }
+  return end.string();
 }
 
 }  // namespace
@@ -40,16 +52,9 @@ AtomicFile::AtomicFile(std::string path, Links links) : path_(std::move(path)) {
   if (fs::is_directory(path_, error)) throw IoError(path_ + ": is a folder, a file is wanted");
   const bool replaces_link = links == Links::kReplace && fs::is_symlink(path_, error);
   if (!replaces_link && fs::exists(path_, error) && !fs::is_regular_file(path_, error)) {
-    const bool is_standard_output =
-        path_ == "/dev/stdout" || path_ == "/dev/fd/1" || path_ == "/proc/self/fd/1";
-    if (is_standard_output && was_closed_at_start(STDOUT_FILENO)) {
-      throw IoError("standard output: cannot write: it is closed");
-    }
     fd_ = open(path_.c_str(), O_WRONLY | O_CLOEXEC);
   } else {
-    if (!replaces_link && fs::is_symlink(path_, error)) {
-      path_ = fs::weakly_canonical(path_, error).string();
-    }
+    if (!replaces_link) path_ = end_of_links(path_);
     temporary_ = fmt::format("{}.{}.tmp", path_, getpid());
     fd_ = open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
   }
@@ -96,13 +101,15 @@ void AtomicFile::commit() {
   sync_folder(fs::path(path_).parent_path().string());
 }
 
-bool is_temporary_name(std::string_view name) { return writer_of(name) != 0; }
+bool is_temporary_of(std::string_view name, std::string_view target) {
+  return writer_of(name, target) != 0;
+}
 
-void remove_dead_temporaries(const std::string& folder) {
+void remove_dead_temporaries(const std::string& folder, std::string_view target) {
   std::error_code error;
   for (fs::directory_iterator it(folder.empty() ? "." : folder, error);
        !error && it != fs::directory_iterator(); it.increment(error)) {
-    const pid_t writer = writer_of(it->path().filename().string());
+    const pid_t writer = writer_of(it->path().filename().string(), target);
     if (writer != 0 && kill(writer, 0) != 0 && errno == ESRCH) unlink(it->path().c_str());
   }
 }

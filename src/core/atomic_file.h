@@ -39,11 +39,13 @@ void write_file(const std::string& path, std::string_view bytes,
 /// Subfolder in which files that belong together are written before they are moved into place.
 inline constexpr std::string_view kPartialFolder = ".partial";
 
-/// Whether a file of this name is one that an AtomicFile has not renamed yet, or never will.
-bool is_temporary_name(std::string_view name);
+/// Whether a file of this name is what an AtomicFile renames to `target`, or never will.
+bool is_temporary_of(std::string_view name, std::string_view target);
 
-/// Removes what AtomicFiles of processes that are no more left in the folder (not below it).
-void remove_dead_temporaries(const std::string& folder);
+/// Removes what AtomicFiles of processes that are no more left in the folder (not below it) in
+/// place of the file `target`; without a target of any file, for folders that are Lowbank's own:
+/// elsewhere another program may name its files so.
+void remove_dead_temporaries(const std::string& folder, std::string_view target = {});
 
 /// Opens a file to add lines at its end, and never through a link; nullptr sets errno.
 std::FILE* open_to_append(const std::string& path);

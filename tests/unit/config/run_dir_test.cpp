@@ -202,6 +202,10 @@ TEST_F(RunDirTest, WhatAKilledStartLeftDoesNotStopTheNext) {
   complete_run(folder.path("run"));
   EXPECT_FALSE(fs::exists(folder.path("run/resolved.json.2000000000.tmp")));
   EXPECT_FALSE(fs::exists(folder.path("run/.lock")));
+  fs::create_directories(folder.path("mine"));
+  folder.file("mine/notes.2000000000.tmp", "");
+  EXPECT_THROW(complete_run(folder.path("mine")), ConfigError);
+  EXPECT_TRUE(fs::exists(folder.path("mine/notes.2000000000.tmp")));
 }
 
 TEST_F(RunDirTest, TwoStagesCannotWorkInOneFolder) {

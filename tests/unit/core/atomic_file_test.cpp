@@ -88,5 +88,42 @@ TEST(AtomicFileTest, ALinkStaysALinkToTheNewContent) {
   EXPECT_EQ(read_bytes(target), "new");
 }
 
+TEST(AtomicFileTest, ALinkToNothingStaysALinkAndGetsItsFile) {
+  const TempFolder folder;
+  fs::create_symlink("target", folder.path("link"));
+  write_file(folder.path("link"), "new");
+  EXPECT_TRUE(fs::is_symlink(folder.path("link")));
+  EXPECT_EQ(read_bytes(folder.path("target")), "new");
+  fs::create_symlink("none/target", folder.path("lost"));
+  EXPECT_THROW(write_file(folder.path("lost"), "new"), IoError);
+  EXPECT_TRUE(fs::is_symlink(folder.path("lost")));
+}
+
+TEST(AtomicFileTest, ALinkInAFolderOfOurOwnIsReplaced) {
+  const TempFolder folder;
+  const std::string target = folder.file("target", "old");
+  fs::create_symlink(target, folder.path("link"));
+  write_file(folder.path("link"), "new", AtomicFile::Links::kReplace);
+  EXPECT_FALSE(fs::is_symlink(folder.path("link")));
+  EXPECT_EQ(read_bytes(target), "old");
+}
+
+TEST(AtomicFileTest, OnlyWhatDeadProcessesLeftOfAFileIsRemoved) {
+  const TempFolder folder;
+  const std::string dead = "2000000000";  // above the largest process number of Linux
+  const std::string own = std::to_string(getpid());
+  for (const std::string& name : std::vector<std::string>{
+           "out.json." + dead + ".tmp", "out.json." + own + ".tmp", "other." + dead + ".tmp",
+           "out.json." + dead, "out.json.x.tmp", "notes.tmp"}) {
+    folder.file(name, "");
+  }
+  remove_dead_temporaries(folder.path(), "out.json");
+  EXPECT_FALSE(fs::exists(folder.path("out.json." + dead + ".tmp")));
+  EXPECT_EQ(num_entries(folder.path()), 5u);
+  remove_dead_temporaries(folder.path());
+  EXPECT_FALSE(fs::exists(folder.path("other." + dead + ".tmp")));
+  EXPECT_EQ(num_entries(folder.path()), 4u);
+}
+
 }  // namespace
 }  // namespace lowbank
