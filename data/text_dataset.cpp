@@ -6,14 +6,22 @@
 
 #include "core/error.h"
 #include "core/text.h"
+#include "data/token_tensor.h"
 
 namespace lowbank {
 
 TextDataset::TextDataset(const std::string& path, const tokenizers::Tokenizer& tokenizer,
-                         std::int64_t context)
+                         std::int64_t context, std::int64_t max_examples)
     : context_(context) {
-  const auto ids = tokenizer.encode(read_text(path));
-  tokens_ = at::tensor(ids, at::kLong);
+  const auto most = static_cast<std::size_t>(max_examples * context);
+  tokenizers::IdList ids;
+  tokenizers::TokenWriter writer(ids, /*with_ends=*/false);
+  TextReader reader(path);
+  tokenizers::encode_stream(
+      tokenizer, [&] { return reader.next(); }, /*add_special=*/false, writer,
+      [&] { return most > 0 && ids.size() >= most; });
+  if (most > 0) ids.truncate(most);
+  tokens_ = take_token_tensor(ids);
   num_examples_ = tokens_.numel() / context;
   if (num_examples_ == 0) {
     throw ConfigError(

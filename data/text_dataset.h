@@ -16,9 +16,10 @@ namespace lowbank {
 /// An example predicts its tokens 1..context-1 from those before them.
 class TextDataset {
  public:
+  /// Reads no more of the file than `max_examples` need (0: all of it).
   /// Errors: IoError for the file; ConfigError if the text has fewer tokens than one example.
-  TextDataset(const std::string& path, const tokenizers::Tokenizer& tokenizer,
-              std::int64_t context);
+  TextDataset(const std::string& path, const tokenizers::Tokenizer& tokenizer, std::int64_t context,
+              std::int64_t max_examples = 0);
 
   std::int64_t size() const { return num_examples_; }
   /// Examples `indices` [B] as ids [B, context] int64.

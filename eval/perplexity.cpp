@@ -3,11 +3,11 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <memory>
 #include <numbers>
 #include <optional>
 
 #include <ATen/ops/stack.h>
-#include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -17,6 +17,7 @@
 #include "core/interrupt.h"
 #include "core/progress.h"
 #include "core/text.h"
+#include "data/token_tensor.h"
 #include "models/language_model.h"
 #include "models/token_loss.h"
 
@@ -44,13 +45,83 @@ std::vector<Window> cut_windows(std::int64_t num_tokens, const PerplexityOptions
   return windows;
 }
 
+bool is_space(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
+
+/// Where a token ends in the text, and what count_words has counted up to there.
+struct TokenEnd {
+  std::int64_t num_tokens = 0;  // up to this one
+  std::int64_t num_bytes = 0;
+  std::int64_t num_words = 0;  // that begin before the end
+  bool is_in_word = false;     // the end is inside a word, whose rest counts as a word
+};
+
+/// Collects the ids of a text, and the ends of those tokens at which scored tokens may begin or
+/// end. It holds the text only until its tokens come.
+class TokenCollector : public tokenizers::TokenSink {
+ public:
+  explicit TokenCollector(const PerplexityOptions& options)
+      : context_(options.context), stride_(options.stride > 0 ? options.stride : options.context) {}
+
+  void add_text(std::string_view text) {
+    if (text.empty()) return;
+    for (std::size_t i = ends_.size(); i > 0 && ends_[i - 1].num_bytes == text_end(); --i) {
+      ends_[i - 1].is_in_word = was_word_ && !is_space(text[0]);
+    }
+    text_.append(text);
+  }
+
+  void take(std::span<const std::int32_t> ids, std::span<const std::int64_t> ends) override {
+    for (std::size_t i = 0; i < ids.size(); ++i) {
+      const auto num_tokens = static_cast<std::int64_t>(ids_.size() + i + 1);
+      const bool is_border = (num_tokens - 1) % stride_ == 0 ||
+                             (num_tokens >= context_ && (num_tokens - context_) % stride_ == 0);
+      if (is_border) ends_.push_back(advance_to(num_tokens, ends[i]));
+    }
+    ids_.take(ids, ends);
+    last_ = advance_to(static_cast<std::int64_t>(ids_.size()), ends.back());
+    text_.erase(0, at_);
+    text_start_ += static_cast<std::int64_t>(at_);
+    at_ = 0;
+  }
+
+  tokenizers::IdList& ids() { return ids_; }
+  TokenEnd end_of(std::int64_t num_tokens) const {
+    const auto found = std::lower_bound(
+        ends_.begin(), ends_.end(), num_tokens,
+        [](const TokenEnd& end, std::int64_t wanted) { return end.num_tokens < wanted; });
+    return found != ends_.end() && found->num_tokens == num_tokens ? *found : last_;
+  }
+
+ private:
+  std::int64_t text_end() const { return text_start_ + static_cast<std::int64_t>(text_.size()); }
+
+  TokenEnd advance_to(std::int64_t num_tokens, std::int64_t end) {
+    for (; text_start_ + static_cast<std::int64_t>(at_) < end; ++at_) {
+      const bool is_word = !is_space(text_[at_]);
+      num_words_ += is_word && !was_word_ ? 1 : 0;
+      was_word_ = is_word;
+    }
+    return {.num_tokens = num_tokens,
+            .num_bytes = end,
+            .num_words = num_words_,
+            .is_in_word = was_word_ && at_ < text_.size() && !is_space(text_[at_])};
+  }
+
+  std::int64_t context_;
+  std::int64_t stride_;
+  tokenizers::IdList ids_;
+  std::vector<TokenEnd> ends_;
+  TokenEnd last_;
+  std::string text_;  // from the end of the last token on
+  std::int64_t text_start_ = 0;
+  std::size_t at_ = 0;
+  std::int64_t num_words_ = 0;  // before text_[at_]
+  bool was_word_ = false;
+};
+
 // Counts the words and bytes of the text that the scored tokens cover. Adjacent runs of scored
 // tokens count as one run.
-void count_covered(std::string_view text, const std::vector<std::int64_t>& ends,
-                   PerplexityText& out) {
-  const auto offset_of = [&](std::int64_t token) {
-    return token == 0 ? 0 : ends[static_cast<std::size_t>(token - 1)];
-  };
+void count_covered(const TokenCollector& tokens, PerplexityText& out) {
   for (std::size_t i = 0; i < out.windows.size();) {
     const auto& first = out.windows[i];
     const std::int64_t begin = first.begin + first.length - first.num_scored;
@@ -60,11 +131,25 @@ void count_covered(std::string_view text, const std::vector<std::int64_t>& ends,
       if (next.begin + next.length - next.num_scored != end) break;
       end = next.begin + next.length;
     }
-    const auto from = static_cast<std::size_t>(offset_of(begin));
-    const auto to = static_cast<std::size_t>(offset_of(end));
-    out.num_bytes += static_cast<std::int64_t>(to - from);
-    out.num_words += count_words(text.substr(from, to - from));
+    const TokenEnd from = tokens.end_of(begin);
+    const TokenEnd to = tokens.end_of(end);
+    if (to.num_bytes == from.num_bytes) continue;
+    out.num_bytes += to.num_bytes - from.num_bytes;
+    out.num_words += to.num_words - from.num_words + (from.is_in_word ? 1 : 0);
   }
+}
+
+// The text in stretches, at most `max_chars` code points of it (0: all).
+tokenizers::TextSource open_text(const std::string& path, std::int64_t max_chars) {
+  const auto reader = std::make_shared<TextReader>(path);
+  if (max_chars == 0) return [reader] { return reader->next(); };
+  return [reader, left = max_chars]() mutable {
+    if (left == 0) return std::string();
+    std::string text = reader->next();
+    text.resize(truncate_code_points(text, left).size());
+    left -= count_code_points(text);
+    return text;
+  };
 }
 
 // Negative log-likelihoods of the last `num_scored` tokens of each row, summed in double.
@@ -94,14 +179,21 @@ PerplexityText open_perplexity_text(const std::string& path, const PerplexityOpt
     throw ConfigError(fmt::format("context: must be <= {} (the model's longest); got {}",
                                   max_context, options.context));
   }
-  const std::string file = read_text(path);
-  const std::string_view text =
-      options.max_chars > 0 ? truncate_code_points(file, options.max_chars) : file;
-  const tokenizers::Encoding encoding = tokenizer.encode_with_offsets(text, options.special);
+  // Tokens behind the last chunk are not needed.
+  const std::int64_t stride = options.stride > 0 ? options.stride : options.context;
+  const auto most = static_cast<std::size_t>(
+      options.max_chunks > 0 ? (options.max_chunks - 1) * stride + options.context : 0);
+  TokenCollector tokens(options);
+  tokenizers::TokenWriter writer(tokens, /*with_ends=*/true);
+  tokenizers::encode_stream(
+      tokenizer, open_text(path, options.max_chars), options.special, writer,
+      [&] { return most > 0 && tokens.ids().size() >= most; },
+      [&](std::string_view part) { tokens.add_text(part); });
+  if (most > 0) tokens.ids().truncate(most);
 
   PerplexityText out;
-  const auto num_tokens = static_cast<std::int64_t>(encoding.ids.size());
-  out.ids_T = at::tensor(encoding.ids, at::kLong);
+  out.ids_T = take_token_tensor(tokens.ids());
+  const std::int64_t num_tokens = out.ids_T.numel();
   out.windows = cut_windows(num_tokens, options);
   if (out.windows.empty()) {
     throw ConfigError(
@@ -110,7 +202,7 @@ PerplexityText open_perplexity_text(const std::string& path, const PerplexityOpt
                     num_tokens >= 2 ? "shorten the context, or score what there is with --keep-last"
                                     : "two tokens are the least"));
   }
-  count_covered(text, encoding.ends, out);
+  count_covered(tokens, out);
   return out;
 }
 

@@ -31,7 +31,7 @@ struct PerplexityText {
     std::int64_t length = 0;
     std::int64_t num_scored = 0;  ///< the predictions of this many last tokens count
   };
-  torch::Tensor ids_T;  ///< all tokens of the text, int64
+  torch::Tensor ids_T;  ///< tokens of the text, int64; with max_chunks, those of the chunks
   std::vector<Window> windows;
   std::int64_t num_words = 0;  ///< words and bytes of the text that scored tokens cover
   std::int64_t num_bytes = 0;
@@ -44,7 +44,8 @@ struct PerplexityResult {
   double mean_nll() const { return nll_sum / static_cast<double>(num_predicted); }
 };
 
-/// Reads and tokenizes the UTF-8 text file `path` and cuts it into windows.
+/// Reads and tokenizes the UTF-8 text file `path`, as much of it as the options use, and cuts it
+/// into windows.
 /// Errors: IoError; ConfigError if the text is shorter than a window, or the context is longer than
 /// `max_context` (0 = no limit).
 PerplexityText open_perplexity_text(const std::string& path, const PerplexityOptions& options,

@@ -111,7 +111,8 @@ void finetune_stage(const FinetuneConfig& config, RunDir* out, Metrics& metrics)
   const auto tokenizer = open_train_tokenizer(loaded, config.data.context);
   TrainingSet set;
   if (head == HeadKind::kNextToken) {
-    set = next_token_set(open_train_texts(config.data, *tokenizer), config.train, key);
+    set = next_token_set(open_train_texts(config.data, *tokenizer, config.train.eval_max_chunks),
+                         config.train, key);
   } else if (head == HeadKind::kMaskedToken) {
     set = masked_token_set(config, *tokenizer, key);
   } else {

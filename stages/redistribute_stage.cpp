@@ -86,7 +86,7 @@ void redistribute_stage(const RedistributeConfig& config, RunDir* out, Metrics& 
   const auto loaded = load_causal_model(config.checkpoint, device, runtime.type);
   auto& model = *loaded.model;
   const auto tokenizer = open_train_tokenizer(loaded, config.data.context);
-  const auto texts = open_train_texts(config.data, *tokenizer);
+  const auto texts = open_train_texts(config.data, *tokenizer, config.train.eval_max_chunks);
   std::error_code error;
   if (std::filesystem::equivalent(loaded.folder, out->path(), error)) {
     throw ConfigError(

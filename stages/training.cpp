@@ -46,9 +46,12 @@ BatchShape batch_shape(const TrainConfig& config) {
   return {.micro_batch_size = config.micro_batch_size, .num_micros = config.grad_accum_steps};
 }
 
-TrainTexts open_train_texts(const TextDataConfig& data, const tokenizers::Tokenizer& tokenizer) {
+TrainTexts open_train_texts(const TextDataConfig& data, const tokenizers::Tokenizer& tokenizer,
+                            std::int64_t max_valid_examples) {
   TrainTexts texts{.train = TextDataset(data.train, tokenizer, data.context), .valid = {}};
-  if (!data.valid.empty()) texts.valid.emplace(data.valid, tokenizer, data.context);
+  if (!data.valid.empty()) {
+    texts.valid.emplace(data.valid, tokenizer, data.context, max_valid_examples);
+  }
   return texts;
 }
 

@@ -40,8 +40,10 @@ struct TrainTexts {
   std::optional<TextDataset> valid;
 };
 
-/// Tokenizes and cuts the texts. Errors: those of TextDataset.
-TrainTexts open_train_texts(const TextDataConfig& data, const tokenizers::Tokenizer& tokenizer);
+/// Tokenizes and cuts the texts, of the held-out one as many examples as will be used (0: all).
+/// Errors: those of TextDataset.
+TrainTexts open_train_texts(const TextDataConfig& data, const tokenizers::Tokenizer& tokenizer,
+                            std::int64_t max_valid_examples);
 
 /// The tokenizer of a checkpoint that is to be trained on examples of `context` tokens.
 /// Errors: those of open_tokenizer; ConfigError when the context is longer than the model's, or the

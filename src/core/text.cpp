@@ -5,8 +5,9 @@
 #include <charconv>
 #include <cmath>
 #include <cstdio>
-#include <memory>
+#include <filesystem>
 #include <sys/stat.h>
+#include <system_error>
 #include <unistd.h>
 
 #include <fmt/format.h>
@@ -85,45 +86,87 @@ bool begins_formula(std::string_view text) {
   return false;
 }
 
-}  // namespace
+using File = std::unique_ptr<std::FILE, int (*)(std::FILE*)>;
 
-std::string read_bytes(const std::string& path) {
+// `size_bytes` is 0 for a pipe. Errors: IoError.
+File open_file(const std::string& path, std::size_t& size_bytes) {
   if (path == "/dev/stdin" && was_closed_at_start(STDIN_FILENO)) {
     throw IoError("standard input: cannot read: it is closed");
   }
   struct stat info {};
   if (stat(path.c_str(), &info) != 0) throw IoError(errno_message(path, "cannot open", errno));
   if (S_ISDIR(info.st_mode)) throw IoError(path + ": is a folder, a file is wanted");
-  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "rb"),
-                                                             std::fclose);
+  size_bytes = static_cast<std::size_t>(info.st_size);
+  File file(std::fopen(path.c_str(), "rb"), std::fclose);
   if (!file) throw IoError(errno_message(path, "cannot open", errno));
-  std::string bytes;
-  bytes.reserve(static_cast<std::size_t>(info.st_size));
-  char buffer[1 << 16];
-  while (const std::size_t n = std::fread(buffer, 1, sizeof(buffer), file.get())) {
-    bytes.append(buffer, n);
-  }
-  if (std::ferror(file.get()) != 0) throw IoError(errno_message(path, "cannot read", errno));
   if (S_ISREG(info.st_mode)) note_opened_file(path);
+  return file;
+}
+
+// Appends what one read gives; false at the end of the file. Errors: IoError.
+bool append_bytes(std::FILE* file, const std::string& path, std::string& bytes) {
+  char buffer[1 << 16];
+  const std::size_t count = std::fread(buffer, 1, sizeof(buffer), file);
+  if (std::ferror(file) != 0) throw IoError(errno_message(path, "cannot read", errno));
+  bytes.append(buffer, count);
+  return count > 0;
+}
+
+}  // namespace
+
+std::string read_bytes(const std::string& path) {
+  std::size_t size_bytes = 0;
+  const auto file = open_file(path, size_bytes);
+  std::string bytes;
+  bytes.reserve(size_bytes);
+  while (append_bytes(file.get(), path, bytes)) {
+  }
   return bytes;
 }
 
-std::string read_text(const std::string& path) {
-  std::string text = read_bytes(path);
-  if (const auto bad = find_invalid_utf8(text); bad != std::string::npos) {
-    throw IoError(fmt::format("{}: not UTF-8 at byte {}; convert it with iconv", path, bad));
-  }
-  const std::size_t start = text.starts_with("\xEF\xBB\xBF") ? 3 : 0;
-  std::size_t write = 0;
-  for (std::size_t read = start; read < text.size(); ++read) {
-    char c = text[read];
-    if (c == '\r') {
-      if (read + 1 < text.size() && text[read + 1] == '\n') ++read;
-      c = '\n';
+TextReader::TextReader(const std::string& path) : path_(path), file_(nullptr, std::fclose) {
+  std::size_t size_bytes = 0;
+  file_ = open_file(path, size_bytes);
+}
+
+std::string TextReader::next(std::size_t max_bytes) {
+  std::string text;
+  while (text.empty()) {
+    bool is_more = true;
+    while (is_more && raw_.size() < max_bytes) is_more = append_bytes(file_.get(), path_, raw_);
+    if (!is_more && raw_.empty()) break;
+    std::size_t end = find_invalid_utf8(raw_);
+    // The last character may be cut off.
+    const bool is_cut_off = end != std::string::npos && is_more && end + 4 > raw_.size();
+    if (end != std::string::npos && !is_cut_off) {
+      throw IoError(
+          fmt::format("{}: not UTF-8 at byte {}; convert it with iconv", path_, offset_ + end));
     }
-    text[write++] = c;
+    end = std::min(end, raw_.size());
+    std::size_t at = offset_ == 0 && raw_.starts_with("\xEF\xBB\xBF") ? 3 : 0;
+    text.reserve(end);
+    for (; at < end; ++at) {
+      const char c = raw_[at];
+      if (c == '\n' && was_return_) {
+        was_return_ = false;
+        continue;
+      }
+      was_return_ = c == '\r';
+      text.push_back(was_return_ ? '\n' : c);
+    }
+    raw_.erase(0, end);
+    offset_ += end;
   }
-  text.resize(write);
+  return text;
+}
+
+std::string read_text(const std::string& path) {
+  TextReader reader(path);
+  std::string text;
+  std::error_code error;
+  const auto size_bytes = std::filesystem::file_size(path, error);
+  if (!error) text.reserve(size_bytes);
+  for (std::string more = reader.next(); !more.empty(); more = reader.next()) text += more;
   return text;
 }
 

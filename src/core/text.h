@@ -1,6 +1,9 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <cstdio>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -13,6 +16,23 @@ std::string read_bytes(const std::string& path);
 /// A text file (text, TSV, CSV, JSONL): a UTF-8 byte order mark is dropped, CRLF and CR become LF.
 /// Errors: IoError when the file cannot be read or is not UTF-8 (naming the byte offset).
 std::string read_text(const std::string& path);
+
+/// read_text in stretches, for files that need not be in memory as a whole (pipes as well).
+class TextReader {
+ public:
+  /// Errors: IoError when the file cannot be opened.
+  explicit TextReader(const std::string& path);
+  /// The next stretch of about `max_bytes`, in whole characters; empty at the end of the file.
+  /// Errors: those of read_text.
+  std::string next(std::size_t max_bytes = std::size_t{1} << 18);
+
+ private:
+  std::string path_;
+  std::unique_ptr<std::FILE, int (*)(std::FILE*)> file_;
+  std::string raw_;          // read and not yet given
+  std::size_t offset_ = 0;   // of raw_ in the file
+  bool was_return_ = false;  // the last character given was a CR, as an LF
+};
 
 /// The lines without their line ends. A last line that has no LF counts; the empty text after a
 /// last LF does not.

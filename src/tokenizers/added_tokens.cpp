@@ -81,7 +81,19 @@ void TokenMatcher::add(std::string_view content, const AddedToken& token) {
   }
   if (nodes_[node].token < 0) nodes_[node].token = static_cast<std::int32_t>(tokens_.size());
   tokens_.push_back(token);
+  contents_.emplace_back(content);
   is_first_byte_[static_cast<unsigned char>(content[0])] = true;
+}
+
+bool TokenMatcher::keeps_cuts(std::string_view space) const {
+  for (std::size_t i = 0; i < tokens_.size(); ++i) {
+    const std::string& content = contents_[i];
+    if (content.find(space) != std::string::npos ||
+        (tokens_[i].rstrip && is_ascii_letter(content.back()))) {
+      return false;
+    }
+  }
+  return true;
 }
 
 std::int32_t TokenMatcher::find_longest(std::string_view text, std::size_t at,

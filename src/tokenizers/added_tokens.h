@@ -37,6 +37,9 @@ class TokenMatcher {
     std::int32_t id;
   };
   bool is_empty() const { return tokens_.empty(); }
+  /// Whether what is found, white space that it takes included, never reaches over a cut before a
+  /// `space` between two ASCII letters.
+  bool keeps_cuts(std::string_view space) const;
   /// Calls `plain(begin, end)` for non-empty text between tokens and `token(match)`, in order.
   template <class Plain, class Token>
   void split(std::string_view text, Plain plain, Token token) const {
@@ -61,6 +64,7 @@ class TokenMatcher {
   std::int32_t find_longest(std::string_view text, std::size_t at, std::size_t& end) const;
 
   std::vector<AddedToken> tokens_;
+  std::vector<std::string> contents_;
   std::vector<Node> nodes_ = std::vector<Node>(1);
   std::array<bool, 256> is_first_byte_{};
 };

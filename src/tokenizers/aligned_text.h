@@ -7,6 +7,8 @@
 #include <utility>
 #include <vector>
 
+#include "tokenizers/unicode.h"
+
 namespace lowbank::tokenizers {
 
 /// Which original bytes a byte of the changed text comes from. The last byte of a replacement
@@ -30,15 +32,36 @@ struct AlignedText {
   }
 };
 
-/// Part of an AlignedText; `origins` is null where nobody asks for offsets.
+/// Part of an AlignedText, or of the original text, in which every character comes from itself.
 struct TextView {
-  std::string_view text;
-  const Origin* origins = nullptr;
+  static constexpr std::size_t kNoOffset = ~std::size_t{0};
 
+  std::string_view text = {};
+  const Origin* origins = nullptr;  ///< null for the original text, and where nobody asks
+  std::size_t offset = kNoOffset;   ///< where the original text begins, if somebody asks
+  bool is_continued = false;        ///< what stands before it has already been encoded
+
+  bool is_tracked() const { return origins != nullptr || offset != kNoOffset; }
+  /// Of a tracked text.
+  Origin origin(std::size_t at) const {
+    if (origins != nullptr) return origins[at];
+    std::size_t begin = at;
+    while (begin > 0 && is_utf8_continuation(text[begin])) --begin;
+    const bool is_last = at + 1 == text.size() || !is_utf8_continuation(text[at + 1]);
+    return {static_cast<std::uint32_t>(offset + begin),
+            static_cast<std::uint32_t>(offset + (is_last ? at + 1 : begin))};
+  }
   TextView part(std::size_t begin, std::size_t end) const {
-    return {text.substr(begin, end - begin), origins == nullptr ? nullptr : origins + begin};
+    return {text.substr(begin, end - begin), origins == nullptr ? nullptr : origins + begin,
+            offset == kNoOffset ? kNoOffset : offset + begin, is_continued && begin == 0};
   }
 };
+
+/// The view of what a step has made of `from`.
+inline TextView view_of(const AlignedText& made, const TextView& from) {
+  return {made.text, from.is_tracked() ? made.origins.data() : nullptr, TextView::kNoOffset,
+          from.is_continued};
+}
 
 /// Writes a changed copy of `from` into `to`.
 class TextRewriter {
@@ -50,6 +73,8 @@ class TextRewriter {
     to_.text.append(from_.text, begin, end - begin);
     if (from_.origins != nullptr) {
       to_.origins.insert(to_.origins.end(), from_.origins + begin, from_.origins + end);
+    } else if (from_.is_tracked()) {
+      for (std::size_t at = begin; at < end; ++at) to_.origins.push_back(from_.origin(at));
     }
   }
 
@@ -57,12 +82,12 @@ class TextRewriter {
   /// nothing.
   void replace(std::size_t begin, std::size_t end, std::string_view text) {
     to_.text.append(text);
-    if (from_.origins == nullptr || text.empty()) return;
+    if (!from_.is_tracked() || text.empty()) return;
     const std::size_t size = from_.text.size();
-    const std::uint32_t first = begin < size ? from_.origins[begin].begin
+    const std::uint32_t first = begin < size ? from_.origin(begin).begin
                                 : begin == 0 ? 0
-                                             : from_.origins[begin - 1].end;
-    const std::uint32_t last = begin < end ? from_.origins[end - 1].end : first;
+                                             : from_.origin(begin - 1).end;
+    const std::uint32_t last = begin < end ? from_.origin(end - 1).end : first;
     to_.origins.insert(to_.origins.end(), text.size() - 1, Origin{first, first});
     to_.origins.push_back({first, last});
   }
@@ -70,8 +95,8 @@ class TextRewriter {
   /// The same, but `text` begins where the last character of from[begin, end) begins.
   void replace_from_last(std::size_t begin, std::size_t end, std::string_view text) {
     replace(begin, end, text);
-    if (from_.origins == nullptr || begin >= end) return;
-    const std::uint32_t last = from_.origins[end - 1].begin;
+    if (!from_.is_tracked() || begin >= end) return;
+    const std::uint32_t last = from_.origin(end - 1).begin;
     for (std::size_t i = to_.origins.size() - text.size(); i < to_.origins.size(); ++i) {
       to_.origins[i].begin = last;
     }

@@ -2,11 +2,12 @@
 
 #include <algorithm>
 #include <bit>
-#include <queue>
+#include <map>
 
 #include <fmt/format.h>
 
 #include "core/error.h"
+#include "tokenizers/pair_merger.h"
 #include "tokenizers/unicode.h"
 
 namespace lowbank::tokenizers {
@@ -14,6 +15,8 @@ namespace {
 
 // Up to this length looking through all pairs for the lowest rank beats a heap.
 constexpr std::size_t kMaxShortWord = 48;
+
+constexpr std::size_t kMaxCharacterBytes = 4;
 
 constexpr std::int32_t kNoRank = 0x7FFFFFFF;
 
@@ -92,22 +95,26 @@ void BpeModel::tokenize(std::string_view word, std::vector<WordToken>& out) cons
     }
   }
   const std::size_t first = out.size();
-  if (byte_index_) {
-    add_byte_symbols(word, out);
-  } else {
-    add_symbols(word, out);
+  if (word.size() <= kMaxShortWord * (byte_index_ ? 1 : kMaxCharacterBytes)) {
+    add_symbols(word, 0, word.size(), out);
+    if (out.size() - first <= kMaxShortWord) return merge_short(out, first);
+    out.resize(first);
   }
-  if (out.size() - first <= kMaxShortWord) {
-    merge_short(out, first);
-  } else {
-    merge_long(out, first);
-  }
+  merge_long(word, out);
 }
 
-void BpeModel::add_byte_symbols(std::string_view word, std::vector<WordToken>& out) const {
+std::size_t BpeModel::add_symbols(std::string_view word, std::size_t begin, std::size_t end,
+                                  std::vector<WordToken>& out) const {
+  return byte_index_ ? add_byte_symbols(word, begin, end, out)
+                     : add_character_symbols(word, begin, end, out);
+}
+
+std::size_t BpeModel::add_byte_symbols(std::string_view word, std::size_t begin, std::size_t end,
+                                       std::vector<WordToken>& out) const {
   bool was_unknown = false;
-  for (const char c : word) {
-    std::int32_t id = byte_ids_[static_cast<unsigned char>(c)];
+  std::size_t at = begin;
+  for (; at < word.size() && (at < end || (was_unknown && options_.fuse_unk)); ++at) {
+    std::int32_t id = byte_ids_[static_cast<unsigned char>(word[at])];
     const bool is_unknown = id < 0;
     if (is_unknown) {
       if (options_.unk_token.empty()) continue;
@@ -120,6 +127,7 @@ void BpeModel::add_byte_symbols(std::string_view word, std::vector<WordToken>& o
     }
     was_unknown = is_unknown;
   }
+  return at;
 }
 
 // The tokens of all bytes of `text`, or nothing where one has no token.
@@ -136,7 +144,8 @@ bool BpeModel::add_bytes(std::string_view text, std::vector<WordToken>& out) con
   return true;
 }
 
-void BpeModel::add_symbols(std::string_view word, std::vector<WordToken>& out) const {
+std::size_t BpeModel::add_character_symbols(std::string_view word, std::size_t from, std::size_t to,
+                                            std::vector<WordToken>& out) const {
   // An unknown token waits, for more to be fused with it; byte tokens overtake it (as the peer
   // does).
   std::optional<WordToken> unknown;
@@ -145,7 +154,8 @@ void BpeModel::add_symbols(std::string_view word, std::vector<WordToken>& out) c
     unknown.reset();
   };
   std::string symbol;
-  for (std::size_t at = 0; at < word.size();) {
+  std::size_t at = from;
+  while (at < word.size() && (at < to || (unknown && options_.fuse_unk))) {
     const std::size_t begin = at;
     next_code_point(word, at);
     const auto size = static_cast<std::uint32_t>(at - begin);
@@ -169,6 +179,7 @@ void BpeModel::add_symbols(std::string_view word, std::vector<WordToken>& out) c
     }
   }
   flush();
+  return at;
 }
 
 void BpeModel::merge_short(std::vector<WordToken>& symbols, std::size_t first) const {
@@ -200,48 +211,121 @@ void BpeModel::merge_short(std::vector<WordToken>& symbols, std::size_t first) c
   symbols.resize(first + count);
 }
 
-// A heap of pairs and a linked list of symbols: a run of a million characters is no trouble.
-void BpeModel::merge_long(std::vector<WordToken>& symbols, std::size_t first) const {
-  constexpr std::uint32_t kEnd = ~std::uint32_t{0};
-  const auto count = static_cast<std::uint32_t>(symbols.size() - first);
-  WordToken* const word = symbols.data() + first;
-  std::vector<std::uint32_t> next(count);
-  std::vector<std::uint32_t> previous(count);
-  for (std::uint32_t i = 0; i < count; ++i) {
-    next[i] = i + 1 < count ? i + 1 : kEnd;
-    previous[i] = i > 0 ? i - 1 : kEnd;
-  }
-  struct Candidate {
-    std::int32_t rank;
-    std::uint32_t at;
-    std::int32_t merged;
-    bool operator>(const Candidate& other) const {
-      return rank != other.rank ? rank > other.rank : at > other.at;
+/// The rules of merges by rank, for PairMerger.
+class BpeModel::RankRules {
+ public:
+  using Order = std::int32_t;
+  explicit RankRules(const BpeModel& model) : model_(model) {}
+
+  std::size_t split(std::string_view word, std::size_t begin, std::size_t end,
+                    std::vector<MergeSymbol>& out) {
+    tokens_.clear();
+    const std::size_t stop = model_.add_symbols(word, begin, end, tokens_);
+    std::uint32_t at = 0;
+    for (const auto& token : tokens_) {
+      out.push_back({.id = token.id, .begin = at, .size = token.size});
+      at += token.size;
     }
-  };
-  std::priority_queue<Candidate, std::vector<Candidate>, std::greater<>> candidates;
-  const auto look_up = [&](std::uint32_t at) {
-    const MergeSlot* const slot = find_merge(word[at].id, word[next[at]].id);
-    if (slot != nullptr) candidates.push({slot->rank, at, slot->merged});
-  };
-  for (std::uint32_t i = 0; i + 1 < count; ++i) look_up(i);
-  while (!candidates.empty()) {
-    const Candidate top = candidates.top();
-    candidates.pop();
-    const std::uint32_t right = next[top.at];
-    if (word[top.at].size == 0 || right == kEnd) continue;
-    const MergeSlot* const slot = find_merge(word[top.at].id, word[right].id);
-    if (slot == nullptr || slot->merged != top.merged) continue;  // it was merged otherwise since
-    word[top.at] = {top.merged, word[top.at].size + word[right].size};
-    word[right].size = 0;
-    next[top.at] = next[right];
-    if (next[right] != kEnd) previous[next[right]] = top.at;
-    if (previous[top.at] != kEnd) look_up(previous[top.at]);
-    if (next[top.at] != kEnd) look_up(top.at);
+    return stop;
   }
-  const auto end = std::remove_if(symbols.begin() + static_cast<std::ptrdiff_t>(first),
-                                  symbols.end(), [](WordToken token) { return token.size == 0; });
-  symbols.erase(end, symbols.end());
+  bool find(std::string_view, const MergeSymbol& left, const MergeSymbol& right, Order& order,
+            std::int32_t& merged) const {
+    const MergeSlot* const slot = model_.find_merge(left.id, right.id);
+    if (slot == nullptr) return false;
+    order = slot->rank;
+    merged = slot->merged;
+    return true;
+  }
+  std::optional<Order> earliest(std::string_view window, const MergeSymbol& left,
+                                std::size_t partner_end) const {
+    const PrefixTrie& trie = *model_.ranks_by_text_;
+    std::int32_t best = kNoRank;
+    std::uint32_t node = PrefixTrie::kRoot;
+    for (std::size_t at = left.begin; at < window.size(); ++at) {
+      node = trie.child(node, window[at]);
+      if (node == PrefixTrie::kNone) break;
+      const std::int32_t rank = trie.value(node);
+      if (rank >= 0 && at + 1 >= partner_end) best = std::min(best, rank);
+    }
+    return best == kNoRank ? std::nullopt : std::optional<Order>(best);
+  }
+
+ private:
+  const BpeModel& model_;
+  std::vector<WordToken> tokens_;
+};
+
+// Windows need to tell from the text which merges may come. They therefore need merged tokens whose
+// text is that of their parts, and symbols that cover every byte of the word.
+bool BpeModel::can_take_windows() const {
+  std::call_once(windows_checked_, [&] {
+    const auto& texts = byte_index_ ? byte_texts_ : vocabulary_->texts();
+    const auto is_spelled = [&](std::int32_t id) {
+      return !texts[static_cast<std::size_t>(id)].empty() && id != find(options_.unk_token);
+    };
+    if (!options_.continuing_subword_prefix.empty() || !options_.end_of_word_suffix.empty()) return;
+    for (unsigned byte = 0; byte < 256; ++byte) {
+      const bool is_known = byte_index_              ? byte_ids_[byte] >= 0
+                            : options_.byte_fallback ? find(fmt::format("<0x{:02X}>", byte)) >= 0
+                                                     : !options_.unk_token.empty();
+      if (!is_known) return;
+    }
+    std::map<std::int32_t, std::int32_t> ranks;  // of the first merge that makes a token
+    for (const auto& slot : merges_) {
+      if (slot.pair == kNoPair) continue;
+      const auto left = static_cast<std::int32_t>(slot.pair >> 32);
+      const auto right = static_cast<std::int32_t>(slot.pair & 0xFFFFFFFFu);
+      const auto& left_text = texts[static_cast<std::size_t>(left)];
+      const auto& right_text = texts[static_cast<std::size_t>(right)];
+      const auto is_byte = [&](const std::string& text) {
+        return options_.byte_fallback && text.size() == 6 && text.starts_with("<0x");
+      };
+      if (!is_spelled(left) || !is_spelled(right) || is_byte(left_text) || is_byte(right_text) ||
+          left_text + right_text != texts[static_cast<std::size_t>(slot.merged)]) {
+        return;
+      }
+      const auto [known, is_new] = ranks.emplace(slot.merged, slot.rank);
+      if (!is_new) known->second = std::min(known->second, slot.rank);
+    }
+    std::vector<PrefixTrie::Entry> entries;
+    entries.reserve(ranks.size());
+    for (const auto& [id, rank] : ranks) {
+      entries.emplace_back(texts[static_cast<std::size_t>(id)], rank);
+    }
+    // Of tokens with equal texts, the first merge counts.
+    std::sort(entries.begin(), entries.end());
+    ranks_by_text_.emplace(std::move(entries));
+  });
+  return ranks_by_text_.has_value();
+}
+
+// No merge reaches over the place if no token does, and unknown symbols are not fused over it if the
+// mark is known.
+bool BpeModel::can_cut_before(std::string_view mark) const {
+  if (mark.empty() || options_.ignore_merges || !can_take_windows()) return false;
+  std::size_t first = 0;
+  next_code_point(mark, first);
+  const bool is_known = byte_index_ ? byte_ids_[static_cast<unsigned char>(mark[0])] >= 0
+                                    : find(mark.substr(0, first)) >= 0;
+  if (!is_known) return false;
+  const auto& texts = byte_index_ ? byte_texts_ : vocabulary_->texts();
+  return std::none_of(texts.begin(), texts.end(), [&](const std::string& text) {
+    for (std::size_t at = text.find(mark, 1); at != std::string::npos;
+         at = text.find(mark, at + 1)) {
+      if (is_ascii_letter(text[at - 1])) return true;
+    }
+    return false;
+  });
+}
+
+void BpeModel::merge_long(std::string_view word, std::vector<WordToken>& out) const {
+  using Merger = PairMerger<RankRules>;
+  const bool has_windows = word.size() > options_.window_bytes && can_take_windows();
+  RankRules rules(*this);
+  Merger(rules).merge(word, has_windows ? options_.window_bytes : word.size(),
+                      [&](const MergeSymbol& symbol, std::string_view) {
+                        out.push_back({symbol.id, symbol.size});
+                      });
 }
 
 }  // namespace lowbank::tokenizers

@@ -1,8 +1,10 @@
 #pragma once
 
 #include <array>
+#include <mutex>
 #include <optional>
 
+#include "tokenizers/prefix_trie.h"
 #include "tokenizers/vocabulary.h"
 #include "tokenizers/word_model.h"
 
@@ -23,6 +25,8 @@ struct BpeOptions {
   bool fuse_unk = false;                       ///< unknown neighbours become one token
   bool byte_fallback = false;                  ///< unknown characters become tokens like <0x0A>
   bool ignore_merges = false;                  ///< a word that is a token needs no merges
+  /// Longer words are merged window by window; the result does not depend on it.
+  std::size_t window_bytes = std::size_t{1} << 15;
 };
 
 /// Byte pair encoding: from characters, the neighbours of lowest rank are merged until none is
@@ -38,6 +42,7 @@ class BpeModel : public WordModel {
   std::size_t num_tokens() const override { return vocabulary_->ids().size(); }
   bool can_take_bytes() const override;
   void take_bytes() override;
+  bool can_cut_before(std::string_view mark) const override;
 
  private:
   /// Rank and result of a pair, by open addressing.
@@ -49,12 +54,20 @@ class BpeModel : public WordModel {
   static constexpr std::uint64_t kNoPair = ~std::uint64_t{0};
 
   const MergeSlot* find_merge(std::int32_t left, std::int32_t right) const;
-  void add_symbols(std::string_view word, std::vector<WordToken>& out) const;
-  void add_byte_symbols(std::string_view word, std::vector<WordToken>& out) const;
+  class RankRules;
+  /// Appends the symbols of word[begin, ...) until they reach `end` at least and no unknown one is
+  /// left to be fused with more; returns where they stop.
+  std::size_t add_symbols(std::string_view word, std::size_t begin, std::size_t end,
+                          std::vector<WordToken>& out) const;
+  std::size_t add_byte_symbols(std::string_view word, std::size_t begin, std::size_t end,
+                               std::vector<WordToken>& out) const;
+  std::size_t add_character_symbols(std::string_view word, std::size_t from, std::size_t to,
+                                    std::vector<WordToken>& out) const;
   bool add_bytes(std::string_view text, std::vector<WordToken>& out) const;
   std::int32_t unk_id() const;
   void merge_short(std::vector<WordToken>& symbols, std::size_t first) const;
-  void merge_long(std::vector<WordToken>& symbols, std::size_t first) const;
+  void merge_long(std::string_view word, std::vector<WordToken>& out) const;
+  bool can_take_windows() const;
 
   std::unique_ptr<Vocabulary> vocabulary_;
   BpeOptions options_;
@@ -64,6 +77,10 @@ class BpeModel : public WordModel {
   std::vector<std::string> byte_texts_;
   std::optional<StringIndex> byte_index_;
   std::array<std::int32_t, 256> byte_ids_{};
+  // Made for the first word that is longer than a window: the rank at which a token can be made, by
+  // its text. Absent where words cannot be taken in windows.
+  mutable std::once_flag windows_checked_;
+  mutable std::optional<PrefixTrie> ranks_by_text_;
 };
 
 }  // namespace lowbank::tokenizers

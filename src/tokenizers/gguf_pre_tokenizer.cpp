@@ -198,6 +198,15 @@ const GgufPreTokenizer& find_gguf_pre_tokenizer(const std::string& name, const s
                             fmt::join(known, ", ")));
 }
 
+bool is_known_pattern(const std::string& regex) {
+  const std::string spelling = our_spelling(regex);
+  const auto& rows = pre_tokenizer_rows();
+  return std::any_of(rows.begin(), rows.end(), [&](const PreTokenizerRow& row) {
+    const auto& patterns = row.pre.patterns;
+    return std::find(patterns.begin(), patterns.end(), spelling) != patterns.end();
+  });
+}
+
 Json pre_tokenizer_json(const GgufPreTokenizer& pre) {
   Json steps = Json::array();
   for (const auto& pattern : pre.patterns) {

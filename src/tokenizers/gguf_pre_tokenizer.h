@@ -25,6 +25,9 @@ struct GgufPreTokenizer {
 /// Errors: IoError "WHERE: ..." for a name that is not known, listing those that are.
 const GgufPreTokenizer& find_gguf_pre_tokenizer(const std::string& name, const std::string& where);
 
+/// Whether a pattern of a tokenizer.json is one of those above.
+bool is_known_pattern(const std::string& regex);
+
 /// `pre_tokenizer` of a tokenizer.json that cuts as `pre` does and spells bytes as GPT-2 does.
 nlohmann::ordered_json pre_tokenizer_json(const GgufPreTokenizer& pre);
 

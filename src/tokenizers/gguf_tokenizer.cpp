@@ -3,7 +3,8 @@
 #include <algorithm>
 #include <array>
 #include <limits>
-#include <queue>
+#include <map>
+#include <numeric>
 #include <unordered_map>
 #include <utf8proc.h>
 #include <utility>
@@ -16,8 +17,10 @@
 #include "io/gguf.h"
 #include "tokenizers/gguf_vocabulary.h"
 #include "tokenizers/json_tokenizer.h"
+#include "tokenizers/pair_merger.h"
+#include "tokenizers/piece_joiner.h"
+#include "tokenizers/scored_pieces.h"
 #include "tokenizers/unicode.h"
-#include "tokenizers/utf8_stream.h"
 
 namespace lowbank::tokenizers {
 namespace {
@@ -51,13 +54,23 @@ char32_t lenient_code_point(std::string_view text, std::size_t& at) {
   return is_whole ? c : kReplacementCodePoint;
 }
 
-/// Encodes the text between two special tokens.
+/// The text between two special tokens, or a part of it.
+struct Fragment {
+  std::string_view text;
+  std::size_t start = 0;  ///< where it begins in the part that is being encoded
+  bool is_first = true;   ///< nothing of the fragment stands before it
+  bool is_last = true;
+  bool is_after_special = false;  ///< a special token or the start of the text stands before it
+};
+
+/// Encodes fragments.
 class FragmentEncoder {
  public:
   virtual ~FragmentEncoder() = default;
-  /// Appends to `out`; `start` is where the fragment begins in the text, for ends.
-  virtual void encode(std::string_view fragment, bool is_after_special, std::size_t start,
-                      bool with_ends, Encoding& out) const = 0;
+  /// Ends count from the start of the part.
+  virtual void encode(const Fragment& fragment, TokenWriter& out) const = 0;
+  /// Whether a fragment may be cut before a space between two ASCII letters.
+  virtual bool can_be_cut() const = 0;
 };
 
 /// gpt2: the pipeline of a tokenizer.json.
@@ -66,39 +79,32 @@ class ByteBpeEncoder : public FragmentEncoder {
   ByteBpeEncoder(const GgufVocabulary& vocabulary, const std::string& name)
       : tokenizer_(make_json_tokenizer(byte_bpe_json(vocabulary), name)) {}
 
-  void encode(std::string_view fragment, bool /*is_after_special*/, std::size_t start,
-              bool with_ends, Encoding& out) const override {
-    if (find_invalid_utf8(fragment) == std::string::npos) {
-      append(fragment, start, {}, with_ends, out);
+  void encode(const Fragment& fragment, TokenWriter& out) const override {
+    if (find_invalid_utf8(fragment.text) == std::string::npos) {
+      const std::int64_t part_offset = out.offset();
+      out.start_part(part_offset + static_cast<std::int64_t>(fragment.start));
+      tokenizer_->encode_part({fragment.text, fragment.is_first, fragment.is_last},
+                              /*add_special=*/false, out);
+      out.start_part(part_offset);
       return;
     }
     std::string mended;
     std::vector<std::size_t>
         origins;  // where the character ends that a byte of `mended` is part of
-    for (std::size_t at = 0; at < fragment.size();) {
-      append_utf8(mended, lenient_code_point(fragment, at));
+    for (std::size_t at = 0; at < fragment.text.size();) {
+      append_utf8(mended, lenient_code_point(fragment.text, at));
       origins.resize(mended.size(), at);
     }
-    append(mended, start, origins, with_ends, out);
+    const auto encoding = tokenizer_->encode_with_offsets(mended);
+    for (std::size_t i = 0; i < encoding.ids.size(); ++i) {
+      const auto end = static_cast<std::size_t>(encoding.ends[i]);
+      out.add(static_cast<std::int32_t>(encoding.ids[i]),
+              fragment.start + (end == 0 ? 0 : origins[end - 1]));
+    }
   }
+  bool can_be_cut() const override { return tokenizer_->find_cut("ab cd") != 0; }
 
  private:
-  void append(std::string_view text, std::size_t start, const std::vector<std::size_t>& origins,
-              bool with_ends, Encoding& out) const {
-    if (!with_ends) {
-      const auto ids = tokenizer_->encode(text);
-      out.ids.insert(out.ids.end(), ids.begin(), ids.end());
-      return;
-    }
-    const auto encoding = tokenizer_->encode_with_offsets(text);
-    out.ids.insert(out.ids.end(), encoding.ids.begin(), encoding.ids.end());
-    for (const auto end : encoding.ends) {
-      const auto end_bytes = static_cast<std::size_t>(end);
-      const std::size_t own = origins.empty() || end == 0 ? end_bytes : origins[end_bytes - 1];
-      out.ends.push_back(static_cast<std::int64_t>(start + own));
-    }
-  }
-
   std::unique_ptr<Tokenizer> tokenizer_;
 };
 
@@ -106,39 +112,95 @@ class ByteBpeEncoder : public FragmentEncoder {
 /// the end becomes byte tokens.
 class ScoreBpeEncoder : public FragmentEncoder {
  public:
-  ScoreBpeEncoder(const GgufVocabulary& vocabulary, const TokenIndex& index)
-      : vocabulary_(vocabulary), index_(index) {
+  explicit ScoreBpeEncoder(const GgufVocabulary& vocabulary)
+      : vocabulary_(vocabulary),
+        pieces_(vocabulary.tokens, vocabulary.scores, all_ids(vocabulary)) {
     for (unsigned byte = 0; byte < 256; ++byte) {
-      auto found = index.find(fmt::format("<0x{:02X}>", byte));
+      std::int32_t id = pieces_.find(fmt::format("<0x{:02X}>", byte));
       const char alone = static_cast<char>(byte);
-      if (found == index.end()) found = index.find(std::string_view(&alone, 1));
-      byte_ids_[byte] = found != index.end() ? found->second : vocabulary.unk.value_or(0);
+      if (id < 0) id = pieces_.find(std::string_view(&alone, 1));
+      byte_ids_[byte] = id >= 0 ? id : static_cast<std::int32_t>(vocabulary.unk.value_or(0));
     }
+    // Words begin with a space if no token has one behind anything else.
+    mark_starts_words_ = std::none_of(
+        vocabulary.tokens.begin(), vocabulary.tokens.end(), [](const std::string& token) {
+          for (auto at = token.find(kGgufSpace, 1); at != std::string::npos;
+               at = token.find(kGgufSpace, at + 1)) {
+            if (!std::string_view(token).substr(0, at).ends_with(kGgufSpace)) return true;
+          }
+          return false;
+        });
   }
 
-  void encode(std::string_view fragment, bool is_after_special, std::size_t start, bool with_ends,
-              Encoding& out) const override {
-    const bool has_prefix = vocabulary_.add_space_prefix && is_after_special;
-    std::string text(has_prefix ? kGgufSpace : "");
-    for (const char c : fragment) {
-      if (c == ' ') {
-        text += kGgufSpace;
-      } else {
-        text += c;
+  void encode(const Fragment& fragment, TokenWriter& out) const override {
+    if (fragment.text.size() > std::numeric_limits<std::int32_t>::max()) {
+      throw ConfigError(fmt::format("a text of {} bytes; at most 2 GiB can be encoded at once",
+                                    fragment.text.size()));
+    }
+    Rules rules(pieces_, first_symbol);
+    PairMerger<Rules> merger(rules);
+    Progress progress{.fragment = fragment.text};
+    std::string word;
+    const auto finish_word = [&] {
+      merger.merge(word, kWindowBytes, [&](const MergeSymbol&, std::string_view piece) {
+        add_piece(piece, fragment.start, progress, out);
+      });
+      word.clear();
+    };
+    if (vocabulary_.add_space_prefix && fragment.is_after_special) {
+      word = kGgufSpace;
+      progress.prefix_left = word.size();
+    }
+    std::size_t character_end = 0;       // in the word, of the character that began last
+    std::size_t mark_end = word.size();  // of the spaces that the word begins with
+    for (const char c : fragment.text) {
+      const std::size_t at = word.size();
+      if (c == ' ' && mark_starts_words_ && at > mark_end && at >= character_end) {
+        finish_word();
+        character_end = 0;
+        mark_end = 0;
       }
+      const std::size_t begin = word.size();
+      if (c == ' ') {
+        word += kGgufSpace;
+        if (begin == mark_end) mark_end = word.size();
+      } else {
+        word += c;
+      }
+      while (character_end < word.size()) character_end += size_at(word[character_end]);
     }
-    if (text.size() > std::numeric_limits<std::int32_t>::max()) {
-      throw ConfigError(
-          fmt::format("a text of {} bytes; at most 2 GiB can be encoded at once", fragment.size()));
-    }
-    auto symbols = split(text);
-    merge(text, symbols);
+    finish_word();
+  }
+  bool can_be_cut() const override { return mark_starts_words_; }
 
-    // Byte by byte: a character that is cut off swallows part of the mark of a space behind it.
-    std::size_t at = 0;  // in the fragment
-    std::size_t prefix_left = has_prefix ? kGgufSpace.size() : 0;
+ private:
+  static constexpr std::size_t kWindowBytes = std::size_t{1} << 15;
+
+  // Any byte starts a character here, by its upper four bits alone.
+  static std::size_t size_at(char c) {
+    const auto high = static_cast<unsigned char>(c) >> 4;
+    return high < 12 ? 1 : high < 14 ? 2 : high == 14 ? 3 : 4;
+  }
+  static MergeSymbol first_symbol(std::string_view text) {
+    return {.size = static_cast<std::uint32_t>(std::min(size_at(text[0]), text.size()))};
+  }
+  using Rules = ScoredPieces::Rules<MergeSymbol (*)(std::string_view)>;
+
+  static std::vector<std::int32_t> all_ids(const GgufVocabulary& vocabulary) {
+    std::vector<std::int32_t> ids(vocabulary.tokens.size());
+    std::iota(ids.begin(), ids.end(), 0);
+    return ids;
+  }
+
+  /// How far the pieces have come in the fragment. Byte by byte: a character that is cut off
+  /// swallows part of the mark of a space behind it.
+  struct Progress {
+    std::string_view fragment = {};
+    std::size_t at = 0;
+    std::size_t prefix_left = 0;
     std::size_t mark_left = 0;
-    const auto advance = [&](std::size_t num_bytes) {
+
+    void advance(std::size_t num_bytes) {
       for (; num_bytes > 0; --num_bytes) {
         if (prefix_left > 0) {
           --prefix_left;
@@ -147,101 +209,26 @@ class ScoreBpeEncoder : public FragmentEncoder {
         if (mark_left == 0) mark_left = fragment[at] == ' ' ? kGgufSpace.size() : 1;
         if (--mark_left == 0) ++at;
       }
-    };
-    for (std::int32_t i = text.empty() ? -1 : 0; i >= 0; i = symbols[std::size_t(i)].next) {
-      const std::string_view piece = symbols[std::size_t(i)].in(text);
-      const auto token = index_.find(piece);
-      const std::size_t num_ids = token != index_.end() ? 1 : piece.size();
-      if (token != index_.end()) {
-        out.ids.push_back(token->second);
-      } else {
-        for (const char c : piece) out.ids.push_back(byte_ids_[static_cast<unsigned char>(c)]);
+    }
+  };
+
+  void add_piece(std::string_view piece, std::size_t start, Progress& progress,
+                 TokenWriter& out) const {
+    const std::int32_t id = pieces_.find(piece);
+    if (id < 0) {
+      for (const char c : piece.substr(0, piece.size() - 1)) {
+        out.add(byte_ids_[static_cast<unsigned char>(c)], start + progress.at);
       }
-      if (!with_ends) continue;
-      out.ends.resize(out.ends.size() + num_ids - 1, static_cast<std::int64_t>(start + at));
-      advance(piece.size());
-      out.ends.push_back(static_cast<std::int64_t>(start + at));
     }
-  }
-
- private:
-  struct Symbol {
-    std::int32_t previous = -1;
-    std::int32_t next = -1;
-    std::int32_t begin = 0;
-    std::int32_t size = 0;  // 0: joined to the one before
-    std::string_view in(std::string_view text) const {
-      return text.substr(static_cast<std::size_t>(begin), static_cast<std::size_t>(size));
-    }
-  };
-  struct Pair {
-    float score = 0.0F;
-    std::int32_t left = 0;
-    std::int32_t right = 0;
-    std::int32_t size = 0;  // of both when they met; other sizes mean that it is out of date
-    bool operator<(const Pair& other) const {
-      return score < other.score || (score == other.score && left > other.left);
-    }
-  };
-
-  static std::vector<Symbol> split(std::string_view text) {
-    std::vector<Symbol> symbols;
-    symbols.reserve(text.size());
-    for (std::size_t at = 0; at < text.size();) {
-      // Any byte starts a character here, by its upper four bits alone.
-      const auto high = static_cast<unsigned char>(text[at]) >> 4;
-      const std::size_t size = std::min<std::size_t>(high < 12    ? 1
-                                                     : high < 14  ? 2
-                                                     : high == 14 ? 3
-                                                                  : 4,
-                                                     text.size() - at);
-      const auto index = static_cast<std::int32_t>(symbols.size());
-      symbols.push_back({.previous = index - 1,
-                         .next = at + size == text.size() ? -1 : index + 1,
-                         .begin = static_cast<std::int32_t>(at),
-                         .size = static_cast<std::int32_t>(size)});
-      at += size;
-    }
-    return symbols;
-  }
-
-  void merge(std::string_view text, std::vector<Symbol>& symbols) const {
-    std::priority_queue<Pair> pairs;
-    const auto symbol = [&](std::int32_t i) -> Symbol& {
-      return symbols[static_cast<std::size_t>(i)];
-    };
-    const auto consider = [&](std::int32_t left, std::int32_t right) {
-      if (left < 0 || right < 0) return;
-      Symbol both = symbol(left);
-      both.size += symbol(right).size;
-      const auto token = index_.find(both.in(text));
-      if (token == index_.end()) return;
-      pairs.push({.score = vocabulary_.scores[static_cast<std::size_t>(token->second)],
-                  .left = left,
-                  .right = right,
-                  .size = both.size});
-    };
-    for (std::size_t i = 1; i < symbols.size(); ++i) {
-      consider(static_cast<std::int32_t>(i) - 1, static_cast<std::int32_t>(i));
-    }
-    while (!pairs.empty()) {
-      const Pair best = pairs.top();
-      pairs.pop();
-      Symbol& left = symbol(best.left);
-      Symbol& right = symbol(best.right);
-      if (left.size == 0 || right.size == 0 || left.size + right.size != best.size) continue;
-      left.size = best.size;
-      right.size = 0;
-      left.next = right.next;
-      if (left.next >= 0) symbol(left.next).previous = best.left;
-      consider(left.previous, best.left);
-      consider(best.left, left.next);
-    }
+    if (out.with_ends()) progress.advance(piece.size());
+    out.add(id >= 0 ? id : byte_ids_[static_cast<unsigned char>(piece.back())],
+            start + progress.at);
   }
 
   const GgufVocabulary& vocabulary_;
-  const TokenIndex& index_;
-  std::array<std::int64_t, 256> byte_ids_{};
+  ScoredPieces pieces_;
+  std::array<std::int32_t, 256> byte_ids_{};
+  bool mark_starts_words_ = false;
 };
 
 /// bert: words of the cleaned text, each as the longest tokens from its start, or unknown.
@@ -254,13 +241,13 @@ class WordPieceEncoder : public FragmentEncoder {
     }
   }
 
-  void encode(std::string_view fragment, bool /*is_after_special*/, std::size_t start,
-              bool /*with_ends*/, Encoding& out) const override {
+  void encode(const Fragment& part, TokenWriter& out) const override {
+    const std::string_view fragment = part.text;
     Word word;
     const auto finish_word = [&] {
-      if (word.text.size() > kGgufSpace.size()) append_word(word, out);
+      if (word.text.size() > kGgufSpace.size()) append_word(word, part.start, out);
       word.text = kGgufSpace;
-      word.ends.assign(kGgufSpace.size(), 0);
+      if (out.with_ends()) word.ends.assign(kGgufSpace.size(), 0);
     };
     finish_word();
     for (std::size_t at = 0; at < fragment.size();) {
@@ -289,17 +276,19 @@ class WordPieceEncoder : public FragmentEncoder {
         c = static_cast<char32_t>(utf8proc_tolower(static_cast<utf8proc_int32_t>(c)));
       }
       append_utf8(word.text, c);
-      word.ends.resize(word.text.size(), start + at);
+      if (out.with_ends()) word.ends.resize(word.text.size(), static_cast<std::uint32_t>(at));
       if (is_alone) finish_word();
     }
     finish_word();
   }
+  bool can_be_cut() const override { return true; }
 
  private:
-  /// A word with the mark of its start; `ends` says where the characters of its bytes end.
+  /// A word with the mark of its start; `ends` says where in the fragment the characters of its
+  /// bytes end, if offsets are wanted.
   struct Word {
     std::string text;
-    std::vector<std::size_t> ends;
+    std::vector<std::uint32_t> ends;
   };
 
   // llama.cpp keeps no more than this of a character's decomposition: the base of an accented
@@ -312,9 +301,12 @@ class WordPieceEncoder : public FragmentEncoder {
     return count > 0 ? static_cast<char32_t>(parts[0]) : c;
   }
 
-  void append_word(const Word& word, Encoding& out) const {
-    const std::size_t first_id = out.ids.size();
+  void append_word(const Word& word, std::size_t start, TokenWriter& out) const {
     const std::string_view text = word.text;
+    const auto add = [&](std::int64_t id, std::size_t end) {
+      out.add(static_cast<std::int32_t>(id), out.with_ends() ? start + word.ends[end - 1] : 0);
+    };
+    std::vector<WordToken> tokens;
     for (std::size_t begin = 0; begin < text.size();) {
       std::size_t end = std::min(text.size(), begin + max_token_bytes_);
       auto token = index_.end();
@@ -323,19 +315,13 @@ class WordPieceEncoder : public FragmentEncoder {
         token = index_.find(text.substr(begin, end - begin));
         if (token != index_.end()) break;
       }
-      if (token == index_.end()) {
-        out.ids.resize(first_id);
-        out.ends.resize(first_id);
-        break;
-      }
-      out.ids.push_back(token->second);
-      out.ends.push_back(static_cast<std::int64_t>(word.ends[end - 1]));
+      if (token == index_.end()) return add(*vocabulary_.unk, text.size());
+      tokens.push_back(
+          {static_cast<std::int32_t>(token->second), static_cast<std::uint32_t>(end - begin)});
       begin = end;
     }
-    if (out.ids.size() == first_id) {
-      out.ids.push_back(*vocabulary_.unk);
-      out.ends.push_back(static_cast<std::int64_t>(word.ends.back()));
-    }
+    std::size_t end = 0;
+    for (const auto& token : tokens) add(token.id, end += token.size);
   }
 
   const GgufVocabulary& vocabulary_;
@@ -352,7 +338,10 @@ class GgufTokenizer : public Tokenizer {
       index_.emplace(vocabulary_.tokens[i], i);
       const bool is_cut_out =
           vocabulary_.is_special(i) || vocabulary_.kinds[i] == TokenKind::kUserDefined;
-      if (is_cut_out) cut_out_[static_cast<unsigned char>(vocabulary_.tokens[i][0])].push_back(i);
+      if (!is_cut_out) continue;
+      cut_out_[static_cast<unsigned char>(vocabulary_.tokens[i][0])].push_back(i);
+      has_spaced_cut_out_ =
+          has_spaced_cut_out_ || vocabulary_.tokens[i].find(' ') != std::string::npos;
     }
     switch (vocabulary_.model) {
       case GgufVocabulary::Model::kGpt2:
@@ -360,7 +349,7 @@ class GgufTokenizer : public Tokenizer {
         vocabulary_.merges = {};  // the encoder has them
         break;
       case GgufVocabulary::Model::kLlama:
-        encoder_ = std::make_unique<ScoreBpeEncoder>(vocabulary_, index_);
+        encoder_ = std::make_unique<ScoreBpeEncoder>(vocabulary_);
         break;
       case GgufVocabulary::Model::kBert:
         encoder_ = std::make_unique<WordPieceEncoder>(vocabulary_, index_);
@@ -368,22 +357,59 @@ class GgufTokenizer : public Tokenizer {
     }
   }
 
-  std::vector<std::int64_t> encode(std::string_view text, bool add_special) const override {
-    return encode_text(text, add_special, /*with_ends=*/false).ids;
+  void encode_part(const TextPart& part, bool add_special, TokenWriter& out) const override {
+    const std::string_view text = part.text;
+    const bool is_bert = vocabulary_.model == GgufVocabulary::Model::kBert;
+    if (part.is_first && add_special && vocabulary_.bos && (is_bert || vocabulary_.add_bos)) {
+      out.add_special(static_cast<std::int32_t>(*vocabulary_.bos), 0);
+    }
+    std::size_t at = 0;
+    bool is_behind_cut = true;  // a special token, or the start of the part
+    const auto add_fragment = [&](std::size_t end) {
+      if (end == at) return;
+      const bool continues = at == 0 && !part.is_first;
+      encoder_->encode({.text = text.substr(at, end - at),
+                        .start = at,
+                        .is_first = !continues,
+                        .is_last = part.is_last || end < text.size(),
+                        .is_after_special = is_behind_cut && !continues},
+                       out);
+      is_behind_cut = false;
+    };
+    for_each_cut(text, [&](const Occurrence& cut) {
+      add_fragment(cut.begin);
+      out.add(static_cast<std::int32_t>(cut.id), cut.end);
+      is_behind_cut = true;
+      at = cut.end;
+    });
+    add_fragment(text.size());
+    const auto last = is_bert ? vocabulary_.sep : vocabulary_.eos;
+    if (part.is_last && add_special && last && (is_bert || vocabulary_.add_eos)) {
+      out.add_special(static_cast<std::int32_t>(*last), text.size());
+    }
   }
-  Encoding encode_with_offsets(std::string_view text, bool add_special) const override {
-    return encode_text(text, add_special, /*with_ends=*/true);
+
+  std::size_t find_cut(std::string_view text) const override {
+    if (has_spaced_cut_out_ || !encoder_->can_be_cut()) return 0;
+    for (std::size_t at = text.rfind(' '); at != std::string_view::npos && at > 0;
+         at = text.rfind(' ', at - 1)) {
+      if (at + 1 < text.size() && is_ascii_letter(text[at - 1]) && is_ascii_letter(text[at + 1])) {
+        return at;
+      }
+    }
+    return 0;
   }
 
   std::string decode(std::span<const std::int64_t> ids) const override {
-    Utf8Stream stream;
     std::string text;
-    std::int64_t previous = -1;
-    for (const auto id : ids) {
-      text += stream.push(decode_piece(previous, id));
-      previous = id;
-    }
-    return text + stream.finish();
+    PieceJoiner joiner(*this, [&](std::string_view piece) { text += piece; });
+    for (const auto id : ids) joiner.add(id);
+    joiner.finish();
+    return text;
+  }
+  void decode_list(const IdList& ids,
+                   const std::function<void(std::string_view)>& take) const override {
+    PieceJoiner(*this, take).join(ids);
   }
 
   std::string decode_piece(std::int64_t previous, std::int64_t id) const override {
@@ -446,16 +472,28 @@ class GgufTokenizer : public Tokenizer {
     return static_cast<char>(value);
   }
 
-  // Tokens to cut the text at, in order: of two that overlap the longer one, then the one with the
-  // smaller id, then the first.
-  std::vector<Occurrence> find_cuts(std::string_view text) const {
-    std::vector<Occurrence> all;
+  // Calls `take` for the tokens to cut the text at, in order: of two that overlap the longer one,
+  // then the one with the smaller id, then the first. What overlaps nothing before it starts anew.
+  template <class Take>
+  void for_each_cut(std::string_view text, Take take) const {
+    std::vector<Occurrence> group;
+    std::size_t group_end = 0;
     for (std::size_t at = 0; at < text.size(); ++at) {
+      if (at >= group_end && !group.empty()) {
+        for (const auto& occurrence : choose_cuts(group)) take(occurrence);
+        group.clear();
+      }
       for (const auto id : cut_out_[static_cast<unsigned char>(text[at])]) {
         const auto& token = vocabulary_.tokens[id];
-        if (text.substr(at).starts_with(token)) all.push_back({at, at + token.size(), id});
+        if (!text.substr(at).starts_with(token)) continue;
+        group.push_back({at, at + token.size(), id});
+        group_end = std::max(group_end, at + token.size());
       }
     }
+    for (const auto& occurrence : choose_cuts(group)) take(occurrence);
+  }
+
+  static std::vector<Occurrence> choose_cuts(std::vector<Occurrence> all) {
     if (all.size() < 2) return all;
     std::sort(all.begin(), all.end(), [](const Occurrence& a, const Occurrence& b) {
       const auto key = [](const Occurrence& o) {
@@ -476,40 +514,11 @@ class GgufTokenizer : public Tokenizer {
     return cuts;
   }
 
-  Encoding encode_text(std::string_view text, bool add_special, bool with_ends) const {
-    Encoding out;
-    const auto add_token = [&](std::int64_t id, std::size_t end) {
-      out.ids.push_back(id);
-      out.ends.push_back(static_cast<std::int64_t>(end));
-    };
-    const bool is_bert = vocabulary_.model == GgufVocabulary::Model::kBert;
-    if (add_special && vocabulary_.bos && (is_bert || vocabulary_.add_bos)) {
-      add_token(*vocabulary_.bos, 0);
-    }
-    std::size_t at = 0;
-    bool is_after_special = true;
-    const auto add_fragment = [&](std::size_t end) {
-      if (end == at) return;
-      encoder_->encode(text.substr(at, end - at), is_after_special, at, with_ends, out);
-      is_after_special = false;
-    };
-    for (const auto& cut : find_cuts(text)) {
-      add_fragment(cut.begin);
-      if (!with_ends) out.ends.clear();
-      add_token(static_cast<std::int64_t>(cut.id), cut.end);
-      is_after_special = true;
-      at = cut.end;
-    }
-    add_fragment(text.size());
-    const auto last = is_bert ? vocabulary_.sep : vocabulary_.eos;
-    if (add_special && last && (is_bert || vocabulary_.add_eos)) add_token(*last, text.size());
-    return out;
-  }
-
   GgufVocabulary vocabulary_;
   std::string name_;
   TokenIndex index_;                                   // views of vocabulary_.tokens
   std::array<std::vector<std::size_t>, 256> cut_out_;  // ids by the first byte of the token
+  bool has_spaced_cut_out_ = false;
   std::unique_ptr<FragmentEncoder> encoder_;
 };
 

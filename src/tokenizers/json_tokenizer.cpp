@@ -24,18 +24,6 @@ namespace {
 
 using Ids = std::vector<std::int64_t>;
 
-// Every character of `text` stands for itself.
-void track(std::string_view text, std::vector<Origin>& origins) {
-  origins.resize(text.size());
-  for (std::size_t at = 0; at < text.size();) {
-    const auto begin = static_cast<std::uint32_t>(at);
-    next_code_point(text, at);
-    std::fill(origins.begin() + begin, origins.begin() + static_cast<std::ptrdiff_t>(at),
-              Origin{begin, begin});
-    origins[at - 1].end = static_cast<std::uint32_t>(at);
-  }
-}
-
 // Lengths of two texts that fit into `room`: the longer one gives way, then both get half.
 std::pair<std::int64_t, std::int64_t> longest_first(std::int64_t first, std::int64_t second,
                                                     std::int64_t room) {
@@ -54,11 +42,13 @@ class JsonTokenizer : public Tokenizer {
   JsonTokenizer(const JsonReader& spec, std::unique_ptr<WordModel> model, const std::string& name,
                 const SpecialNames& names, const SpecialIds& ids);
 
-  Ids encode(std::string_view text, bool add_special) const override;
-  Encoding encode_with_offsets(std::string_view text, bool add_special) const override;
+  void encode_part(const TextPart& part, bool add_special, TokenWriter& out) const override;
+  std::size_t find_cut(std::string_view text) const override;
   PairEncoding encode_pair(std::string_view first, std::optional<std::string_view> second,
                            std::int64_t max_length) const override;
   std::string decode(std::span<const std::int64_t> ids) const override;
+  void decode_list(const IdList& ids,
+                   const std::function<void(std::string_view)>& take) const override;
   std::string decode_piece(std::int64_t previous, std::int64_t id) const override;
   std::int64_t vocab_size() const override { return vocab_size_; }
   std::optional<std::int64_t> bos_id() const override { return special_.bos; }
@@ -71,12 +61,13 @@ class JsonTokenizer : public Tokenizer {
     WordCache cache;
     std::vector<WordToken> tokens;
     AlignedText normalized;
-    std::vector<Origin> origins;
   };
   class Lease;
   class WordSink;
 
-  void encode_body(std::string_view text, Ids& ids, Ids* ends) const;
+  void encode_body(const TextPart& part, TokenWriter& out) const;
+  Ids encode_body(std::string_view text) const;
+  bool can_be_cut() const;
   void encode_segment(TextView segment, Workspace& work, WordSink& words) const;
   std::optional<std::int64_t> find(const std::string& token) const;
   void check_id(std::int64_t id) const;
@@ -93,6 +84,8 @@ class JsonTokenizer : public Tokenizer {
   std::optional<AddedTokens> added_;
   std::int64_t vocab_size_ = 0;
   SpecialIds special_;
+  mutable std::once_flag cut_checked_;
+  mutable bool can_be_cut_ = false;
   mutable std::mutex mutex_;
   mutable std::vector<std::unique_ptr<Workspace>> idle_;
 };
@@ -124,8 +117,9 @@ class JsonTokenizer::Lease {
 /// Turns words into ids.
 class JsonTokenizer::WordSink : public PieceSink {
  public:
-  WordSink(const WordModel& model, Workspace& work, Ids& ids, Ids* ends)
-      : model_(model), work_(work), ids_(ids), ends_(ends) {}
+  /// Origins of words count from `shift` before the part.
+  WordSink(const WordModel& model, Workspace& work, std::size_t shift, TokenWriter& out)
+      : model_(model), work_(work), shift_(shift), out_(out) {}
 
   void take(TextView word) override {
     std::span<const WordToken> tokens;
@@ -137,30 +131,29 @@ class JsonTokenizer::WordSink : public PieceSink {
       tokens = work_.tokens;
       if (is_cached) work_.cache.add(word.text, hash, tokens);
     }
-    for (const auto& token : tokens) ids_.push_back(token.id);
-    if (ends_ == nullptr) return;
     std::size_t size = 0;
     for (const auto& token : tokens) {
       size += token.size;
-      add_end(word.origins[size - 1].end);
+      add(token.id, out_.with_ends() ? word.origin(size - 1).end : shift_);
     }
   }
 
   void take_added(std::int32_t id, TextView text) {
-    ids_.push_back(id);
-    if (ends_ != nullptr) add_end(text.origins[text.text.size() - 1].end);
+    add(id, out_.with_ends() ? text.origin(text.text.size() - 1).end : shift_);
   }
 
  private:
   // Byte tokens may overtake an unknown one.
-  void add_end(std::int64_t end) {
-    ends_->push_back(ends_->empty() ? end : std::max(end, ends_->back()));
+  void add(std::int32_t id, std::size_t end) {
+    last_end_ = std::max(last_end_, std::max(end, shift_) - shift_);
+    out_.add(id, last_end_);
   }
 
   const WordModel& model_;
   Workspace& work_;
-  Ids& ids_;
-  Ids* ends_;
+  std::size_t shift_;
+  TokenWriter& out_;
+  std::size_t last_end_ = 0;
 };
 
 JsonTokenizer::JsonTokenizer(const JsonReader& spec, std::unique_ptr<WordModel> model,
@@ -215,8 +208,7 @@ std::optional<std::int64_t> JsonTokenizer::find(const std::string& token) const 
 
 void JsonTokenizer::encode_segment(TextView segment, Workspace& work, WordSink& words) const {
   if (normalizer_ && normalizer_->apply(segment, work.normalized)) {
-    segment = {work.normalized.text,
-               segment.origins == nullptr ? nullptr : work.normalized.origins.data()};
+    segment = view_of(work.normalized, segment);
   }
   added_->normalized().split(
       segment.text,
@@ -228,23 +220,23 @@ void JsonTokenizer::encode_segment(TextView segment, Workspace& work, WordSink& 
       });
 }
 
-void JsonTokenizer::encode_body(std::string_view text, Ids& ids, Ids* ends) const {
+void JsonTokenizer::encode_body(const TextPart& part, TokenWriter& out) const {
+  const std::string_view text = part.text;
   if (const auto bad = find_invalid_utf8(text); bad != std::string_view::npos) {
-    throw ConfigError(
-        fmt::format("{}: cannot encode text that is not UTF-8 at byte {}", name_, bad));
+    throw ConfigError(fmt::format("{}: cannot encode text that is not UTF-8 at byte {}", name_,
+                                  static_cast<std::size_t>(out.offset()) + bad));
   }
-  if (text.size() > std::numeric_limits<std::uint32_t>::max()) {
+  // One less: only the first part begins where the text does.
+  if (text.size() >= std::numeric_limits<std::uint32_t>::max()) {
     throw ConfigError(fmt::format("{}: a text must have less than 4 GiB, got {}", name_,
                                   format_bytes(text.size())));
   }
   const Lease lease(*this);
   Workspace& work = *lease;
-  TextView all{text};
-  if (ends != nullptr || pre_tokenizer_.needs_origins()) {
-    track(text, work.origins);
-    all.origins = work.origins.data();
-  }
-  WordSink words(*model_, work, ids, ends);
+  const std::size_t shift = part.is_first ? 0 : 1;
+  TextView all{.text = text, .is_continued = !part.is_first};
+  if (out.with_ends() || pre_tokenizer_.needs_origins()) all.offset = shift;
+  WordSink words(*model_, work, shift, out);
   added_->raw().split(
       text,
       [&](std::size_t begin, std::size_t end) {
@@ -254,37 +246,69 @@ void JsonTokenizer::encode_body(std::string_view text, Ids& ids, Ids* ends) cons
         words.take_added(match.id, all.part(match.begin, match.end));
       });
   // What was left out at the end belongs to the last token.
-  if (ends != nullptr && !ends->empty()) ends->back() = static_cast<std::int64_t>(text.size());
+  if (part.is_last) out.extend_last(text.size());
 }
 
-Ids JsonTokenizer::encode(std::string_view text, bool add_special) const {
+Ids JsonTokenizer::encode_body(std::string_view text) const {
+  IdList list;
+  TokenWriter writer(list, /*with_ends=*/false);
+  encode_body({.text = text}, writer);
+  writer.finish();
   Ids ids;
-  for (const auto& part : post_processor_.single.parts()) {
-    if (part.text == 0) {
-      encode_body(text, ids, nullptr);
-    } else if (add_special) {
-      ids.insert(ids.end(), part.ids.begin(), part.ids.end());
-    }
-  }
+  ids.reserve(list.size());
+  list.drain([&](auto chunk) { ids.insert(ids.end(), chunk.begin(), chunk.end()); });
   return ids;
 }
 
-Encoding JsonTokenizer::encode_with_offsets(std::string_view text, bool add_special) const {
-  Encoding out;
-  std::int64_t end = 0;
-  for (const auto& part : post_processor_.single.parts()) {
-    if (part.text == 0) {
-      Encoding body;
-      encode_body(text, body.ids, &body.ends);
-      out.ids.insert(out.ids.end(), body.ids.begin(), body.ids.end());
-      out.ends.insert(out.ends.end(), body.ends.begin(), body.ends.end());
-      end = static_cast<std::int64_t>(text.size());
-    } else if (add_special) {
-      out.ids.insert(out.ids.end(), part.ids.begin(), part.ids.end());
-      out.ends.insert(out.ends.end(), part.ids.size(), end);
+void JsonTokenizer::encode_part(const TextPart& part, bool add_special, TokenWriter& out) const {
+  bool is_behind_text = false;
+  for (const auto& piece : post_processor_.single.parts()) {
+    if (piece.text == 0) {
+      encode_body(part, out);
+      is_behind_text = true;
+    } else if (add_special && (is_behind_text ? part.is_last : part.is_first)) {
+      for (const auto id : piece.ids) {
+        out.add_special(static_cast<std::int32_t>(id), is_behind_text ? part.text.size() : 0);
+      }
     }
   }
-  return out;
+}
+
+bool JsonTokenizer::can_be_cut() const {
+  const auto& parts = post_processor_.single.parts();
+  const auto num_texts = std::count_if(parts.begin(), parts.end(),
+                                       [](const Template::Part& part) { return part.text == 0; });
+  const auto space = normalizer_ ? normalizer_->space_at_cut() : std::optional<std::string>(" ");
+  if (num_texts != 1 || !space || !added_->raw().keeps_cuts(" ") ||
+      !added_->normalized().keeps_cuts(*space)) {
+    return false;
+  }
+  // Steps that look for a space do not find one that has become something else.
+  const bool has_space = *space == " ";
+  const auto at_cut = pre_tokenizer_.at_cut();
+  if (at_cut == PreTokenizer::AtCut::kUnknown || (!has_space && !pre_tokenizer_.is_empty())) {
+    return false;
+  }
+  if (at_cut == PreTokenizer::AtCut::kSplits) return true;
+  class FirstWord : public PieceSink {
+   public:
+    void take(TextView word) override { text += word.text; }
+    std::string text;
+  } word;
+  pre_tokenizer_.cut({.text = *space, .is_continued = true}, word);
+  return model_->can_cut_before(word.text);
+}
+
+std::size_t JsonTokenizer::find_cut(std::string_view text) const {
+  std::call_once(cut_checked_, [&] { can_be_cut_ = can_be_cut(); });
+  if (!can_be_cut_) return 0;
+  for (std::size_t at = text.rfind(' '); at != std::string_view::npos && at > 0;
+       at = text.rfind(' ', at - 1)) {
+    if (at + 1 < text.size() && is_ascii_letter(text[at - 1]) && is_ascii_letter(text[at + 1])) {
+      return at;
+    }
+  }
+  return 0;
 }
 
 PairEncoding JsonTokenizer::encode_pair(std::string_view first,
@@ -297,9 +321,8 @@ PairEncoding JsonTokenizer::encode_pair(std::string_view first,
         fmt::format("{}: max_length must be >= {}, the number of special tokens; got {}", name_,
                     form.num_special(), max_length));
   }
-  Ids texts[2];
-  encode_body(first, texts[0], nullptr);
-  if (second) encode_body(*second, texts[1], nullptr);
+  Ids texts[2] = {encode_body(first), {}};
+  if (second) texts[1] = encode_body(*second);
   const auto sizes = longest_first(static_cast<std::int64_t>(texts[0].size()),
                                    static_cast<std::int64_t>(texts[1].size()), room);
   texts[0].resize(static_cast<std::size_t>(sizes.first));
@@ -352,6 +375,52 @@ std::string JsonTokenizer::decode(std::span<const std::int64_t> ids) const {
   }
   if (tokens.empty()) return "";
   return join(std::move(tokens), {});
+}
+
+void JsonTokenizer::decode_list(const IdList& ids,
+                                const std::function<void(std::string_view)>& take) const {
+  constexpr std::size_t kBlockTokens = 4096;
+  using Blocks = TokenDecoder::Blocks;
+  const auto blocks = decoder_ ? decoder_->blocks() : Blocks::kAnywhere;
+  const bool between_words = blocks == Blocks::kBetweenWords;
+  std::vector<std::string> tokens;
+  std::string bytes;  // that may be the start of a character
+  DecodeState state{.keep_bytes = !between_words};
+  // Decodes all but the last `num_left` tokens.
+  const auto decode_front = [&](std::size_t num_left) {
+    std::vector<std::string> left(
+        std::make_move_iterator(tokens.end() - static_cast<std::ptrdiff_t>(num_left)),
+        std::make_move_iterator(tokens.end()));
+    tokens.resize(tokens.size() - num_left);
+    state.at_end = num_left == 0;
+    bytes += join(std::exchange(tokens, std::move(left)), state);
+    state.at_start = false;
+    // A broken character does not reach over a byte of ASCII.
+    std::size_t end = bytes.size();
+    while (!state.at_end && end > 0 && static_cast<unsigned char>(bytes[end - 1]) >= 0x80) --end;
+    if (find_invalid_utf8(bytes) == std::string::npos) end = bytes.size();
+    take(replace_invalid_utf8(std::string_view(bytes).substr(0, end)));
+    bytes.erase(0, end);
+  };
+  for (const auto& chunk : ids.chunks()) {
+    for (const auto id : chunk) {
+      check_id(id);
+      add_token(id, tokens);
+      // The last token waits: it may be the last of the text.
+      const std::size_t count = tokens.size();
+      if (count <= kBlockTokens || blocks == Blocks::kNever) continue;
+      const auto& previous = tokens[count - 2];
+      const auto& next = tokens[count - 1];
+      if (between_words
+              ? !previous.empty() && !next.empty() && decoder_->is_word_border(previous, next)
+              : !(is_byte_token(previous) && is_byte_token(next))) {
+        decode_front(1);
+      }
+    }
+  }
+  if (tokens.empty()) return;
+  if (!state.at_start) return decode_front(0);
+  take(join(std::move(tokens), {}));
 }
 
 std::string JsonTokenizer::decode_piece(std::int64_t previous, std::int64_t id) const {

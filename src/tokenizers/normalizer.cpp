@@ -1,7 +1,6 @@
 #include "tokenizers/normalizer.h"
 
 #include <functional>
-#include <optional>
 #include <vector>
 
 #include <fmt/format.h>
@@ -33,6 +32,8 @@ class FormNormalizer : public Normalizer {
     }
     return true;
   }
+  // A letter or a space of ASCII never joins what stands before it.
+  std::optional<std::string> space_at_cut() const override { return " "; }
 
  private:
   NormalForm form_;
@@ -51,6 +52,7 @@ class LowercaseNormalizer : public Normalizer {
     }
     return true;
   }
+  std::optional<std::string> space_at_cut() const override { return " "; }
 };
 
 // Drops the marks.
@@ -64,12 +66,14 @@ class StripAccentsNormalizer : public Normalizer {
     }
     return true;
   }
+  std::optional<std::string> space_at_cut() const override { return " "; }
 };
 
 class ReplaceNormalizer : public Normalizer {
  public:
-  ReplaceNormalizer(Pattern pattern, std::string content)
-      : pattern_(std::move(pattern)), content_(std::move(content)) {}
+  /// `is_space`: the pattern is one space.
+  ReplaceNormalizer(Pattern pattern, std::string content, bool is_space)
+      : pattern_(std::move(pattern)), content_(std::move(content)), is_space_(is_space) {}
 
   bool apply(TextView from, AlignedText& to) const override {
     PatternMatches matches(pattern_, from.text);
@@ -86,10 +90,14 @@ class ReplaceNormalizer : public Normalizer {
     out.keep(kept, from.text.size());
     return true;
   }
+  std::optional<std::string> space_at_cut() const override {
+    return is_space_ && !content_.empty() ? std::optional(content_) : std::nullopt;
+  }
 
  private:
   Pattern pattern_;
   std::string content_;
+  bool is_space_;
 };
 
 class PrependNormalizer : public Normalizer {
@@ -97,12 +105,13 @@ class PrependNormalizer : public Normalizer {
   explicit PrependNormalizer(std::string prefix) : prefix_(std::move(prefix)) {}
 
   bool apply(TextView from, AlignedText& to) const override {
-    if (from.text.empty()) return false;
+    if (from.text.empty() || from.is_continued) return false;
     TextRewriter out(from, to);
     out.replace(0, 0, prefix_);
     out.keep(0, from.text.size());
     return true;
   }
+  std::optional<std::string> space_at_cut() const override { return " "; }
 
  private:
   std::string prefix_;
@@ -157,7 +166,7 @@ class BertNormalizer : public Normalizer {
     }
     TextRewriter first(from, cleaned);
     clean(from, first, false);
-    const TextView view = view_of(cleaned);
+    const TextView view = view_of(cleaned, from);
     TextRewriter second(view, to);
     NormalizedStretches stretches(view.text, NormalForm::kNfd);
     std::size_t begin = 0;
@@ -183,12 +192,9 @@ class BertNormalizer : public Normalizer {
     }
     return true;
   }
+  std::optional<std::string> space_at_cut() const override { return " "; }
 
  private:
-  static TextView view_of(const AlignedText& text) {
-    return {text.text, text.is_tracked() ? text.origins.data() : nullptr};
-  }
-
   void lower_ascii(TextRewriter& out, std::string_view text, std::size_t begin,
                    std::size_t end) const {
     for (std::size_t at = begin; at < end; ++at) {
@@ -242,9 +248,19 @@ class NormalizerSequence : public Normalizer {
       if (!step->apply(from, next)) continue;
       std::swap(to, next);
       is_changed = true;
-      from = {to.text, to.is_tracked() ? to.origins.data() : nullptr};
+      from = view_of(to, from);
     }
     return is_changed;
+  }
+  // Once a space has become something else, the next steps do not see a space there.
+  std::optional<std::string> space_at_cut() const override {
+    std::string space = " ";
+    for (const auto& step : steps_) {
+      const auto becomes = step->space_at_cut();
+      if (!becomes || (space != " " && *becomes != " ")) return std::nullopt;
+      if (*becomes != " ") space = *becomes;
+    }
+    return space;
   }
 
  private:
@@ -273,8 +289,10 @@ std::unique_ptr<Normalizer> make_normalizer(const JsonReader& spec) {
   }
   if (type == "Replace") {
     spec.check_keys({"type", "pattern", "content"});
-    return std::make_unique<ReplaceNormalizer>(read_pattern(spec.at("pattern")),
-                                               spec.text("content"));
+    const auto pattern = spec.at("pattern");
+    const bool is_space = pattern.has("String") && pattern.text("String") == " ";
+    return std::make_unique<ReplaceNormalizer>(read_pattern(pattern), spec.text("content"),
+                                               is_space);
   }
   if (type == "Prepend") {
     spec.check_keys({"type", "prepend"});

@@ -1,6 +1,8 @@
 #pragma once
 
 #include <memory>
+#include <optional>
+#include <string>
 
 #include "core/json_reader.h"
 #include "tokenizers/aligned_text.h"
@@ -13,6 +15,10 @@ class Normalizer {
   virtual ~Normalizer() = default;
   /// Writes the changed text to `to` and gives true; false if it stays as it is.
   virtual bool apply(TextView from, AlignedText& to) const = 0;
+  /// What a space becomes if a text may be cut before a space between two ASCII letters: the parts,
+  /// of which all but the first are `is_continued`, become the parts of the whole, and the letters
+  /// stay letters. Nothing if it may not be cut there.
+  virtual std::optional<std::string> space_at_cut() const { return std::nullopt; }
 };
 
 /// `normalizer` of a tokenizer.json.

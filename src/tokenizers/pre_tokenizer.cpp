@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/text.h"
+#include "tokenizers/gguf_pre_tokenizer.h"
 #include "tokenizers/pattern.h"
 #include "tokenizers/unicode.h"
 
@@ -102,16 +103,32 @@ void cut_by_character(Predicate is_match, TextView piece, Behavior behavior, Pie
 
 class SplitStep : public PreTokenizer {
  public:
-  SplitStep(Pattern pattern, Behavior behavior, bool invert)
-      : pattern_(std::move(pattern)), behavior_(behavior), invert_(invert) {}
+  /// `is_known`: the pattern is one that is_known_pattern() names.
+  SplitStep(Pattern pattern, Behavior behavior, bool invert, bool is_known)
+      : pattern_(std::move(pattern)), behavior_(behavior), invert_(invert) {
+    if (!is_known || behavior != Behavior::kIsolated || invert) return;
+    // One pair of words stands for all: to the known patterns ASCII letters between which no sign
+    // stands are alike.
+    const std::string_view words = "ab cd";
+    std::size_t begin = 0;
+    std::size_t end = 0;
+    at_cut_ = AtCut::kKeeps;
+    for (PatternMatches matches(pattern_, words); matches.next(begin, end);) {
+      if (begin == 2 || end == 2) at_cut_ = AtCut::kSplits;
+    }
+  }
   void cut(TextView piece, PieceSink& out) const override {
     cut_by_pattern(pattern_, piece, behavior_, invert_, out);
   }
+  // The known patterns look neither back nor, from a letter, ahead, and none matches a letter with
+  // a space behind it.
+  AtCut at_cut() const override { return at_cut_; }
 
  private:
   Pattern pattern_;
   Behavior behavior_;
   bool invert_;
+  AtCut at_cut_ = AtCut::kUnknown;
 };
 
 class CharacterStep : public PreTokenizer {
@@ -120,6 +137,11 @@ class CharacterStep : public PreTokenizer {
       : is_match_(is_match), behavior_(behavior) {}
   void cut(TextView piece, PieceSink& out) const override {
     cut_by_character(is_match_, piece, behavior_, out);
+  }
+  // No step that is made of this class matches letters.
+  AtCut at_cut() const override {
+    if (!is_match_(U' ')) return AtCut::kKeeps;
+    return behavior_ == Behavior::kRemoved ? AtCut::kSplits : AtCut::kUnknown;
   }
 
  private:
@@ -158,6 +180,7 @@ class WordStep : public PreTokenizer {
     }
     if (last != Kind::kSpace) out.take(piece.part(begin, piece.text.size()));
   }
+  AtCut at_cut() const override { return AtCut::kSplits; }
 
  private:
   enum class Kind { kSpace, kSign, kWord };
@@ -185,7 +208,7 @@ class BytePieceStep : public PreTokenizer {
       TextRewriter rewriter(piece, spaced);
       rewriter.replace(0, 0, " ");
       rewriter.keep(0, piece.text.size());
-      piece = {spaced.text, piece.origins == nullptr ? nullptr : spaced.origins.data()};
+      piece = view_of(spaced, piece);
     }
     if (use_regex_) {
       cut_by_pattern(pattern_, piece, Behavior::kIsolated, false, out);
@@ -193,6 +216,8 @@ class BytePieceStep : public PreTokenizer {
       out.take(piece);
     }
   }
+  // A part that begins with a space gets no other one.
+  AtCut at_cut() const override { return use_regex_ ? AtCut::kSplits : AtCut::kKeeps; }
 
  private:
   bool add_prefix_space_;
@@ -206,10 +231,11 @@ class ByteMapStep : public PreTokenizer {
     AlignedText mapped;
     for (std::size_t i = 0; i < piece.text.size(); ++i) {
       append_utf8(mapped.text, byte_to_character(static_cast<unsigned char>(piece.text[i])));
-      if (piece.origins != nullptr) mapped.origins.resize(mapped.text.size(), piece.origins[i]);
+      if (piece.is_tracked()) mapped.origins.resize(mapped.text.size(), piece.origin(i));
     }
-    out.take({mapped.text, piece.origins == nullptr ? nullptr : mapped.origins.data()});
+    out.take(view_of(mapped, piece));
   }
+  AtCut at_cut() const override { return AtCut::kKeeps; }
 };
 
 class MetaspaceStep : public PreTokenizer {
@@ -221,7 +247,7 @@ class MetaspaceStep : public PreTokenizer {
     TextRewriter rewriter(piece, spaced);
     using Prepend = MetaspaceOptions::Prepend;
     const std::string& replacement = options_.replacement;
-    const bool is_first = piece.origins != nullptr && piece.origins[0].begin == 0;
+    const bool is_first = piece.is_tracked() && piece.origin(0).begin == 0;
     const bool wants =
         options_.prepend == Prepend::kAlways || (options_.prepend == Prepend::kFirst && is_first);
     if (wants && piece.text[0] != ' ' && !piece.text.starts_with(replacement)) {
@@ -233,7 +259,7 @@ class MetaspaceStep : public PreTokenizer {
       if (space < piece.text.size()) rewriter.replace(space, space + 1, replacement);
       at = space + 1;
     }
-    const TextView view{spaced.text, piece.origins == nullptr ? nullptr : spaced.origins.data()};
+    const TextView view = view_of(spaced, piece);
     if (!options_.split) return out.take(view);
     // Each replacement starts a part.
     std::size_t begin = 0;
@@ -244,6 +270,8 @@ class MetaspaceStep : public PreTokenizer {
     }
     out.take(view.part(begin, view.text.size()));
   }
+  // A part that begins with a space gets no replacement in front.
+  AtCut at_cut() const override { return options_.split ? AtCut::kSplits : AtCut::kKeeps; }
 
  private:
   MetaspaceOptions options_;
@@ -302,8 +330,9 @@ void PreTokenizerChain::add_step(const JsonReader& spec, const std::string& type
   };
   if (type == "Split") {
     spec.check_keys({"type", "pattern", "behavior", "invert"});
-    add(SplitStep(read_pattern(spec.at("pattern")), read_behavior(spec),
-                  spec.flag("invert", false)));
+    const auto pattern = spec.at("pattern");
+    add(SplitStep(read_pattern(pattern), read_behavior(spec), spec.flag("invert", false),
+                  pattern.has("Regex") && is_known_pattern(pattern.text("Regex"))));
   } else if (type == "Digits") {
     spec.check_keys({"type", "individual_digits"});
     add(CharacterStep(is_numeric, spec.flag("individual_digits", false) ? Behavior::kIsolated
@@ -340,6 +369,14 @@ void PreTokenizerChain::run(std::size_t step, TextView text, PieceSink& words) c
   if (step == steps_.size()) return words.take(text);
   NextStep next(*this, step + 1, words);
   steps_[step]->cut(text, next);
+}
+
+PreTokenizer::AtCut PreTokenizerChain::at_cut() const {
+  for (const auto& step : steps_) {
+    const auto at_cut = step->at_cut();
+    if (at_cut != PreTokenizer::AtCut::kKeeps) return at_cut;
+  }
+  return PreTokenizer::AtCut::kKeeps;
 }
 
 void PreTokenizerChain::cut(TextView text, PieceSink& words) const {

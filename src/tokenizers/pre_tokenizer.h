@@ -22,6 +22,15 @@ class PreTokenizer {
   virtual ~PreTokenizer() = default;
   /// Empty parts may be given to `out`, which drops them. What `out` gets lives until it returns.
   virtual void cut(TextView piece, PieceSink& out) const = 0;
+
+  /// What the step does where a text is cut before a space between two ASCII letters, a part that
+  /// begins there being `is_continued`.
+  enum class AtCut {
+    kUnknown,  ///< the cut may change its pieces
+    kKeeps,    ///< the pieces are the same, except that the piece over the cut becomes two
+    kSplits,   ///< a piece ends there anyway
+  };
+  virtual AtCut at_cut() const { return AtCut::kUnknown; }
 };
 
 /// `pre_tokenizer` of a tokenizer.json: its steps one after the other.
@@ -40,6 +49,8 @@ class PreTokenizerChain {
   bool gives_bytes() const { return gives_bytes_; }
   /// True if a step asks where in the original text its piece starts.
   bool needs_origins() const { return needs_origins_; }
+  PreTokenizer::AtCut at_cut() const;
+  bool is_empty() const { return steps_.empty(); }
 
  private:
   class NextStep;

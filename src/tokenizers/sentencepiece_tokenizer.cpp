@@ -6,12 +6,12 @@
 #include <sentencepiece_processor.h>
 
 #include "core/error.h"
+#include "tokenizers/piece_joiner.h"
 #include "tokenizers/sentencepiece_model.h"
+#include "tokenizers/unicode.h"
 
 namespace lowbank::tokenizers {
 namespace {
-
-constexpr std::string_view kWordStart = "\xE2\x96\x81";  // U+2581 stands for a space in pieces
 
 // "<0x0A>" -> 0x0A.
 char byte_of_piece(const std::string& piece) {
@@ -45,41 +45,39 @@ SentencepieceTokenizer::SentencepieceTokenizer(const std::string& bytes, const s
   if (!status.ok() || library_->processor.GetPieceSize() == 0) {
     throw IoError(name + ": is no sentencepiece model, or a damaged one");
   }
+  encoder_ = SentencepieceEncoder::make(model);
 }
 
 SentencepieceTokenizer::~SentencepieceTokenizer() = default;
 
-std::vector<std::int64_t> SentencepieceTokenizer::encode(std::string_view text,
-                                                         bool add_special) const {
-  std::vector<int> pieces;
-  check_status(library_->processor.Encode(text, &pieces), name_, "cannot encode");
-  std::vector<std::int64_t> ids;
-  ids.reserve(pieces.size() + 2);
-  if (const auto bos = bos_id(); add_special && special_.add_bos && bos) ids.push_back(*bos);
-  ids.insert(ids.end(), pieces.begin(), pieces.end());
-  if (const auto eos = eos_id(); add_special && special_.add_eos && eos) ids.push_back(*eos);
-  return ids;
+void SentencepieceTokenizer::encode_part(const TextPart& part, bool add_special,
+                                         TokenWriter& out) const {
+  const auto bos = bos_id();
+  if (part.is_first && add_special && special_.add_bos && bos) {
+    out.add_special(static_cast<std::int32_t>(*bos), 0);
+  }
+  if (encoder_) {
+    encoder_->encode(part, out);
+  } else {
+    encode_with_library(part.text, out);
+  }
+  const auto eos = eos_id();
+  if (part.is_last && add_special && special_.add_eos && eos) {
+    out.add_special(static_cast<std::int32_t>(*eos), part.text.size());
+  }
 }
 
-Encoding SentencepieceTokenizer::encode_with_offsets(std::string_view text,
-                                                     bool add_special) const {
+void SentencepieceTokenizer::encode_with_library(std::string_view text, TokenWriter& out) const {
   sentencepiece::ImmutableSentencePieceText pieces;
   check_status(library_->processor.Encode(text, pieces.mutable_proto()), name_, "cannot encode");
-  Encoding out;
-  out.ids.reserve(pieces.pieces_size() + 2);
-  out.ends.reserve(pieces.pieces_size() + 2);
-  const auto add = [&](std::int64_t id, std::int64_t end) {
-    out.ids.push_back(id);
-    out.ends.push_back(end);
-  };
-  if (const auto bos = bos_id(); add_special && special_.add_bos && bos) add(*bos, 0);
   for (std::size_t i = 0; i < pieces.pieces_size(); ++i) {
     const auto piece = pieces.pieces(static_cast<int>(i));
-    add(piece.id(), piece.end());
+    out.add(static_cast<std::int32_t>(piece.id()), piece.end());
   }
-  const auto size = static_cast<std::int64_t>(text.size());
-  if (const auto eos = eos_id(); add_special && special_.add_eos && eos) add(*eos, size);
-  return out;
+}
+
+std::size_t SentencepieceTokenizer::find_cut(std::string_view text) const {
+  return encoder_ ? encoder_->find_cut(text) : 0;
 }
 
 void SentencepieceTokenizer::check_id(std::int64_t id) const {
@@ -99,6 +97,29 @@ std::string SentencepieceTokenizer::decode(std::span<const std::int64_t> ids) co
   std::string text;
   check_status(library_->processor.Decode(pieces, &text), name_, "cannot decode");
   return text;
+}
+
+// The library decides what the start of a text looks like; behind it, every piece stands for itself.
+void SentencepieceTokenizer::decode_list(const IdList& ids,
+                                         const std::function<void(std::string_view)>& take) const {
+  constexpr std::size_t kStartIds = 4096;
+  std::vector<std::int64_t> start;
+  for (const auto& chunk : ids.chunks()) {
+    for (const auto id : chunk) {
+      check_id(id);
+      // A character of byte tokens is decoded as a whole.
+      const int piece = static_cast<int>(id);
+      const bool is_inside =
+          library_->processor.IsByte(piece) &&
+          is_utf8_continuation(byte_of_piece(library_->processor.IdToPiece(piece)));
+      if (start.size() >= kStartIds && !is_inside) {
+        take(decode(start));
+        return PieceJoiner(*this, take, start.back()).join(ids, start.size());
+      }
+      start.push_back(id);
+    }
+  }
+  take(decode(start));
 }
 
 std::string SentencepieceTokenizer::decode_piece(std::int64_t previous, std::int64_t id) const {

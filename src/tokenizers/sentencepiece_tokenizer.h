@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "tokenizers/sentencepiece_encoder.h"
 #include "tokenizers/tokenizer.h"
 
 namespace lowbank::tokenizers {
@@ -27,9 +28,11 @@ class SentencepieceTokenizer : public Tokenizer {
                          SpecialTokens special = {});
   ~SentencepieceTokenizer() override;
 
-  std::vector<std::int64_t> encode(std::string_view text, bool add_special) const override;
-  Encoding encode_with_offsets(std::string_view text, bool add_special) const override;
+  void encode_part(const TextPart& part, bool add_special, TokenWriter& out) const override;
+  std::size_t find_cut(std::string_view text) const override;
   std::string decode(std::span<const std::int64_t> ids) const override;
+  void decode_list(const IdList& ids,
+                   const std::function<void(std::string_view)>& take) const override;
   std::string decode_piece(std::int64_t previous, std::int64_t id) const override;
   std::int64_t vocab_size() const override;
   std::optional<std::int64_t> bos_id() const override;
@@ -38,8 +41,10 @@ class SentencepieceTokenizer : public Tokenizer {
  private:
   struct Library;  // keeps the library's header, which defines namespace absl, out of ours
   void check_id(std::int64_t id) const;
+  void encode_with_library(std::string_view text, TokenWriter& out) const;
 
   std::unique_ptr<Library> library_;
+  std::unique_ptr<SentencepieceEncoder> encoder_;  // null where the library encodes
   std::string name_;
   SpecialTokens special_;
 };

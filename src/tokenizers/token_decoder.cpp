@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <optional>
 #include <utility>
 
 #include <fmt/format.h>
@@ -41,6 +42,10 @@ class ByteLevelDecoder : public TokenDecoder {
     for (const auto& token : tokens) all += characters_to_bytes(token, bytes) ? bytes : token;
     tokens = {state.keep_bytes ? std::move(all) : replace_invalid_utf8(all)};
   }
+  bool is_word_border(const std::string& previous, const std::string& next) const override {
+    return next.size() > 2 && next.starts_with("\xC4\xA0") && is_ascii_letter(next[2]) &&
+           is_ascii_letter(previous.back());
+  }
 };
 
 class WordPieceDecoder : public TokenDecoder {
@@ -75,6 +80,12 @@ class WordPieceDecoder : public TokenDecoder {
       for (const auto& [from, to] : kCleanups) replace_all(token, from, to);
     }
   }
+  bool is_word_border(const std::string& previous, const std::string& next) const override {
+    const auto is_letter = [](char c) {
+      return is_ascii_letter(c) || static_cast<unsigned char>(c) >= 0x80;
+    };
+    return !next.starts_with(prefix_) && is_letter(previous.back()) && is_letter(next[0]);
+  }
 
  private:
   std::string prefix_;
@@ -99,8 +110,13 @@ class MetaspaceDecoder : public TokenDecoder {
 
 class ReplaceDecoder : public TokenDecoder {
  public:
-  ReplaceDecoder(Pattern pattern, std::string content)
-      : pattern_(std::move(pattern)), content_(std::move(content)) {}
+  /// `literal` is the text that the pattern matches, if it is one.
+  ReplaceDecoder(Pattern pattern, std::string content, std::optional<std::string> literal,
+                 bool is_fused)
+      : pattern_(std::move(pattern)),
+        content_(std::move(content)),
+        literal_(std::move(literal)),
+        is_fused_(is_fused) {}
 
   void decode(std::vector<std::string>& tokens, const DecodeState&) const override {
     for (auto& token : tokens) {
@@ -116,10 +132,30 @@ class ReplaceDecoder : public TokenDecoder {
       token = std::move(out);
     }
   }
+  // In a joined text no match may reach over a space between letters, nor replace the letter before
+  // it by something else.
+  Blocks blocks() const override {
+    if (!is_fused_) return Blocks::kAnywhere;
+    if (!literal_ || literal_->empty()) return Blocks::kNever;
+    for (std::size_t i = 0; i < literal_->size(); ++i) {
+      if (static_cast<unsigned char>((*literal_)[i]) >= 0x80) return Blocks::kNever;
+      if (i > 0 && (*literal_)[i] == ' ' && is_ascii_letter((*literal_)[i - 1])) {
+        return Blocks::kNever;
+      }
+    }
+    const bool keeps_letter = !is_ascii_letter(literal_->back()) ||
+                              (!content_.empty() && is_ascii_letter(content_.back()));
+    return *literal_ != " " && keeps_letter ? Blocks::kBetweenWords : Blocks::kNever;
+  }
+  bool keeps_space_before(char next) const override {
+    return !is_fused_ || !literal_->starts_with(std::string{' ', next});
+  }
 
  private:
   Pattern pattern_;
   std::string content_;
+  std::optional<std::string> literal_;
+  bool is_fused_;
 };
 
 class FuseDecoder : public TokenDecoder {
@@ -185,6 +221,9 @@ class StripDecoder : public TokenDecoder {
       }
     }
   }
+  Blocks blocks() const override {
+    return !is_fused_ || stop_ == 0 ? Blocks::kAnywhere : Blocks::kNever;
+  }
 
  private:
   std::string content_;
@@ -197,9 +236,10 @@ class BpeDecoder : public TokenDecoder {
  public:
   explicit BpeDecoder(std::string suffix) : suffix_(std::move(suffix)) {}
 
-  void decode(std::vector<std::string>& tokens, const DecodeState&) const override {
+  void decode(std::vector<std::string>& tokens, const DecodeState& state) const override {
     for (std::size_t i = 0; i < tokens.size(); ++i) {
-      replace_all(tokens[i], suffix_, i + 1 == tokens.size() ? "" : " ");
+      const bool is_last = state.at_end && i + 1 == tokens.size();
+      replace_all(tokens[i], suffix_, is_last ? "" : " ");
     }
   }
 
@@ -213,6 +253,17 @@ class DecoderSequence : public TokenDecoder {
       : steps_(std::move(steps)) {}
   void decode(std::vector<std::string>& tokens, const DecodeState& state) const override {
     for (const auto& step : steps_) step->decode(tokens, state);
+  }
+  Blocks blocks() const override {
+    Blocks blocks = Blocks::kAnywhere;
+    for (const auto& step : steps_) blocks = std::max(blocks, step->blocks());
+    return blocks;
+  }
+  bool is_word_border(const std::string& previous, const std::string& next) const override {
+    const std::size_t at = next.starts_with("\xC4\xA0") ? 2 : 0;
+    return !steps_.empty() && steps_[0]->is_word_border(previous, next) &&
+           std::all_of(steps_.begin(), steps_.end(),
+                       [&](const auto& step) { return step->keeps_space_before(next[at]); });
   }
 
  private:
@@ -235,7 +286,11 @@ std::unique_ptr<TokenDecoder> make_step(const JsonReader& spec, bool& is_fused) 
   if (type == "Metaspace") return std::make_unique<MetaspaceDecoder>(read_metaspace(spec));
   if (type == "Replace") {
     spec.check_keys({"type", "pattern", "content"});
-    return std::make_unique<ReplaceDecoder>(read_pattern(spec.at("pattern")), spec.text("content"));
+    const auto pattern = spec.at("pattern");
+    std::optional<std::string> literal;
+    if (!pattern.has("Regex") && pattern.has("String")) literal = pattern.text("String");
+    return std::make_unique<ReplaceDecoder>(read_pattern(pattern), spec.text("content"),
+                                            std::move(literal), is_fused);
   }
   if (type == "Fuse") {
     spec.check_keys({"type"});
@@ -271,6 +326,10 @@ std::unique_ptr<TokenDecoder> make_step(const JsonReader& spec, bool& is_fused) 
 }
 
 }  // namespace
+
+bool is_byte_token(const std::string& token) {
+  return token.size() == 6 && token.starts_with("<0x");
+}
 
 std::unique_ptr<TokenDecoder> make_token_decoder(const JsonReader& spec) {
   bool is_fused = false;

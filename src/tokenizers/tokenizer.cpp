@@ -63,16 +63,97 @@ PairEncoding Tokenizer::encode_pair(std::string_view, std::optional<std::string_
   throw ConfigError("this tokenizer has no template for special tokens around two texts");
 }
 
-std::vector<std::vector<std::int64_t>> encode_batch(const Tokenizer& tokenizer,
-                                                    std::span<const std::string> texts,
-                                                    bool add_special, std::int64_t num_threads) {
-  std::vector<std::vector<std::int64_t>> ids(texts.size());
+std::vector<std::int64_t> Tokenizer::encode(std::string_view text, bool add_special) const {
+  IdList list;
+  TokenWriter writer(list, /*with_ends=*/false);
+  encode_text(*this, text, add_special, writer);
+  std::vector<std::int64_t> ids;
+  ids.reserve(list.size());
+  list.drain([&](auto chunk) { ids.insert(ids.end(), chunk.begin(), chunk.end()); });
+  return ids;
+}
+
+Encoding Tokenizer::encode_with_offsets(std::string_view text, bool add_special) const {
+  class Collector : public TokenSink {
+   public:
+    explicit Collector(Encoding& to) : to_(to) {}
+    void take(std::span<const std::int32_t> ids, std::span<const std::int64_t> ends) override {
+      to_.ids.insert(to_.ids.end(), ids.begin(), ids.end());
+      to_.ends.insert(to_.ends.end(), ends.begin(), ends.end());
+    }
+
+   private:
+    Encoding& to_;
+  };
+  Encoding out;
+  Collector collector(out);
+  TokenWriter writer(collector, /*with_ends=*/true);
+  encode_text(*this, text, add_special, writer);
+  return out;
+}
+
+void encode_text(const Tokenizer& tokenizer, std::string_view text, bool add_special,
+                 TokenWriter& out, std::size_t part_bytes) {
+  std::size_t at = 0;
+  std::size_t wanted = part_bytes;
+  while (text.size() - at > wanted) {
+    const std::size_t cut = tokenizer.find_cut(text.substr(at, wanted));
+    if (cut == 0) {
+      wanted *= 2;
+      continue;
+    }
+    out.start_part(static_cast<std::int64_t>(at));
+    tokenizer.encode_part({text.substr(at, cut), at == 0, false}, add_special, out);
+    at += cut;
+    wanted = part_bytes;
+  }
+  out.start_part(static_cast<std::int64_t>(at));
+  tokenizer.encode_part({text.substr(at), at == 0, true}, add_special, out);
+  out.finish();
+}
+
+void encode_stream(const Tokenizer& tokenizer, const TextSource& source, bool add_special,
+                   TokenWriter& out, const std::function<bool()>& is_enough,
+                   const std::function<void(std::string_view)>& on_part, std::size_t part_bytes) {
+  std::string held;
+  std::int64_t offset = 0;  // of `held` in the text
+  std::size_t wanted = part_bytes;
+  const auto encode_front = [&](std::size_t size, bool is_last) {
+    const auto part = std::string_view(held).substr(0, size);
+    if (on_part) on_part(part);
+    out.start_part(offset);
+    tokenizer.encode_part({part, offset == 0, is_last}, add_special, out);
+    offset += static_cast<std::int64_t>(size);
+  };
+  for (std::string more = source(); !more.empty(); more = source()) {
+    held += more;
+    std::string().swap(more);
+    while (held.size() > wanted) {
+      const std::size_t cut = tokenizer.find_cut(std::string_view(held).substr(0, wanted));
+      if (cut == 0) {
+        wanted *= 2;
+        continue;
+      }
+      encode_front(cut, /*is_last=*/false);
+      held.erase(0, cut);
+      wanted = part_bytes;
+      if (is_enough && is_enough()) return out.finish();
+    }
+  }
+  encode_front(held.size(), /*is_last=*/true);
+  out.finish();
+}
+
+std::vector<IdList> encode_batch(const Tokenizer& tokenizer, std::span<const std::string> texts,
+                                 bool add_special, std::int64_t num_threads) {
+  std::vector<IdList> ids(texts.size());
   std::vector<std::exception_ptr> errors(texts.size());
   std::atomic<std::size_t> next{0};
   const auto work = [&] {
     for (std::size_t i = next++; i < texts.size(); i = next++) {
       try {
-        ids[i] = tokenizer.encode(texts[i], add_special);
+        TokenWriter writer(ids[i], /*with_ends=*/false);
+        encode_text(tokenizer, texts[i], add_special, writer);
       } catch (...) {
         errors[i] = std::current_exception();
       }

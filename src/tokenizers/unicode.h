@@ -37,6 +37,8 @@ char32_t previous_code_point(std::string_view text, std::size_t& at);
 
 void append_utf8(std::string& out, char32_t c);
 
+inline bool is_ascii_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
+
 inline bool is_utf8_continuation(char c) { return (static_cast<unsigned char>(c) & 0xC0u) == 0x80; }
 
 /// Character classes as Hugging Face `tokenizers` 0.22 has them.

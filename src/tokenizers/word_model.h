@@ -31,6 +31,8 @@ class WordModel {
   /// on they do.
   virtual bool can_take_bytes() const { return false; }
   virtual void take_bytes() {}
+  /// Whether a word may be cut between an ASCII letter and `mark`, with the same tokens.
+  virtual bool can_cut_before(std::string_view /*mark*/) const { return false; }
 };
 
 /// `model` of a tokenizer.json: BPE, WordPiece, WordLevel.

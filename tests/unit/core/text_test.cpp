@@ -30,6 +30,24 @@ TEST(TextTest, EveryKindOfLineEndIsReadAsLf) {
   EXPECT_EQ(read_text(folder.file("a", "1\r\n2\r3\n4\r\r\n5\r")), "1\n2\n3\n4\n\n5\n");
 }
 
+TEST(TextTest, StretchesJoinToTheText) {
+  const TempFolder folder;
+  std::string bytes = "\xEF\xBB\xBF";
+  for (int i = 0; i < 20000; ++i) bytes += "a\r\n\xC3\xA4\r\xE2\x82\xAC\n\xF0\x9F\x98\x80";
+  const std::string path = folder.file("long", bytes);
+  for (const std::size_t max_bytes : {1U, 70000U, 1U << 20}) {
+    TextReader reader(path);
+    std::string text;
+    for (std::string some = reader.next(max_bytes); !some.empty(); some = reader.next(max_bytes)) {
+      EXPECT_EQ(find_invalid_utf8(some), std::string::npos);
+      text += some;
+    }
+    EXPECT_EQ(text, read_text(path));
+  }
+  EXPECT_THAT(error_text<IoError>([&] { read_text(folder.file("cut", bytes + "\xE2\x82")); }),
+              HasSubstr("not UTF-8 at byte 280003"));
+}
+
 TEST(TextTest, InvalidUtf8IsNamedWithItsByteOffset) {
   const TempFolder folder;
   EXPECT_THAT(error_text<IoError>([&] { read_text(folder.file("latin1", "ab\xE4 c")); }),

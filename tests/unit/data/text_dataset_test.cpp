@@ -45,6 +45,19 @@ TEST(TextDataset, WindowsLineEndsAndAMarkMakeNoDifference) {
   EXPECT_TENSOR_NEAR(a.batch(first), b.batch(first), 0);
 }
 
+TEST(TextDataset, ReadsNoFurtherThanItsExamples) {
+  const TempFolder folder;
+  const auto tokenizer = tokenizers::open_tokenizer(kModelFile);
+  std::string text;
+  while (text.size() < (std::size_t{4} << 20)) text += "The cat sat on the mat. ";
+  const TextDataset few(folder.file("a.txt", text + "\xFF"), *tokenizer, 7, /*max_examples=*/3);
+  const TextDataset all(folder.file("b.txt", text), *tokenizer, 7);
+  EXPECT_EQ(few.size(), 3);
+  const std::vector<std::int64_t> first = {0, 1, 2};
+  EXPECT_TENSOR_NEAR(few.batch(first), all.batch(first), 0);
+  EXPECT_THROW(TextDataset(folder.path("a.txt"), *tokenizer, 7), IoError);
+}
+
 TEST(TextDataset, RefusesATextShorterThanOneExample) {
   const TempFolder folder;
   const auto tokenizer = tokenizers::open_tokenizer(kModelFile);

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <limits>
 
+#include <ATen/ops/equal.h>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
@@ -178,6 +179,54 @@ TEST_F(Perplexity, WordsAndBytesAreThoseUnderScoredTokens) {
   text = open(c);
   EXPECT_EQ(text.num_bytes, 12);
   EXPECT_EQ(text.num_words, 3);
+}
+
+TEST_F(Perplexity, CountsTheSameInALongTextThatIsReadInParts) {
+  std::string story;
+  while (story.size() < (std::size_t{1} << 20)) story += kStory + "  two  spaces\t\xC3\xA9 ";
+  const auto encoding = tokenizer_->encode_with_offsets(story);
+  auto c = config(48);
+  c.data = folder_.file("long.txt", story);
+  c.keep_last = true;
+  for (const std::int64_t stride : {0, 37}) {
+    c.stride = stride;
+    const auto text = open(c);
+    ASSERT_EQ(text.ids_T.numel(), static_cast<std::int64_t>(encoding.ids.size()));
+    std::int64_t num_bytes = 0;
+    std::int64_t num_words = 0;
+    // Without overlap every window is a run of its own; with it all windows are one.
+    for (const auto& window : text.windows) {
+      const std::int64_t begin = stride == 0 ? window.begin + window.length - window.num_scored : 1;
+      const std::int64_t end = stride == 0 ? window.begin + window.length
+                                           : static_cast<std::int64_t>(encoding.ids.size());
+      const auto from =
+          static_cast<std::size_t>(encoding.ends[static_cast<std::size_t>(begin - 1)]);
+      const auto to = static_cast<std::size_t>(encoding.ends[static_cast<std::size_t>(end - 1)]);
+      num_bytes += static_cast<std::int64_t>(to - from);
+      num_words += count_words(std::string_view(story).substr(from, to - from));
+      if (stride != 0) break;
+    }
+    EXPECT_EQ(text.num_bytes, num_bytes);
+    EXPECT_EQ(text.num_words, num_words);
+  }
+}
+
+TEST_F(Perplexity, ReadsNoFurtherThanItsChunks) {
+  std::string story;
+  while (story.size() < (std::size_t{4} << 20)) story += kStory;
+  auto c = config(16);
+  c.max_chunks = 3;
+  c.stride = 5;
+  const auto expected = open_perplexity_text(folder_.file("a.txt", story), c, *tokenizer_, 64);
+  c.data = folder_.file("b.txt", story + "\xFF");  // an error for who reads it
+  const auto text = open(c);
+  EXPECT_EQ(text.ids_T.numel(), 16 + 2 * 5);
+  EXPECT_TRUE(at::equal(text.ids_T, expected.ids_T));
+  EXPECT_EQ(text.num_words, expected.num_words);
+  c.max_chunks = 0;
+  EXPECT_THROW(open(c), IoError);
+  c.max_chars = 1000;
+  EXPECT_NO_THROW(open(c));
 }
 
 TEST_F(Perplexity, ATextShorterThanAChunkIsRefusedUnlessTheRestIsKept) {

@@ -28,15 +28,13 @@ namespace lowbank::testing {
 /// A tokenizer whose ids are the low six bits of each byte.
 class ByteTokenizer : public tokenizers::Tokenizer {
  public:
-  std::vector<std::int64_t> encode(std::string_view text, bool = false) const override {
-    std::vector<std::int64_t> ids;
-    for (const char c : text) ids.push_back(c & 63);
-    return ids;
-  }
-  tokenizers::Encoding encode_with_offsets(std::string_view, bool = false) const override {
-    return {};
+  void encode_part(const tokenizers::TextPart& part, bool,
+                   tokenizers::TokenWriter& out) const override {
+    for (std::size_t i = 0; i < part.text.size(); ++i) out.add(part.text[i] & 63, i + 1);
   }
   std::string decode(std::span<const std::int64_t>) const override { return {}; }
+  void decode_list(const tokenizers::IdList&,
+                   const std::function<void(std::string_view)>&) const override {}
   std::string decode_piece(std::int64_t, std::int64_t) const override { return {}; }
   std::int64_t vocab_size() const override { return 64; }
   std::optional<std::int64_t> bos_id() const override { return std::nullopt; }
