@@ -53,15 +53,15 @@ const ObjectiveKind& find_objective(const std::string& name, const LoadedModel& 
 TrainingSet masked_token_set(const FinetuneConfig& config, const tokenizers::Tokenizer& tokenizer,
                              const RandomKey& key) {
   TrainingSet set;
-  const auto open = [&](const std::string& file, const char* draws) {
+  const auto open = [&](const std::string& file, const char* draws, std::int64_t max_examples) {
     return std::make_shared<MaskedTokenExamples>(file, tokenizer, config.data.context,
-                                                 key.derive(draws));
+                                                 key.derive(draws), max_examples);
   };
   set.objective = std::make_unique<TokenObjective>();
-  set.source = std::make_unique<ShuffledSource>(open(config.data.train, "masks"),
+  set.source = std::make_unique<ShuffledSource>(open(config.data.train, "masks", 0),
                                                 batch_shape(config.train), key.derive("epochs"));
   if (!config.data.valid.empty()) {
-    const auto valid = open(config.data.valid, "held_out_masks");
+    const auto valid = open(config.data.valid, "held_out_masks", config.train.eval_max_chunks);
     set.held_out.emplace(valid, held_out_batches(valid->size(), config.train));
   }
   return set;

@@ -51,10 +51,11 @@ Batch NextTokenExamples::batch(std::span<const Visit> visits) const {
 
 MaskedTokenExamples::MaskedTokenExamples(const std::string& path,
                                          const tokenizers::Tokenizer& tokenizer,
-                                         std::int64_t context, const RandomKey& key)
+                                         std::int64_t context, const RandomKey& key,
+                                         std::int64_t max_examples)
     : cls_id_(require_token(tokenizer.special_ids().cls, "[CLS]")),
       sep_id_(require_token(tokenizer.special_ids().sep, "[SEP]")),
-      text_(path, tokenizer, text_tokens(context)),
+      text_(path, tokenizer, text_tokens(context), max_examples),
       key_(key) {
   const auto special = tokenizer.special_ids();
   rule_.mask_id = require_token(special.mask, "[MASK]");

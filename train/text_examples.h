@@ -30,11 +30,11 @@ class NextTokenExamples : public Examples {
 /// tokenizer's [CLS] and [SEP]. Each epoch masks other tokens.
 class MaskedTokenExamples : public Examples {
  public:
-  /// Examples of `context` tokens, [CLS] and [SEP] included.
+  /// Examples of `context` tokens, [CLS] and [SEP] included; `max_examples` as for TextDataset.
   /// Errors: as TextDataset; ConfigError for a tokenizer without [CLS], [SEP] or [MASK], and a
   /// context that leaves no room between them.
   MaskedTokenExamples(const std::string& path, const tokenizers::Tokenizer& tokenizer,
-                      std::int64_t context, const RandomKey& key);
+                      std::int64_t context, const RandomKey& key, std::int64_t max_examples = 0);
   std::int64_t size() const override { return text_.size(); }
   Batch batch(std::span<const Visit> visits) const override;
 
