@@ -86,6 +86,8 @@ bool begins_formula(std::string_view text) {
   return false;
 }
 
+constexpr std::size_t kMaxCharacterBytes = 4;
+
 using File = std::unique_ptr<std::FILE, int (*)(std::FILE*)>;
 
 // `size_bytes` is 0 for a pipe. Errors: IoError.
@@ -133,11 +135,13 @@ std::string TextReader::next(std::size_t max_bytes) {
   std::string text;
   while (text.empty()) {
     bool is_more = true;
-    while (is_more && raw_.size() < max_bytes) is_more = append_bytes(file_.get(), path_, raw_);
+    while (is_more && raw_.size() < std::max(max_bytes, kMaxCharacterBytes))
+      is_more = append_bytes(file_.get(), path_, raw_);
     if (!is_more && raw_.empty()) break;
     std::size_t end = find_invalid_utf8(raw_);
     // The last character may be cut off.
-    const bool is_cut_off = end != std::string::npos && is_more && end + 4 > raw_.size();
+    const bool is_cut_off =
+        end != std::string::npos && is_more && end + kMaxCharacterBytes > raw_.size();
     if (end != std::string::npos && !is_cut_off) {
       throw IoError(
           fmt::format("{}: not UTF-8 at byte {}; convert it with iconv", path_, offset_ + end));

@@ -87,10 +87,13 @@ void TokenMatcher::add(std::string_view content, const AddedToken& token) {
 
 bool TokenMatcher::keeps_cuts(std::string_view space) const {
   for (std::size_t i = 0; i < tokens_.size(); ++i) {
-    const std::string& content = contents_[i];
-    if (content.find(space) != std::string::npos ||
-        (tokens_[i].rstrip && is_ascii_letter(content.back()))) {
-      return false;
+    const std::string_view content = contents_[i];
+    // What begins with the space lies behind the cut, where it cannot see the letter before it.
+    const bool misses_letter = tokens_[i].single_word && content.starts_with(space);
+    const bool takes_space = tokens_[i].rstrip && is_ascii_letter(content.back());
+    if (misses_letter || takes_space) return false;
+    for (auto at = content.find(space, 1); at != content.npos; at = content.find(space, at + 1)) {
+      if (is_ascii_letter(content[at - 1])) return false;
     }
   }
   return true;

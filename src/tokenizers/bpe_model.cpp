@@ -87,20 +87,36 @@ std::int32_t BpeModel::unk_id() const {
 }
 
 void BpeModel::tokenize(std::string_view word, std::vector<WordToken>& out) const {
-  if (options_.ignore_merges) {
-    const std::int32_t id = byte_index_ ? byte_index_->find(word) : find(word);
-    if (id >= 0) {
-      out.push_back({id, static_cast<std::uint32_t>(word.size())});
-      return;
-    }
-  }
+  if (const auto whole = find_whole(word)) return out.push_back(*whole);
   const std::size_t first = out.size();
   if (word.size() <= kMaxShortWord * (byte_index_ ? 1 : kMaxCharacterBytes)) {
     add_symbols(word, 0, word.size(), out);
     if (out.size() - first <= kMaxShortWord) return merge_short(out, first);
     out.resize(first);
   }
-  merge_long(word, out);
+  merge_long(word, [&](WordToken token) { out.push_back(token); });
+}
+
+void BpeModel::tokenize_long(std::string_view word, const TakeTokens& take) const {
+  if (word.size() <= options_.window_bytes) return WordModel::tokenize_long(word, take);
+  if (const auto whole = find_whole(word)) return take({&*whole, 1});
+  constexpr std::size_t kBlock = 4096;
+  std::vector<WordToken> block;
+  block.reserve(kBlock);
+  merge_long(word, [&](WordToken token) {
+    block.push_back(token);
+    if (block.size() < kBlock) return;
+    take(block);
+    block.clear();
+  });
+  take(block);
+}
+
+std::optional<WordToken> BpeModel::find_whole(std::string_view word) const {
+  if (!options_.ignore_merges) return std::nullopt;
+  const std::int32_t id = byte_index_ ? byte_index_->find(word) : find(word);
+  if (id < 0) return std::nullopt;
+  return WordToken{id, static_cast<std::uint32_t>(word.size())};
 }
 
 std::size_t BpeModel::add_symbols(std::string_view word, std::size_t begin, std::size_t end,
@@ -318,13 +334,14 @@ bool BpeModel::can_cut_before(std::string_view mark) const {
   });
 }
 
-void BpeModel::merge_long(std::string_view word, std::vector<WordToken>& out) const {
+template <class Take>
+void BpeModel::merge_long(std::string_view word, Take take) const {
   using Merger = PairMerger<RankRules>;
   const bool has_windows = word.size() > options_.window_bytes && can_take_windows();
   RankRules rules(*this);
   Merger(rules).merge(word, has_windows ? options_.window_bytes : word.size(),
                       [&](const MergeSymbol& symbol, std::string_view) {
-                        out.push_back({symbol.id, symbol.size});
+                        take(WordToken{symbol.id, symbol.size});
                       });
 }
 

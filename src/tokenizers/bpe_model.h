@@ -37,6 +37,7 @@ class BpeModel : public WordModel {
            BpeOptions options, std::string name);
 
   void tokenize(std::string_view word, std::vector<WordToken>& out) const override;
+  void tokenize_long(std::string_view word, const TakeTokens& take) const override;
   std::int32_t find(std::string_view token) const override { return vocabulary_->find(token); }
   const std::vector<std::string>& texts() const override { return vocabulary_->texts(); }
   std::size_t num_tokens() const override { return vocabulary_->ids().size(); }
@@ -66,7 +67,10 @@ class BpeModel : public WordModel {
   bool add_bytes(std::string_view text, std::vector<WordToken>& out) const;
   std::int32_t unk_id() const;
   void merge_short(std::vector<WordToken>& symbols, std::size_t first) const;
-  void merge_long(std::string_view word, std::vector<WordToken>& out) const;
+  /// Whether `word` is a token that needs no merges.
+  std::optional<WordToken> find_whole(std::string_view word) const;
+  template <class Take>
+  void merge_long(std::string_view word, Take take) const;
   bool can_take_windows() const;
 
   std::unique_ptr<Vocabulary> vocabulary_;

@@ -151,19 +151,16 @@ class ScoreBpeEncoder : public FragmentEncoder {
       word = kGgufSpace;
       progress.prefix_left = word.size();
     }
-    std::size_t character_end = 0;       // in the word, of the character that began last
-    std::size_t mark_end = word.size();  // of the spaces that the word begins with
+    std::size_t character_end = 0;  // in the word, of the character that began last
     for (const char c : fragment.text) {
-      const std::size_t at = word.size();
-      if (c == ' ' && mark_starts_words_ && at > mark_end && at >= character_end) {
+      // A mark may stand in the text itself, too.
+      if (c == ' ' && mark_starts_words_ && !word.empty() && word.size() >= character_end &&
+          !word.ends_with(kGgufSpace)) {
         finish_word();
         character_end = 0;
-        mark_end = 0;
       }
-      const std::size_t begin = word.size();
       if (c == ' ') {
         word += kGgufSpace;
-        if (begin == mark_end) mark_end = word.size();
       } else {
         word += c;
       }

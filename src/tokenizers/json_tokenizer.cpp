@@ -122,20 +122,25 @@ class JsonTokenizer::WordSink : public PieceSink {
       : model_(model), work_(work), shift_(shift), out_(out) {}
 
   void take(TextView word) override {
+    std::size_t size = 0;
+    const auto add_tokens = [&](std::span<const WordToken> tokens) {
+      for (const auto& token : tokens) {
+        size += token.size;
+        add(token.id, out_.with_ends() ? word.origin(size - 1).end : shift_);
+      }
+    };
+    if (word.text.size() > WordCache::kMaxWordBytes) {
+      return model_.tokenize_long(word.text, add_tokens);
+    }
     std::span<const WordToken> tokens;
-    const bool is_cached = word.text.size() <= WordCache::kMaxWordBytes;
-    const std::uint64_t hash = is_cached ? hash_text(word.text) : 0;
-    if (!is_cached || !work_.cache.find(word.text, hash, tokens)) {
+    const std::uint64_t hash = hash_text(word.text);
+    if (!work_.cache.find(word.text, hash, tokens)) {
       work_.tokens.clear();
       model_.tokenize(word.text, work_.tokens);
       tokens = work_.tokens;
-      if (is_cached) work_.cache.add(word.text, hash, tokens);
+      work_.cache.add(word.text, hash, tokens);
     }
-    std::size_t size = 0;
-    for (const auto& token : tokens) {
-      size += token.size;
-      add(token.id, out_.with_ends() ? word.origin(size - 1).end : shift_);
-    }
+    add_tokens(tokens);
   }
 
   void take_added(std::int32_t id, TextView text) {

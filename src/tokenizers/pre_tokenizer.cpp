@@ -106,7 +106,9 @@ class SplitStep : public PreTokenizer {
   /// `is_known`: the pattern is one that is_known_pattern() names.
   SplitStep(Pattern pattern, Behavior behavior, bool invert, bool is_known)
       : pattern_(std::move(pattern)), behavior_(behavior), invert_(invert) {
-    if (!is_known || behavior != Behavior::kIsolated || invert) return;
+    // The matches become words: nothing is left between them, or it is removed.
+    const bool keeps_matches = behavior == (invert ? Behavior::kRemoved : Behavior::kIsolated);
+    if (!is_known || !keeps_matches) return;
     // One pair of words stands for all: to the known patterns ASCII letters between which no sign
     // stands are alike.
     const std::string_view words = "ab cd";

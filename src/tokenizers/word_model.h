@@ -1,7 +1,9 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -16,12 +18,20 @@ struct WordToken {
   std::uint32_t size;
 };
 
+using TakeTokens = std::function<void(std::span<const WordToken>)>;
+
 /// Cuts one word into tokens.
 class WordModel {
  public:
   virtual ~WordModel() = default;
   /// Appends the tokens of `word`. Errors: IoError when a token that it must use is missing.
   virtual void tokenize(std::string_view word, std::vector<WordToken>& out) const = 0;
+  /// tokenize() for a word of any length, in blocks.
+  virtual void tokenize_long(std::string_view word, const TakeTokens& take) const {
+    std::vector<WordToken> tokens;
+    tokenize(word, tokens);
+    take(tokens);
+  }
   /// -1 if absent.
   virtual std::int32_t find(std::string_view token) const = 0;
   /// Text by id, "" for an id that no token has.
