@@ -35,7 +35,8 @@ torch::Tensor TextDataset::batch(std::span<const std::int64_t> indices) const {
   const auto index_B = at::tensor(at::IntArrayRef(indices.data(), indices.size()), at::kLong);
   return tokens_.narrow(0, 0, num_examples_ * context_)
       .view({num_examples_, context_})
-      .index_select(0, index_B);
+      .index_select(0, index_B)
+      .to(at::kLong);
 }
 
 EpochSampler::EpochSampler(std::int64_t num_examples, const RandomKey& key)

@@ -7,8 +7,8 @@
 namespace lowbank {
 
 torch::Tensor take_token_tensor(tokenizers::IdList& ids) {
-  auto out_T = at::empty({static_cast<std::int64_t>(ids.size())}, at::kLong);
-  auto* to = out_T.mutable_data_ptr<std::int64_t>();
+  auto out_T = at::empty({static_cast<std::int64_t>(ids.size())}, at::kInt);
+  auto* to = out_T.mutable_data_ptr<std::int32_t>();
   ids.drain([&](auto chunk) { to = std::copy(chunk.begin(), chunk.end(), to); });
   return out_T;
 }

@@ -232,7 +232,7 @@ PerplexityResult score_text(LanguageModel& model, const PerplexityText& text,
       num_scored.push_back(window.num_scored);
       result.num_predicted += window.num_scored;
     }
-    const auto ids_BT = at::stack(rows).to(device);
+    const auto ids_BT = at::stack(rows).to(at::kLong).to(device);
     total += sum_of_scored(model, ids_BT, num_scored);
     if (bar) bar->update(first);
   }

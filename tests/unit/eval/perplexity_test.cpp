@@ -63,7 +63,7 @@ class Perplexity : public ::testing::Test {
   double naive_nll(const PerplexityText& text) const {
     double sum = 0;
     for (const auto& window : text.windows) {
-      const auto ids = text.ids_T.narrow(0, window.begin, window.length);
+      const auto ids = text.ids_T.narrow(0, window.begin, window.length).to(at::kLong);
       const auto logits = model_->forward(ids.unsqueeze(0))[0].to(torch::kDouble);
       for (std::int64_t t = window.length - window.num_scored; t < window.length; ++t) {
         double total = 0;
@@ -153,8 +153,9 @@ TEST_F(Perplexity, MaxChunksAndMaxCharsCutTheText) {
   c.max_chars = 5;  // four accents and one line end: the \r\n counts once
   c.keep_last = true;
   const auto text = open(c);
-  const auto* const ids = text.ids_T.const_data_ptr<std::int64_t>();
-  EXPECT_EQ(tokenizer_->decode({ids, static_cast<std::size_t>(text.ids_T.numel())}),
+  const auto ids_T = text.ids_T.to(at::kLong);
+  const auto* const ids = ids_T.const_data_ptr<std::int64_t>();
+  EXPECT_EQ(tokenizer_->decode({ids, static_cast<std::size_t>(ids_T.numel())}),
             "\xC3\xA9\xC3\xA9\xC3\xA9\xC3\xA9\n");
 }
 
