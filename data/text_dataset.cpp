@@ -1,12 +1,11 @@
 #include "data/text_dataset.h"
 
-#include <ATen/ops/from_blob.h>
-#include <ATen/ops/tensor.h>
+#include <ATen/ops/empty.h>
+#include <c10/util/Exception.h>
 #include <fmt/format.h>
 
 #include "core/error.h"
 #include "core/text.h"
-#include "data/token_tensor.h"
 
 namespace lowbank {
 
@@ -14,29 +13,31 @@ TextDataset::TextDataset(const std::string& path, const tokenizers::Tokenizer& t
                          std::int64_t context, std::int64_t max_examples)
     : context_(context) {
   const auto most = static_cast<std::size_t>(max_examples * context);
-  tokenizers::IdList ids;
-  tokenizers::TokenWriter writer(ids, /*with_ends=*/false);
+  tokenizers::TokenWriter writer(ids_, /*with_ends=*/false);
   TextReader reader(path);
   tokenizers::encode_stream(
       tokenizer, [&] { return reader.next(); }, /*add_special=*/false, writer,
-      [&] { return most > 0 && ids.size() >= most; });
-  if (most > 0) ids.truncate(most);
-  tokens_ = take_token_tensor(ids);
-  num_examples_ = tokens_.numel() / context;
+      [&] { return most > 0 && ids_.size() >= most; });
+  if (most > 0) ids_.truncate(most);
+  num_examples_ = num_tokens() / context;
   if (num_examples_ == 0) {
     throw ConfigError(
         fmt::format("{}: has {} tokens, less than one example; context must be <= {}, "
                     "got {}",
-                    path, tokens_.numel(), tokens_.numel(), context));
+                    path, num_tokens(), num_tokens(), context));
   }
 }
 
 torch::Tensor TextDataset::batch(std::span<const std::int64_t> indices) const {
-  const auto index_B = at::tensor(at::IntArrayRef(indices.data(), indices.size()), at::kLong);
-  return tokens_.narrow(0, 0, num_examples_ * context_)
-      .view({num_examples_, context_})
-      .index_select(0, index_B)
-      .to(at::kLong);
+  auto ids_BT = at::empty({static_cast<std::int64_t>(indices.size()), context_}, at::kLong);
+  auto* row = ids_BT.mutable_data_ptr<std::int64_t>();
+  const auto length = static_cast<std::size_t>(context_);
+  for (const auto index : indices) {
+    TORCH_CHECK(index >= 0 && index < num_examples_, "example ", index, " of ", num_examples_);
+    ids_.copy(static_cast<std::size_t>(index) * length, {row, length});
+    row += context_;
+  }
+  return ids_BT;
 }
 
 EpochSampler::EpochSampler(std::int64_t num_examples, const RandomKey& key)

@@ -24,10 +24,10 @@ class TextDataset {
   std::int64_t size() const { return num_examples_; }
   /// Examples `indices` [B] as ids [B, context] int64.
   torch::Tensor batch(std::span<const std::int64_t> indices) const;
-  std::int64_t num_tokens() const { return tokens_.numel(); }
+  std::int64_t num_tokens() const { return static_cast<std::int64_t>(ids_.size()); }
 
  private:
-  torch::Tensor tokens_;
+  tokenizers::IdList ids_;
   std::int64_t context_;
   std::int64_t num_examples_;
 };

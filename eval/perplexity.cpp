@@ -7,7 +7,7 @@
 #include <numbers>
 #include <optional>
 
-#include <ATen/ops/stack.h>
+#include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -17,7 +17,6 @@
 #include "core/interrupt.h"
 #include "core/progress.h"
 #include "core/text.h"
-#include "data/token_tensor.h"
 #include "models/language_model.h"
 #include "models/token_loss.h"
 
@@ -192,8 +191,8 @@ PerplexityText open_perplexity_text(const std::string& path, const PerplexityOpt
   if (most > 0) tokens.ids().truncate(most);
 
   PerplexityText out;
-  out.ids_T = take_token_tensor(tokens.ids());
-  const std::int64_t num_tokens = out.ids_T.numel();
+  out.ids = std::move(tokens.ids());
+  const auto num_tokens = static_cast<std::int64_t>(out.ids.size());
   out.windows = cut_windows(num_tokens, options);
   if (out.windows.empty()) {
     throw ConfigError(
@@ -222,17 +221,20 @@ PerplexityResult score_text(LanguageModel& model, const PerplexityText& text,
     if (interrupt_requested()) {
       throw Interrupted("stopped; nothing was saved, start the same command again");
     }
-    std::vector<torch::Tensor> rows;
+    std::vector<std::int64_t> rows;
     std::vector<std::int64_t> num_scored;
     const std::int64_t length = text.windows[static_cast<std::size_t>(first)].length;
-    for (; first < num_windows && static_cast<std::int64_t>(rows.size()) < batch_size; ++first) {
+    const auto num_ids = static_cast<std::size_t>(length);
+    for (; first < num_windows && static_cast<std::int64_t>(num_scored.size()) < batch_size;
+         ++first) {
       const auto& window = text.windows[static_cast<std::size_t>(first)];
       if (window.length != length) break;  // an incomplete last chunk is a batch of its own
-      rows.push_back(text.ids_T.narrow(0, window.begin, window.length));
+      rows.resize(rows.size() + num_ids);
+      text.ids.copy(static_cast<std::size_t>(window.begin), std::span(rows).last(num_ids));
       num_scored.push_back(window.num_scored);
       result.num_predicted += window.num_scored;
     }
-    const auto ids_BT = at::stack(rows).to(at::kLong).to(device);
+    const auto ids_BT = at::tensor(rows, at::kLong).view({-1, length}).to(device);
     total += sum_of_scored(model, ids_BT, num_scored);
     if (bar) bar->update(first);
   }
@@ -264,7 +266,7 @@ PerplexityMetrics perplexity_metrics(const PerplexityResult& result, const Perpl
           .max_chars = options.max_chars,
           .max_chunks = options.max_chunks,
           .num_chunks = text.windows.size(),
-          .num_tokens = text.ids_T.numel(),
+          .num_tokens = static_cast<std::int64_t>(text.ids.size()),
           .num_words = text.num_words,
           .num_bytes = text.num_bytes};
 }

@@ -31,7 +31,7 @@ struct PerplexityText {
     std::int64_t length = 0;
     std::int64_t num_scored = 0;  ///< the predictions of this many last tokens count
   };
-  torch::Tensor ids_T;  ///< tokens of the text, int32; with max_chunks, those of the chunks
+  tokenizers::IdList ids;  ///< tokens of the text; with max_chunks, those of the chunks
   std::vector<Window> windows;
   std::int64_t num_words = 0;  ///< words and bytes of the text that scored tokens cover
   std::int64_t num_bytes = 0;

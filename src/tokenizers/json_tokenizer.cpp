@@ -259,9 +259,8 @@ Ids JsonTokenizer::encode_body(std::string_view text) const {
   TokenWriter writer(list, /*with_ends=*/false);
   encode_body({.text = text}, writer);
   writer.finish();
-  Ids ids;
-  ids.reserve(list.size());
-  list.drain([&](auto chunk) { ids.insert(ids.end(), chunk.begin(), chunk.end()); });
+  Ids ids(list.size());
+  list.copy(0, ids);
   return ids;
 }
 

@@ -44,6 +44,17 @@ bool IdList::operator==(const std::vector<std::int64_t>& ids) const {
   return true;
 }
 
+void IdList::copy(std::size_t begin, std::span<std::int64_t> out) const {
+  while (!out.empty()) {
+    const auto& chunk = chunks_[begin / kChunk];
+    const std::size_t first = begin % kChunk;
+    const std::size_t count = std::min(chunk.size() - first, out.size());
+    std::copy_n(chunk.begin() + static_cast<std::ptrdiff_t>(first), count, out.begin());
+    out = out.subspan(count);
+    begin += count;
+  }
+}
+
 void IdList::truncate(std::size_t size) {
   if (size >= size_) return;
   const std::size_t num_chunks = (size + kChunk - 1) / kChunk;

@@ -67,20 +67,11 @@ class IdList : public TokenSink {
   void take(std::span<const std::int32_t> ids, std::span<const std::int64_t>) override;
   std::size_t size() const { return size_; }
   void truncate(std::size_t size);
+  /// Copies out.size() ids from the one at `begin` on; all must be there.
+  void copy(std::size_t begin, std::span<std::int64_t> out) const;
   bool operator==(const IdList& other) const { return chunks_ == other.chunks_; }
   bool operator==(const std::vector<std::int64_t>& ids) const;
   const std::vector<std::vector<std::int32_t>>& chunks() const { return chunks_; }
-  /// Calls `take(chunk)` for each chunk in order and frees the chunk afterwards; the list is empty
-  /// at the end.
-  template <class Take>
-  void drain(Take take) {
-    for (auto& chunk : chunks_) {
-      take(std::span<const std::int32_t>(chunk));
-      chunk = std::vector<std::int32_t>();
-    }
-    chunks_.clear();
-    size_ = 0;
-  }
 
  private:
   static constexpr std::size_t kChunk = std::size_t{1} << 16;

@@ -67,9 +67,8 @@ std::vector<std::int64_t> Tokenizer::encode(std::string_view text, bool add_spec
   IdList list;
   TokenWriter writer(list, /*with_ends=*/false);
   encode_text(*this, text, add_special, writer);
-  std::vector<std::int64_t> ids;
-  ids.reserve(list.size());
-  list.drain([&](auto chunk) { ids.insert(ids.end(), chunk.begin(), chunk.end()); });
+  std::vector<std::int64_t> ids(list.size());
+  list.copy(0, ids);
   return ids;
 }
 
