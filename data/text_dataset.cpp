@@ -13,12 +13,14 @@ TextDataset::TextDataset(const std::string& path, const tokenizers::Tokenizer& t
                          std::int64_t context, std::int64_t max_examples)
     : context_(context) {
   const auto most = static_cast<std::size_t>(max_examples * context);
-  tokenizers::TokenWriter writer(ids_, /*with_ends=*/false);
+  const auto ids = std::make_shared<tokenizers::IdList>();
+  tokenizers::TokenWriter writer(*ids, /*with_ends=*/false);
   TextReader reader(path);
   tokenizers::encode_stream(
       tokenizer, [&] { return reader.next(); }, /*add_special=*/false, writer,
-      [&] { return most > 0 && ids_.size() >= most; });
-  if (most > 0) ids_.truncate(most);
+      [&] { return most > 0 && ids->size() >= most; });
+  if (most > 0) ids->truncate(most);
+  ids_ = ids;
   num_examples_ = num_tokens() / context;
   if (num_examples_ == 0) {
     throw ConfigError(
@@ -34,7 +36,7 @@ torch::Tensor TextDataset::batch(std::span<const std::int64_t> indices) const {
   const auto length = static_cast<std::size_t>(context_);
   for (const auto index : indices) {
     TORCH_CHECK(index >= 0 && index < num_examples_, "example ", index, " of ", num_examples_);
-    ids_.copy(static_cast<std::size_t>(index) * length, {row, length});
+    ids_->copy(static_cast<std::size_t>(index) * length, {row, length});
     row += context_;
   }
   return ids_BT;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
@@ -13,7 +14,7 @@
 namespace lowbank {
 
 /// Tokens of a text file, cut into examples of `context` tokens (non-overlapping, rest dropped).
-/// An example predicts its tokens 1..context-1 from those before them.
+/// An example predicts its tokens 1..context-1 from those before them. Copies share the tokens.
 class TextDataset {
  public:
   /// Reads no more of the file than `max_examples` need (0: all of it).
@@ -24,10 +25,10 @@ class TextDataset {
   std::int64_t size() const { return num_examples_; }
   /// Examples `indices` [B] as ids [B, context] int64.
   torch::Tensor batch(std::span<const std::int64_t> indices) const;
-  std::int64_t num_tokens() const { return static_cast<std::int64_t>(ids_.size()); }
+  std::int64_t num_tokens() const { return static_cast<std::int64_t>(ids_->size()); }
 
  private:
-  tokenizers::IdList ids_;
+  std::shared_ptr<const tokenizers::IdList> ids_;
   std::int64_t context_;
   std::int64_t num_examples_;
 };

@@ -20,7 +20,6 @@ void TokenWriter::finish() {
 }
 
 void IdList::take(std::span<const std::int32_t> ids, std::span<const std::int64_t>) {
-  size_ += ids.size();
   while (!ids.empty()) {
     if (chunks_.empty() || chunks_.back().size() == kChunk) {
       chunks_.emplace_back();
@@ -35,7 +34,7 @@ void IdList::take(std::span<const std::int32_t> ids, std::span<const std::int64_
 }
 
 bool IdList::operator==(const std::vector<std::int64_t>& ids) const {
-  if (size_ != ids.size()) return false;
+  if (size() != ids.size()) return false;
   auto at = ids.begin();
   for (const auto& chunk : chunks_) {
     if (!std::equal(chunk.begin(), chunk.end(), at)) return false;
@@ -56,11 +55,10 @@ void IdList::copy(std::size_t begin, std::span<std::int64_t> out) const {
 }
 
 void IdList::truncate(std::size_t size) {
-  if (size >= size_) return;
+  if (size >= this->size()) return;
   const std::size_t num_chunks = (size + kChunk - 1) / kChunk;
   chunks_.resize(num_chunks);
   if (num_chunks > 0) chunks_.back().resize(size - (num_chunks - 1) * kChunk);
-  size_ = size;
 }
 
 }  // namespace lowbank::tokenizers

@@ -61,11 +61,17 @@ class TokenWriter {
   std::vector<std::int64_t> ends_;
 };
 
-/// A growing list of ids at four bytes an id. It is stored in chunks, so that growth copies nothing.
+/// A growing list of ids at four bytes an id. It is stored in chunks, so that growth copies nothing,
+/// and is moved, not copied: it may be as large as the text.
 class IdList : public TokenSink {
  public:
+  IdList() = default;
+  IdList(IdList&&) = default;
+  IdList& operator=(IdList&&) = default;
   void take(std::span<const std::int32_t> ids, std::span<const std::int64_t>) override;
-  std::size_t size() const { return size_; }
+  std::size_t size() const {
+    return chunks_.empty() ? 0 : (chunks_.size() - 1) * kChunk + chunks_.back().size();
+  }
   void truncate(std::size_t size);
   /// Copies out.size() ids from the one at `begin` on; all must be there.
   void copy(std::size_t begin, std::span<std::int64_t> out) const;
@@ -76,7 +82,6 @@ class IdList : public TokenSink {
  private:
   static constexpr std::size_t kChunk = std::size_t{1} << 16;
   std::vector<std::vector<std::int32_t>> chunks_;
-  std::size_t size_ = 0;
 };
 
 }  // namespace lowbank::tokenizers
