@@ -168,6 +168,7 @@ int run_recipe(const RunOptions& options, const std::string& command_folder) {
   const StopHandlers stop_handlers;
   make_folders(plan.folder);
   const FolderLock lock(plan.folder, "lowbank run", std::chrono::seconds(0));
+  remove_dead_temporaries(fmt::format("{}/{}", plan.folder, kRunStageFolder));
 
   const std::size_t count = plan.stages.size();
   const bool at_terminal = isatty(STDERR_FILENO) != 0 && !options.quiet;

@@ -3,6 +3,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 #include <sys/wait.h>
 #include <thread>
 #include <unistd.h>
@@ -427,6 +428,14 @@ TEST_F(RunRecipeTest, TwoRunsCannotShareAFolder) {
               HasSubstr("out: in use by lowbank run"));
   configure_log({});
   EXPECT_FALSE(fs::exists(folder.path("bin/starts")));
+}
+
+TEST_F(RunRecipeTest, WhatAKilledFrontWasWritingIsRemoved) {
+  const std::string left = folder.path("out/stages/convert.json.2000000000.tmp");
+  fs::create_directories(folder.path("out/stages"));
+  std::ofstream(left) << "{";
+  run();
+  EXPECT_FALSE(fs::exists(left));
 }
 
 TEST_F(RunRecipeTest, AStageEndsWithItsFrontHoweverThatEnds) {
