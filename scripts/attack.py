@@ -209,8 +209,10 @@ class Attack:
         """(name, what makes the folder, files to damage, command) of every kind of input."""
         story = SAMPLES / "stories260K"
 
-        def copied(*sources):
+        def copied(*sources, more=None):
             def make(folder):
+                if more is not None:
+                    more(folder)
                 for source in sources:
                     if source.is_dir():
                         shutil.copytree(source, folder / source.name, dirs_exist_ok=True)
@@ -219,29 +221,28 @@ class Attack:
             return make
         out = ["--out", "out", "--quiet"]
         for family in ("llama_default", "llama_llama3_rope", "bert_pretraining", "mamba_default",
-                       "mamba_state_spaces", "old_bert"):
+                       "mamba_state_spaces", "old_bert", "old_mamba"):
             if not (FIXTURES / family).is_dir():
                 continue
             yield (family, copied(FIXTURES / family), f"{family}/*", ["convert", family, *out])
             if family != "mamba_state_spaces":
                 yield (family + " inspect", copied(FIXTURES / family), f"{family}/*", ["inspect", family])
-        for file in sorted((FIXTURES / "gguf").glob("*.gguf"))[:4]:
-            yield (file.name, copied(file), file.name, ["convert", file.name, *out])
+        yield ("GGUF", self.make_gguf, "story.gguf", ["convert", "story.gguf", *out])
         yield ("llama2.c", copied(story), "stories260K/*",
                ["convert", "stories260K/stories260K.bin", "--tokenizer", "stories260K/tok512.model", *out])
         tiny_bert = SAMPLES / "tiny_bert"
-        tokenize = ["tokenize", "--text", "A dog barks.", "--quiet", "--tokenizer"]
-        yield ("vocab.txt", copied(tiny_bert), "tiny_bert/*", [*tokenize, "tiny_bert"])
-        yield ("tokenizer.model", copied(story / "tok512.model"), "*", [*tokenize, "tok512.model"])
+        with_texts = self.make_texts
+        tokenize = ["tokenize", "--file", "texts.jsonl", "--quiet", "--tokenizer"]
+        yield ("vocab.txt", copied(tiny_bert, more=with_texts), "tiny_bert/*", [*tokenize, "tiny_bert"])
+        yield ("tokenizer.model", copied(story / "tok512.model", more=with_texts), "*.model", [*tokenize, "tok512.model"])
         tokenizer_json = FIXTURES / "tokenizers/smollm2_form.json"
-        yield ("tokenizer.json", copied(tokenizer_json), "*", [*tokenize, tokenizer_json.name])
-        yield ("texts", self.make_texts, "texts.jsonl",
-               ["tokenize", str(tiny_bert), "--file", "texts.jsonl", "--quiet"])
-        for file in sorted((FIXTURES / "torch_file").glob("[!hel]*.bin")):
-            yield (file.name, self.make_torch_folder(file), "*/pytorch_model.bin", ["inspect", "bert"])
-        for preset in sorted((ROOT / "configs/pim").glob("*.json")):
-            yield (preset.name, copied(preset, ROOT / "configs/workloads/bert-large.json"), "*.json",
-                   ["estimate", "--workload", "bert-large.json", "--system", f"./{preset.name}", *out])
+        yield ("tokenizer.json", copied(tokenizer_json, more=with_texts), "*.json", [*tokenize, tokenizer_json.name])
+        yield ("texts", with_texts, "texts.jsonl", [*tokenize, str(tiny_bert)])
+        yield ("GGUF tokenizer", self.make_gguf, "story.gguf", [*tokenize, "story.gguf"])
+        presets = sorted((ROOT / "configs/pim").glob("*.json"))  # with the parts that they name
+        for system in ("gpu-h100", "hbm-pim-a100", "pimba-b200", "rram-hyflexpim"):
+            yield (system, copied(*presets, ROOT / "configs/workloads/bert-large.json"), "*.json",
+                   ["estimate", "--workload", "bert-large.json", "--system", f"./{system}.json", *out])
         yield ("experiments", copied(ROOT / "configs/pim/figures.jsonl"), "figures.jsonl",
                ["estimate", "--experiments", "figures.jsonl", *out])
         yield ("records", self.make_runs, "runs/*/*.json*", ["report", "runs", *out])
@@ -263,7 +264,7 @@ class Attack:
         yield ("table", self.make_table, "train.tsv",
                ["finetune", str(SAMPLES / "tiny_bert"), "--set", "data.train=train.tsv", *train, *out])
         yield ("resume point", self.make_resume_point, "out/*/*",
-               ["finetune", "model", *self.data(), *self.TRAIN, "--out", "out", "--resume"])
+               ["finetune", "model", *self.data(), *self.LONGER, "--out", "out", "--resume"])
         yield ("noise", self.make_factored, "noise.json",
                ["noisy-infer", "factored", "--noise", "noise.json", "--data", "text.txt", "--context", "32",
                 "--max-chunks", "1", "--trials", "1", "--slc-frac", "0", "--importance", "rank_order", *out])
@@ -272,12 +273,10 @@ class Attack:
         lines = [{"text": "A dog barks."}, {"text": "\u00e9 \ud83d\ude00", "more": [1, {"text": "x"}]}]
         (folder / "texts.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
 
-    def make_torch_folder(self, weights):
-        def make(folder):
-            (folder / "bert").mkdir()
-            shutil.copy(SAMPLES / "tiny_bert/config.json", folder / "bert")
-            shutil.copy(weights, folder / "bert/pytorch_model.bin")
-        return make
+    def make_gguf(self, folder):
+        commands = [self.CONVERT, ["convert", "model", "story.gguf"]]
+        shutil.copy(self.made_once("gguf_made", commands) / "story.gguf", folder)
+        self.make_texts(folder)
 
     def made_once(self, name, commands):
         """A folder with what some commands make of the sample model."""
@@ -310,8 +309,7 @@ class Attack:
         made = self.work / "resume_made"
         if not made.exists():
             shutil.copytree(self.made_once("model_made", [self.CONVERT]), made)
-            process = self.start(["finetune", "model", *self.data(), *self.TRAIN, "--set", "train.steps=100000",
-                                  "--out", "out", "--resume"], made)
+            process = self.start(["finetune", "model", *self.data(), *self.LONGER, "--out", "out", "--resume"], made)
             while process.poll() is None and not list((made / "out").glob("state/*.safetensors")):
                 time.sleep(0.02)
             process.kill()
@@ -336,6 +334,7 @@ class Attack:
 
     def attack_files(self):
         quick, slow = list(self.subjects()), list(self.slow_subjects())
+        tried = set()
         number = 0
         while time.monotonic() < self.end or number < len(quick):
             turn, is_slow = divmod(number, 30)[0], number % 30 == 29
@@ -345,6 +344,14 @@ class Attack:
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir()
             make(folder)
+            if name not in tried:  # a command that fails by itself would prove nothing
+                tried.add(name)
+                result = self.run(command, folder)
+                if result is None or result.returncode != 0:
+                    self.finding("fails without an attack", command, result)
+                shutil.rmtree(folder)
+                folder.mkdir()
+                make(folder)
             files = [p for p in sorted(folder.glob(pattern)) if p.is_file() and p.stat().st_size > 0]
             if not files:
                 raise SystemExit(f"attack: {name}: there is no {pattern}")
@@ -358,6 +365,7 @@ class Attack:
     TRAIN = ["--set", "data.context=32", "--set", "train.steps=12", "--set", "train.micro_batch_size=2",
              "--set", "train.save_every=3", "--set", "train.eval_every=4", "--set",
              "train.eval_max_chunks=2", "--seed", "1", "--threads", "1", "--quiet"]
+    LONGER = [*TRAIN, "--set", "train.steps=200"]  # so that a saved point can be caught
 
     def data(self):
         text = SAMPLES / "tinyshakespeare/valid.txt"

@@ -67,6 +67,7 @@ int front_main(std::span<const std::string> arguments) {
   // default, two threads are many times slower than one on a machine that does other work as well.
   // libgomp reads the variable when it is loaded, so it is set before a command starts.
   setenv("GOMP_SPINCOUNT", "1000", /*overwrite=*/0);
+  if (!arguments.empty() && arguments.front() == "--") arguments = arguments.subspan(1);
   if (arguments.empty()) {
     const std::string help = front_help();
     for (const auto line : split_lines(help)) error_line(line);

@@ -18,6 +18,7 @@ class FolderLock {
   /// Errors: IoError that names the other owner, or if the folder cannot be written.
   FolderLock(const std::string& folder, const std::string& owner, std::chrono::seconds patience);
   ~FolderLock();
+  bool is_held() const { return fd_ >= 0; }
   FolderLock(const FolderLock&) = delete;
   FolderLock& operator=(const FolderLock&) = delete;
 

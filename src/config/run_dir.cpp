@@ -151,7 +151,9 @@ void RunDir::begin() {
   std::error_code error;
   lock();
   refuse_linked_folders(path_);
-  for (const char* below : {"", "checkpoint", "state"}) remove_dead_temporaries(path(below));
+  if (lock_->is_held()) {
+    for (const char* below : {"", "checkpoint", "state"}) remove_left_temporaries(path(below));
+  }
   const Fields fields = config_.fields();
   const Field* const resume = find_field(fields, "resume");
   const bool resumes = resume != nullptr && *std::get<const bool*>(resume->target);

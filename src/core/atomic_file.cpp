@@ -45,6 +45,16 @@ std::string end_of_links(const std::string& path) {
   return end.string();
 }
 
+template <class IsLeft>
+void remove_temporaries(const std::string& folder, std::string_view target, IsLeft is_left) {
+  std::error_code error;
+  for (fs::directory_iterator it(folder.empty() ? "." : folder, error);
+       !error && it != fs::directory_iterator(); it.increment(error)) {
+    const pid_t writer = writer_of(it->path().filename().string(), target);
+    if (writer != 0 && is_left(writer)) unlink(it->path().c_str());
+  }
+}
+
 }  // namespace
 
 AtomicFile::AtomicFile(std::string path, Links links) : path_(std::move(path)) {
@@ -106,12 +116,12 @@ bool is_temporary_of(std::string_view name, std::string_view target) {
 }
 
 void remove_dead_temporaries(const std::string& folder, std::string_view target) {
-  std::error_code error;
-  for (fs::directory_iterator it(folder.empty() ? "." : folder, error);
-       !error && it != fs::directory_iterator(); it.increment(error)) {
-    const pid_t writer = writer_of(it->path().filename().string(), target);
-    if (writer != 0 && kill(writer, 0) != 0 && errno == ESRCH) unlink(it->path().c_str());
-  }
+  remove_temporaries(folder, target,
+                     [](pid_t writer) { return kill(writer, 0) != 0 && errno == ESRCH; });
+}
+
+void remove_left_temporaries(const std::string& folder) {
+  remove_temporaries(folder, "", [](pid_t writer) { return writer != getpid(); });
 }
 
 void write_file(const std::string& path, std::string_view bytes, AtomicFile::Links links) {

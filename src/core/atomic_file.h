@@ -42,10 +42,14 @@ inline constexpr std::string_view kPartialFolder = ".partial";
 /// Whether a file of this name is what an AtomicFile renames to `target`, or never will.
 bool is_temporary_of(std::string_view name, std::string_view target);
 
-/// Removes what AtomicFiles of processes that are no more left in the folder (not below it) in
-/// place of the file `target`; without a target of any file, for folders that are Lowbank's own:
-/// elsewhere another program may name its files so.
-void remove_dead_temporaries(const std::string& folder, std::string_view target = {});
+/// Removes what AtomicFiles of processes that are no more left in the folder in place of the file
+/// `target`.
+void remove_dead_temporaries(const std::string& folder, std::string_view target);
+
+/// Removes what AtomicFiles of other processes left in the folder (not below it) in place of any
+/// file. For a folder that is Lowbank's own (elsewhere other programs may name their files so) and
+/// locked: nobody else writes there, even if the number of a dead process is another's by now.
+void remove_left_temporaries(const std::string& folder);
 
 /// Opens a file to add lines at its end, and never through a link; nullptr sets errno.
 std::FILE* open_to_append(const std::string& path);

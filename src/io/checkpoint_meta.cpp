@@ -5,14 +5,17 @@
 #include <filesystem>
 #include <limits>
 #include <string_view>
+#include <vector>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
 #include "core/atomic_file.h"
 #include "core/error.h"
 #include "core/json.h"
 #include "core/json_reader.h"
+#include "core/log.h"
 #include "core/text.h"
 
 namespace lowbank {
@@ -135,15 +138,31 @@ void write_checkpoint_meta(const std::string& folder, const CheckpointMeta& meta
                         {"history", history}}));
 }
 
+std::map<std::string, std::string> read_side_files(const std::string& folder) {
+  std::map<std::string, std::string> files;
+  std::vector<std::string> links;
+  std::error_code error;
+  for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
+    const std::string name = it->path().filename().string();
+    if (!it->is_regular_file(error) || !is_side_file(name)) continue;
+    files[name] = read_bytes(it->path().string());
+    if (it->is_symlink(error)) links.push_back(name);
+  }
+  if (error) throw IoError(folder + ": cannot list the folder: " + error.message());
+  std::sort(links.begin(), links.end());
+  if (!links.empty()) {
+    note("{}: {} {}; what {} is copied", folder, fmt::join(links, ", "),
+         links.size() == 1 ? "is a link" : "are links",
+         links.size() == 1 ? "it points to" : "they point to");
+  }
+  return files;
+}
+
 void copy_side_files(const std::string& from_folder, const std::string& to_folder) {
   std::error_code error;
   if (fs::equivalent(from_folder, to_folder, error)) return;
-  fs::directory_iterator entries(from_folder, error);
-  if (error) throw IoError(from_folder + ": cannot list the folder: " + error.message());
-  for (const auto& entry : entries) {
-    const std::string name = entry.path().filename().string();
-    if (!entry.is_regular_file(error) || !is_side_file(name)) continue;
-    write_file((fs::path(to_folder) / name).string(), read_bytes(entry.path().string()));
+  for (const auto& [name, bytes] : read_side_files(from_folder)) {
+    write_file((fs::path(to_folder) / name).string(), bytes);
   }
 }
 

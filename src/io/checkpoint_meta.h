@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -37,7 +38,12 @@ void write_checkpoint_meta(const std::string& folder, const CheckpointMeta& meta
 /// True for the names of tokenizer, generation_config and licence files.
 bool is_side_file(std::string_view name);
 
-/// Copies tokenizer, generation_config and licence files from one checkpoint folder to another.
+/// The tokenizer, generation_config and licence files of a checkpoint folder by name. A note names
+/// those that are links, since what they point to will be copied.
+/// Errors: IoError.
+std::map<std::string, std::string> read_side_files(const std::string& folder);
+
+/// Copies those files from one checkpoint folder to another.
 void copy_side_files(const std::string& from_folder, const std::string& to_folder);
 
 }  // namespace lowbank

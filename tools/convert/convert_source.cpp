@@ -173,19 +173,6 @@ void LayoutFitter::fit(
   }
 }
 
-std::map<std::string, std::string> read_side_files(const std::string& folder) {
-  std::map<std::string, std::string> files;
-  std::error_code error;
-  for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
-    const std::string name = it->path().filename().string();
-    if (it->is_regular_file(error) && is_side_file(name)) {
-      files[name] = read_bytes(it->path().string());
-    }
-  }
-  if (error) throw IoError(folder + ": cannot list the folder: " + error.message());
-  return files;
-}
-
 // The name that a tokenizer file has in a Hugging Face folder.
 std::string side_file_name(const std::string& path) {
   const std::string name = fs::path(path).filename().string();

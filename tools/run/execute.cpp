@@ -168,7 +168,7 @@ int run_recipe(const RunOptions& options, const std::string& command_folder) {
   const StopHandlers stop_handlers;
   make_folders(plan.folder);
   const FolderLock lock(plan.folder, "lowbank run", std::chrono::seconds(0));
-  remove_dead_temporaries(fmt::format("{}/{}", plan.folder, kRunStageFolder));
+  if (lock.is_held()) remove_left_temporaries(fmt::format("{}/{}", plan.folder, kRunStageFolder));
 
   const std::size_t count = plan.stages.size();
   const bool at_terminal = isatty(STDERR_FILENO) != 0 && !options.quiet;
@@ -189,6 +189,11 @@ int run_recipe(const RunOptions& options, const std::string& command_folder) {
     const std::string line = fmt::format("{}{:.<32}", label, stage.id + " ");
     const StageState state = stage_state(*stage.config);
     if (state == StageState::kDone) {
+      const std::string folder = stage.config->run_folder();
+      if (access(fmt::format("{}/{}", folder, kLockFile).c_str(), F_OK) == 0) {
+        // A stage that was killed after its last word left its lock file, which goes with this lock.
+        const FolderLock left(folder, "lowbank run", std::chrono::seconds(0));
+      }
       note("{} skipped (unchanged)", line);
       results.push_back({{"id", stage.id}, {"skipped", true}, {"seconds", 0.0}});
       ++num_skipped;

@@ -19,37 +19,45 @@ std::string escape_markup(std::string_view text) {
   std::string out;
   const std::string valid = repair_utf8(text);
   out.reserve(valid.size());
-  for (std::size_t i = 0; i < valid.size(); ++i) {
-    const char c = valid[i];
-    switch (c) {
-      case '&':
-        out += "&amp;";
-        break;
-      case '<':
-        out += "&lt;";
-        break;
-      case '>':
-        out += "&gt;";
-        break;
-      case '"':
-        out += "&quot;";
-        break;
-      case '\'':
-        out += "&#39;";
-        break;
-      default:
-        if (valid.compare(i, 2, "\xEF\xBF") == 0 && i + 2 < valid.size() &&
-            (valid[i + 2] == '\xBE' || valid[i + 2] == '\xBF')) {  // U+FFFE and U+FFFF
-          out += '?';
-          i += 2;
-        } else if (static_cast<unsigned char>(c) < 0x20 && c != '\n' && c != '\t') {
-          out += '?';
-        } else {
-          out += c;
-        }
+  const auto add_line = [&](std::string_view line) {
+    const std::string shown = printable(line);
+    for (std::size_t i = 0; i < shown.size(); ++i) {
+      const char c = shown[i];
+      switch (c) {
+        case '&':
+          out += "&amp;";
+          break;
+        case '<':
+          out += "&lt;";
+          break;
+        case '>':
+          out += "&gt;";
+          break;
+        case '"':
+          out += "&quot;";
+          break;
+        case '\'':
+          out += "&#39;";
+          break;
+        default:
+          if (shown.compare(i, 2, "\xEF\xBF") == 0 && i + 2 < shown.size() &&
+              (shown[i + 2] == '\xBE' || shown[i + 2] == '\xBF')) {  // U+FFFE and U+FFFF
+            out += '?';
+            i += 2;
+          } else {
+            out += c;
+          }
+      }
     }
+  };
+  std::string_view rest = valid;
+  for (;;) {  // line ends and tabs stay
+    const std::size_t end = rest.find_first_of("\n\t");
+    add_line(rest.substr(0, end));
+    if (end == std::string_view::npos) return out;
+    out += rest[end];
+    rest.remove_prefix(end + 1);
   }
-  return out;
 }
 
 }  // namespace lowbank::report

@@ -5,8 +5,8 @@
 
 namespace lowbank::report {
 
-/// Text for the content or a quoted attribute of HTML and XML: & < > " ' become entities; what XML
-/// 1.0 forbids (control characters, broken UTF-8) becomes '?'.
+/// Text for the content or a quoted attribute of HTML and XML: & < > " ' become entities; foreign
+/// text is shown as printable() shows it, but with its line ends and tabs; broken UTF-8 becomes '?'.
 std::string escape_markup(std::string_view text);
 
 /// The text with '?' in place of every byte that is not UTF-8.

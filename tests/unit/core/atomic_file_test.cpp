@@ -108,20 +108,21 @@ TEST(AtomicFileTest, ALinkInAFolderOfOurOwnIsReplaced) {
   EXPECT_EQ(read_bytes(target), "old");
 }
 
-TEST(AtomicFileTest, OnlyWhatDeadProcessesLeftOfAFileIsRemoved) {
+TEST(AtomicFileTest, WhatOthersLeftIsRemoved) {
   const TempFolder folder;
   const std::string dead = "2000000000";  // above the largest process number of Linux
   const std::string own = std::to_string(getpid());
   for (const std::string& name : std::vector<std::string>{
-           "out.json." + dead + ".tmp", "out.json." + own + ".tmp", "other." + dead + ".tmp",
-           "out.json." + dead, "out.json.x.tmp", "notes.tmp"}) {
+           "out.json." + dead + ".tmp", "out.json." + own + ".tmp", "out.json.1.tmp",
+           "other." + dead + ".tmp", "out.json." + dead, "out.json.x.tmp", "notes.tmp"}) {
     folder.file(name, "");
   }
   remove_dead_temporaries(folder.path(), "out.json");
   EXPECT_FALSE(fs::exists(folder.path("out.json." + dead + ".tmp")));
-  EXPECT_EQ(num_entries(folder.path()), 5u);
-  remove_dead_temporaries(folder.path());
+  EXPECT_EQ(num_entries(folder.path()), 6u);
+  remove_left_temporaries(folder.path());
   EXPECT_FALSE(fs::exists(folder.path("other." + dead + ".tmp")));
+  EXPECT_FALSE(fs::exists(folder.path("out.json.1.tmp")));
   EXPECT_EQ(num_entries(folder.path()), 4u);
 }
 

@@ -133,5 +133,19 @@ TEST(CheckpointMetaTest, SideFilesAreCopiedAndNothingElse) {
   EXPECT_THROW(copy_side_files(from.path("none"), to.path()), IoError);
 }
 
+TEST(CheckpointMetaTest, ALinkIsCopiedWithAWord) {
+  const TempFolder folder;
+  fs::create_directory(folder.path("from"));
+  folder.file("elsewhere", "terms");
+  folder.file("from/vocab.txt", "a");
+  fs::create_symlink(folder.path("elsewhere"), folder.path("from/LICENSE"));
+  ::testing::internal::CaptureStderr();
+  copy_side_files(folder.path("from"), folder.path());
+  EXPECT_EQ(::testing::internal::GetCapturedStderr(),
+            folder.path("from") + ": LICENSE is a link; what it points to is copied\n");
+  EXPECT_FALSE(fs::is_symlink(folder.path("LICENSE")));
+  EXPECT_EQ(read_bytes(folder.path("LICENSE")), "terms");
+}
+
 }  // namespace
 }  // namespace lowbank

@@ -51,7 +51,8 @@ TEST(NumberFormatTest, ExactTextReadsBackAsTheSameNumber) {
 
 TEST(MarkupTest, LeavesNoCharacterThatXmlWouldRead) {
   EXPECT_EQ(escape_markup("<b a=\"x\">'&"), "&lt;b a=&quot;x&quot;&gt;&#39;&amp;");
-  EXPECT_EQ(escape_markup(std::string("a\0b\x1b[", 5)), "a?b?[");
+  EXPECT_EQ(escape_markup(std::string("a\0b\x1b[", 5)), R"(a\x00b\x1b[)");
+  EXPECT_EQ(escape_markup("a\xC2\x9B\xE2\x80\xAE z\n\ty"), "a\\u009b\\u202e z\n\ty");
   EXPECT_EQ(escape_markup("\xff\xfe ok"), "?? ok");
   EXPECT_EQ(escape_markup("\xEF\xBF\xBE!"), "?!");
   EXPECT_EQ(escape_markup("\xC3\xA9\xEF\xBF\xBD"), "\xC3\xA9\xEF\xBF\xBD");

@@ -54,6 +54,7 @@ TEST(FrontTest, ACommandIsStartedWithItsArguments) {
   EXPECT_EQ(direct.exit_code, 0);
   EXPECT_EQ(run_command("lowbank", {"inspect", "--help"}).out, direct.out);
   EXPECT_EQ(run_command("lowbank", {"help", "inspect"}).out, direct.out);
+  EXPECT_EQ(run_command("lowbank", {"--", "inspect", "--help"}).out, direct.out);
   EXPECT_EQ(run_command("lowbank", {"inspect", "--linearz", "x"}).exit_code, 2);
   EXPECT_EQ(run_command("lowbank", {"inspect", "no such folder"}).exit_code, 3);
 }

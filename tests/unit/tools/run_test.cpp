@@ -430,6 +430,13 @@ TEST_F(RunRecipeTest, TwoRunsCannotShareAFolder) {
   EXPECT_FALSE(fs::exists(folder.path("bin/starts")));
 }
 
+TEST_F(RunRecipeTest, TheLockFileOfAStageThatWasKilledAtItsEndIsRemoved) {
+  run();
+  std::ofstream(folder.path("out/finetune/.lock")) << "lowbank finetune";
+  EXPECT_THAT(run(), IsEmpty());
+  EXPECT_FALSE(fs::exists(folder.path("out/finetune/.lock")));
+}
+
 TEST_F(RunRecipeTest, WhatAKilledFrontWasWritingIsRemoved) {
   const std::string left = folder.path("out/stages/convert.json.2000000000.tmp");
   fs::create_directories(folder.path("out/stages"));
