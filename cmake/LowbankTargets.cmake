@@ -72,7 +72,8 @@ function(lowbank_test name)
   target_compile_definitions(${name} PRIVATE
     LOWBANK_SOURCE_DIR="${PROJECT_SOURCE_DIR}" LOWBANK_BIN_DIR="${PROJECT_BINARY_DIR}/bin")
   _lowbank_flavour(${name} "${ARG_TORCH}")
-  target_compile_options(${name} PRIVATE -Wno-conversion)
+  # Compiling the tests takes longer than running them.
+  target_compile_options(${name} PRIVATE -Wno-conversion -O1)
   add_test(NAME ${name} COMMAND ${name})
   set_tests_properties(${name} PROPERTIES LABELS ${ARG_LABEL} TIMEOUT 600)
 endfunction()

@@ -225,7 +225,7 @@ class Attack:
             if not (FIXTURES / family).is_dir():
                 continue
             yield (family, copied(FIXTURES / family), f"{family}/*", ["convert", family, *out])
-            if family != "mamba_state_spaces":
+            if family not in ("mamba_state_spaces", "old_mamba"):
                 yield (family + " inspect", copied(FIXTURES / family), f"{family}/*", ["inspect", family])
         yield ("GGUF", self.make_gguf, "story.gguf", ["convert", "story.gguf", *out])
         yield ("llama2.c", copied(story), "stories260K/*",

@@ -90,11 +90,9 @@ bool TokenMatcher::keeps_cuts(std::string_view space) const {
     const std::string_view content = contents_[i];
     // What begins with the space lies behind the cut, where it cannot see the letter before it.
     const bool misses_letter = tokens_[i].single_word && content.starts_with(space);
-    const bool takes_space = tokens_[i].rstrip && is_ascii_letter(content.back());
-    if (misses_letter || takes_space) return false;
-    for (auto at = content.find(space, 1); at != content.npos; at = content.find(space, at + 1)) {
-      if (is_ascii_letter(content[at - 1])) return false;
-    }
+    // A text behind a token may get a prefix, or the token takes the space.
+    if (misses_letter || is_ascii_letter(content.back())) return false;
+    if (has_space_behind_letter(content, space)) return false;
   }
   return true;
 }

@@ -325,13 +325,8 @@ bool BpeModel::can_cut_before(std::string_view mark) const {
                                     : find(mark.substr(0, first)) >= 0;
   if (!is_known) return false;
   const auto& texts = byte_index_ ? byte_texts_ : vocabulary_->texts();
-  return std::none_of(texts.begin(), texts.end(), [&](const std::string& text) {
-    for (std::size_t at = text.find(mark, 1); at != std::string::npos;
-         at = text.find(mark, at + 1)) {
-      if (is_ascii_letter(text[at - 1])) return true;
-    }
-    return false;
-  });
+  return std::none_of(texts.begin(), texts.end(),
+                      [&](const std::string& text) { return has_space_behind_letter(text, mark); });
 }
 
 template <class Take>

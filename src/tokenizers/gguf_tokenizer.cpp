@@ -337,8 +337,9 @@ class GgufTokenizer : public Tokenizer {
           vocabulary_.is_special(i) || vocabulary_.kinds[i] == TokenKind::kUserDefined;
       if (!is_cut_out) continue;
       cut_out_[static_cast<unsigned char>(vocabulary_.tokens[i][0])].push_back(i);
-      has_spaced_cut_out_ =
-          has_spaced_cut_out_ || vocabulary_.tokens[i].find(' ') != std::string::npos;
+      // It may reach over a cut, or leave a prefix to the text that begins there.
+      cuts_out_letters_ = cuts_out_letters_ || is_ascii_letter(vocabulary_.tokens[i].back()) ||
+                          has_space_behind_letter(vocabulary_.tokens[i], " ");
     }
     switch (vocabulary_.model) {
       case GgufVocabulary::Model::kGpt2:
@@ -387,7 +388,7 @@ class GgufTokenizer : public Tokenizer {
   }
 
   std::size_t find_cut(std::string_view text) const override {
-    if (has_spaced_cut_out_ || !encoder_->can_be_cut()) return 0;
+    if (cuts_out_letters_ || !encoder_->can_be_cut()) return 0;
     for (std::size_t at = text.rfind(' '); at != std::string_view::npos && at > 0;
          at = text.rfind(' ', at - 1)) {
       if (at + 1 < text.size() && is_ascii_letter(text[at - 1]) && is_ascii_letter(text[at + 1])) {
@@ -515,7 +516,7 @@ class GgufTokenizer : public Tokenizer {
   std::string name_;
   TokenIndex index_;                                   // views of vocabulary_.tokens
   std::array<std::vector<std::size_t>, 256> cut_out_;  // ids by the first byte of the token
-  bool has_spaced_cut_out_ = false;
+  bool cuts_out_letters_ = false;
   std::unique_ptr<FragmentEncoder> encoder_;
 };
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <unordered_set>
 
 #include <fmt/format.h>
 
@@ -24,6 +25,26 @@ std::size_t size_of_first(std::string_view text) {
 bool is_normal(TokenKind kind) {
   return kind == TokenKind::kNormal || kind == TokenKind::kUserDefined ||
          kind == TokenKind::kUnused;
+}
+
+// Whether an unused piece is what two neighbours, characters or pieces, may be merged to.
+bool can_make_unused(const SentencepieceModel& model) {
+  std::unordered_set<std::string_view> pieces;
+  for (const auto& piece : model.pieces) {
+    if (is_normal(piece.kind)) pieces.insert(piece.text);
+  }
+  const auto is_symbol = [&](std::string_view text) {
+    return size_of_first(text) == text.size() || pieces.contains(text);
+  };
+  return std::any_of(model.pieces.begin(), model.pieces.end(), [&](const auto& piece) {
+    if (piece.kind != TokenKind::kUnused) return false;
+    const std::string_view text = piece.text;
+    for (std::size_t at = size_of_first(text); at < text.size();
+         at += size_of_first(text.substr(at))) {
+      if (is_symbol(text.substr(0, at)) && is_symbol(text.substr(at))) return true;
+    }
+    return false;
+  });
 }
 
 }  // namespace
@@ -100,16 +121,23 @@ class SentencepieceEncoder::Output {
 };
 
 std::unique_ptr<SentencepieceEncoder> SentencepieceEncoder::make(const SentencepieceModel& model) {
-  const bool is_bpe = model.type == SentencepieceModel::Type::kBpe;
-  if (!is_bpe && model.type != SentencepieceModel::Type::kUnigram) return nullptr;
+  using Type = SentencepieceModel::Type;
+  const bool is_word = model.type == Type::kWord;
+  // Every word begins with a mark.
+  if (is_word &&
+      (!model.escape_whitespaces || !model.add_dummy_prefix || model.treat_whitespace_as_suffix)) {
+    return nullptr;
+  }
   bool has_unknown = false;
   for (const auto& piece : model.pieces) {
     if (piece.text.empty()) return nullptr;
     has_unknown = has_unknown || piece.kind == TokenKind::kUnknown;
-    if (is_bpe && piece.kind == TokenKind::kUnused) return nullptr;
-    if (!is_normal(piece.kind) && size_of_first(piece.text) == piece.text.size()) return nullptr;
+    if (is_normal(piece.kind)) continue;
+    const bool is_part = is_word ? piece.text.starts_with(kWordStart)
+                                 : size_of_first(piece.text) == piece.text.size();
+    if (is_part) return nullptr;
   }
-  if (!has_unknown) return nullptr;
+  if (!has_unknown || (model.type == Type::kBpe && can_make_unused(model))) return nullptr;
   return std::unique_ptr<SentencepieceEncoder>(new SentencepieceEncoder(model));
 }
 
@@ -118,6 +146,7 @@ SentencepieceEncoder::SentencepieceEncoder(const SentencepieceModel& model)
   const std::string mark(normalizer_.mark());
   mark_starts_words_ = true;
   mark_ends_words_ = true;
+  newline_ends_words_ = true;
   min_score_ = std::numeric_limits<float>::max();
   max_score_ = std::numeric_limits<float>::min();
   std::vector<std::int32_t> mergeable;
@@ -142,6 +171,8 @@ SentencepieceEncoder::SentencepieceEncoder(const SentencepieceModel& model)
       min_score_ = std::min(min_score_, piece.score);
       max_score_ = std::max(max_score_, piece.score);
     }
+    const auto newline = piece.text.find('\n');
+    newline_ends_words_ = newline_ends_words_ && newline + 1 >= piece.text.size();
     bool was_mark = false;
     for (std::size_t at = 0; at < piece.text.size();) {
       const auto rest = std::string_view(piece.text).substr(at);
@@ -152,10 +183,10 @@ SentencepieceEncoder::SentencepieceEncoder(const SentencepieceModel& model)
       at += is_mark ? mark.size() : size_of_first(rest);
     }
   }
-  if (type_ == SentencepieceModel::Type::kBpe) {
-    pieces_.emplace(texts_, scores_, std::move(mergeable));
-  } else {
+  if (type_ == SentencepieceModel::Type::kUnigram) {
     trie_ = PrefixTrie(std::move(entries));
+  } else {
+    pieces_.emplace(texts_, scores_, std::move(mergeable));
   }
 }
 
@@ -174,18 +205,28 @@ void SentencepieceEncoder::encode(const TextPart& part, TokenWriter& out) const 
   }
   Source source(normalizer_, part, !mark_starts_words_, out.with_ends());
   Output output(*this, source, out);
-  if (type_ == SentencepieceModel::Type::kBpe) {
-    encode_bpe(source, output);
-  } else {
-    encode_unigram(source, output);
+  switch (type_) {
+    case SentencepieceModel::Type::kUnigram:
+      return encode_unigram(source, output);
+    case SentencepieceModel::Type::kBpe:
+      return encode_bpe(source, output);
+    case SentencepieceModel::Type::kWord:
+      return encode_whole_words(source, output);
+    case SentencepieceModel::Type::kChar:
+      return encode_characters(source, output);
   }
 }
 
 // The last place where one word ends and the next begins; 0 if none.
 std::size_t SentencepieceEncoder::last_word_border(std::string_view text) const {
+  std::size_t behind_newline = 0;
+  if (newline_ends_words_ && text.size() > 1) {
+    const auto newline = text.rfind('\n', text.size() - 2);
+    if (newline != std::string_view::npos) behind_newline = newline + 1;
+  }
   const std::string_view mark = normalizer_.mark();
-  if (!mark_starts_words_ && !mark_ends_words_) return 0;
-  for (std::size_t at = text.rfind(mark); at != std::string_view::npos && at > 0;
+  if (!mark_starts_words_ && !mark_ends_words_) return behind_newline;
+  for (std::size_t at = text.rfind(mark); at != std::string_view::npos && at > behind_newline;
        at = text.rfind(mark, at - 1)) {
     const bool is_behind_mark =
         at >= mark.size() && text.substr(at - mark.size(), mark.size()) == mark;
@@ -195,7 +236,53 @@ std::size_t SentencepieceEncoder::last_word_border(std::string_view text) const 
       return at + mark.size();
     }
   }
-  return 0;
+  return behind_newline;
+}
+
+std::size_t SentencepieceEncoder::first_symbol(std::string_view text,
+                                               std::int32_t& user_defined) const {
+  std::size_t size = 0;
+  const auto& known = normalizer_.user_defined();
+  user_defined = known.is_empty() ? -1 : known.longest(text, size);
+  return user_defined >= 0 ? size : size_of_first(text);
+}
+
+void SentencepieceEncoder::encode_characters(Source& source, Output& out) const {
+  for (;;) {
+    source.fill(kStretchBytes);
+    const std::string_view text = source.text();
+    // A user-defined piece must be seen whole, and so must the character behind it.
+    const std::size_t margin = source.is_complete() ? 0 : max_piece_bytes_ + 4;
+    std::size_t at = 0;
+    while (at + margin < text.size()) {
+      std::int32_t id = -1;
+      const std::size_t size = first_symbol(text.substr(at), id);
+      if (id < 0) id = pieces_->find(text.substr(at, size));
+      out.add(id >= 0 ? id : unk_id_, at, size);
+      at += size;
+    }
+    if (source.is_complete()) return;
+    source.drop(at);
+  }
+}
+
+void SentencepieceEncoder::encode_whole_words(Source& source, Output& out) const {
+  for (std::size_t wanted = kStretchBytes;;) {
+    source.fill(wanted);
+    const std::string_view text = source.text();
+    std::size_t begin = 0;
+    while (begin < text.size()) {
+      std::size_t end = text.find(kWordStart, begin + kWordStart.size());
+      if (end == std::string_view::npos && !source.is_complete()) break;
+      end = std::min(end, text.size());
+      const std::int32_t id = pieces_->find(text.substr(begin, end - begin));
+      out.add(id >= 0 ? id : unk_id_, begin, end - begin);
+      begin = end;
+    }
+    if (source.is_complete()) return;
+    wanted = begin == 0 ? 2 * text.size() : kStretchBytes;
+    source.drop(begin);
+  }
 }
 
 void SentencepieceEncoder::encode_bpe(Source& source, Output& out) const {
@@ -254,18 +341,14 @@ void SentencepieceEncoder::encode_word(std::string_view word, std::size_t begin,
     }
     return;
   }
-  const auto first_symbol = [this](std::string_view text) {
+  const auto next_symbol = [this](std::string_view text) {
     MergeSymbol symbol;
-    std::size_t size = 0;
-    const auto& user_defined = normalizer_.user_defined();
-    if (!user_defined.is_empty()) symbol.id = user_defined.longest(text, size);
+    symbol.size = static_cast<std::uint32_t>(first_symbol(text, symbol.id));
     symbol.is_frozen = symbol.id >= 0;
-    if (!symbol.is_frozen) size = size_of_first(text);
-    symbol.size = static_cast<std::uint32_t>(size);
     return symbol;
   };
-  using Rules = ScoredPieces::Rules<decltype(first_symbol)>;
-  Rules rules(*pieces_, first_symbol);
+  using Rules = ScoredPieces::Rules<decltype(next_symbol)>;
+  Rules rules(*pieces_, next_symbol);
   std::vector<WordToken> tokens;
   PairMerger<Rules>(rules).merge(
       word, window_bytes_, [&](const MergeSymbol& symbol, std::string_view text) {

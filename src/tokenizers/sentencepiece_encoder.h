@@ -24,11 +24,12 @@ namespace lowbank::tokenizers {
 ///          library's).
 /// Differs: BPE cuts the text into words where no piece reaches over, and takes long words in
 ///          windows (PairMerger); unigram fixes the part of the best path that all open paths share.
+///          Also: word_model.cc, char_model.cc.
 class SentencepieceEncoder {
  public:
-  /// Null for a model that the library has to encode: of words or characters, BPE with unused
-  /// pieces (which are cut as they were made last anywhere in the text), or with a control, unknown
-  /// or byte piece of one character.
+  /// Null for a model that the library has to encode: BPE in which an unused piece can be made (it is
+  /// cut as it was made last anywhere in the text), words without a mark at their start, or a
+  /// control, unknown or byte piece that may stand for a part of the text.
   static std::unique_ptr<SentencepieceEncoder> make(const SentencepieceModel& model);
 
   std::size_t find_cut(std::string_view text) const;
@@ -45,6 +46,10 @@ class SentencepieceEncoder {
   void encode_word(std::string_view word, std::size_t begin, WordCache& cache, Output& out) const;
   std::size_t last_word_border(std::string_view text) const;
   void encode_unigram(Source& source, Output& out) const;
+  void encode_characters(Source& source, Output& out) const;
+  void encode_whole_words(Source& source, Output& out) const;
+  /// The first symbol of a text: a user-defined piece, or a character.
+  std::size_t first_symbol(std::string_view text, std::int32_t& user_defined) const;
 
   SentencepieceModel::Type type_;
   SentencepieceNormalizer normalizer_;
@@ -54,8 +59,9 @@ class SentencepieceEncoder {
   std::int32_t unk_id_ = 0;
   bool byte_fallback_ = false;
   std::array<std::int32_t, 256> byte_ids_{};
-  bool mark_starts_words_ = false;  // no piece has a mark behind anything else
-  bool mark_ends_words_ = false;    // no piece has anything but a mark behind a mark
+  bool mark_starts_words_ = false;   // no piece has a mark behind anything else
+  bool mark_ends_words_ = false;     // no piece has anything but a mark behind a mark
+  bool newline_ends_words_ = false;  // no piece has anything behind a line end
   bool knows_mark_ = false;
   std::optional<ScoredPieces> pieces_;  // BPE
   PrefixTrie trie_;                     // unigram

@@ -234,4 +234,11 @@ bool characters_to_bytes(std::string_view text, std::string& bytes) {
   return true;
 }
 
+bool has_space_behind_letter(std::string_view text, std::string_view space) {
+  for (auto at = text.find(space, 1); at != text.npos; at = text.find(space, at + 1)) {
+    if (is_ascii_letter(text[at - 1])) return true;
+  }
+  return false;
+}
+
 }  // namespace lowbank::tokenizers

@@ -39,6 +39,9 @@ void append_utf8(std::string& out, char32_t c);
 
 inline bool is_ascii_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
 
+/// Whether `space` stands behind an ASCII letter in `text`.
+bool has_space_behind_letter(std::string_view text, std::string_view space);
+
 inline bool is_utf8_continuation(char c) { return (static_cast<unsigned char>(c) & 0xC0u) == 0x80; }
 
 /// Character classes as Hugging Face `tokenizers` 0.22 has them.

@@ -184,6 +184,44 @@ TEST(TextParts, PartsJoinForSentencepieceAndItsGgufForm) {
   EXPECT_TRUE(expect_parts_join(*open_tokenizer(path), "gguf", 2, 300));
 }
 
+// What follows a token that was cut out of the text may get a prefix, which a part that begins there
+// must get too.
+TEST(TextParts, PartsJoinBehindATokenThatEndsInALetter) {
+  const auto token = [](const char* content, int id) {
+    return Json{{"id", id},        {"content", content},  {"single_word", false}, {"lstrip", false},
+                {"rstrip", false}, {"normalized", false}, {"special", false}};
+  };
+  for (const char* content : {"tok", "<s>"}) {
+    Json vocabulary = {{"<unk>", 0}, {"\xE2\x96\x81", 1}, {content, 2}};
+    for (const char letter : std::string("abcthesonx.")) {
+      vocabulary[std::string(1, letter)] = vocabulary.size();
+    }
+    const Json normalizers = {
+        {{"type", "Prepend"}, {"prepend", "\xE2\x96\x81"}},
+        {{"type", "Replace"}, {"pattern", {{"String", " "}}}, {"content", "\xE2\x96\x81"}}};
+    Json spec = {{"added_tokens", {token(content, 2)}},
+                 {"normalizer", {{"type", "Sequence"}, {"normalizers", normalizers}}},
+                 {"model",
+                  {{"type", "BPE"},
+                   {"unk_token", "<unk>"},
+                   {"vocab", vocabulary},
+                   {"merges", Json::array()}}}};
+    const auto tokenizer = make_json_tokenizer(spec, content);
+    EXPECT_EQ(expect_parts_join(*tokenizer, content, 19, 300), content[0] == '<');
+  }
+  SentencepieceModel model = read_sentencepiece_model(read_bytes(kStories), "stories");
+  model.pieces[300] = {"tok", 0, TokenKind::kUserDefined};
+  const TempFolder folder;
+  const std::string path = folder.path("tok.gguf");
+  GgufKeys keys = {{"general.architecture", std::string("llama")}};
+  const TokenizerFiles files = {{"tokenizer.model", write_sentencepiece_model(model)}};
+  for (auto& key : gguf_tokenizer_keys(files, Json::object(), "folder")) {
+    keys.push_back(std::move(key));
+  }
+  GgufWriter(path, keys, {}).commit();
+  expect_parts_join(*open_tokenizer(path), "gguf", 23, 300);
+}
+
 TEST(TextParts, ListsDecodeAsTheirIdsDo) {
   std::mt19937 random(3);
   const auto stories = open_tokenizer(kStories);
@@ -260,12 +298,17 @@ TEST(SentencepieceEncoder, GivesTheIdsAndOffsetsOfTheLibrary) {
   const std::string charsmap =
       read_sentencepiece_model(read_bytes(kStories), "stories").precompiled_charsmap;
   std::mt19937 random(5);
-  for (int i = 0; i < 120; ++i) {
-    const auto type =
-        i % 2 == 0 ? SentencepieceModel::Type::kBpe : SentencepieceModel::Type::kUnigram;
+  for (int i = 0; i < 240; ++i) {
+    const auto type = static_cast<SentencepieceModel::Type>(1 + i % 4);
     SentencepieceModel model = random_model(random, type, charsmap);
+    if (type == SentencepieceModel::Type::kWord) {
+      model.add_dummy_prefix = true;
+      model.escape_whitespaces = true;
+      model.treat_whitespace_as_suffix = false;
+    }
     const SentencepieceTokenizer own(write_sentencepiece_model(model), "own");
     ASSERT_NE(SentencepieceEncoder::make(model), nullptr);
+    model.pieces.push_back({"\xE2\x96\x81\x01", 0, TokenKind::kControl});
     model.pieces.push_back({"\x01", 0, TokenKind::kControl});
     ASSERT_EQ(SentencepieceEncoder::make(model), nullptr);
     const SentencepieceTokenizer library(write_sentencepiece_model(model), "library");
@@ -280,6 +323,38 @@ TEST(SentencepieceEncoder, GivesTheIdsAndOffsetsOfTheLibrary) {
     expect_parts_join(own, "model", static_cast<unsigned>(i), 10);
     if (HasFailure()) return;
   }
+}
+
+// Of a long text, a stretch at a time is normalised and encoded.
+TEST(SentencepieceEncoder, GivesTheIdsOfTheLibraryForLongTexts) {
+  std::mt19937 random(29);
+  using Type = SentencepieceModel::Type;
+  for (const Type type : {Type::kBpe, Type::kWord, Type::kChar}) {
+    for (const std::string_view letters : {"abcthe.1 \n", "abcthe\n"}) {
+      SentencepieceModel model = random_model(random, type, "");
+      model.add_dummy_prefix = true;
+      model.escape_whitespaces = true;
+      model.treat_whitespace_as_suffix = false;
+      model.pieces.push_back({"<unused1>", 0, TokenKind::kUnused});
+      ASSERT_NE(SentencepieceEncoder::make(model), nullptr);
+      const SentencepieceTokenizer own(write_sentencepiece_model(model), "own");
+      model.pieces.push_back({"\xE2\x96\x81\x01", 0, TokenKind::kControl});
+      model.pieces.push_back({"\x01", 0, TokenKind::kControl});
+      const SentencepieceTokenizer library(write_sentencepiece_model(model), "library");
+      std::string text;
+      for (int i = 0; i < 300000; ++i) text += letters[random() % letters.size()];
+      const auto expected = library.encode_with_offsets(text);
+      const auto got = own.encode_with_offsets(text);
+      EXPECT_EQ(got.ids == expected.ids, true) << static_cast<int>(type) << letters;
+      EXPECT_EQ(got.ends == expected.ends, true) << static_cast<int>(type) << letters;
+    }
+  }
+  // Two pieces make this unused one, and the library cuts it as it was made last.
+  SentencepieceModel model = random_model(random, Type::kBpe, "");
+  model.pieces.push_back({"x0y", 0, TokenKind::kUnused});
+  EXPECT_NE(SentencepieceEncoder::make(model), nullptr);
+  model.pieces.push_back({"x0", 0, TokenKind::kNormal});
+  EXPECT_EQ(SentencepieceEncoder::make(model), nullptr);
 }
 
 TEST(SentencepieceEncoder, RoundsLongUnigramPathsAsTheLibraryDoes) {
