@@ -24,10 +24,11 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
-constexpr std::array<std::string_view, 8> kSideFiles = {"tokenizer.model",
+constexpr std::array<std::string_view, 9> kSideFiles = {"tokenizer.model",
                                                         "tokenizer.json",
                                                         "tokenizer_config.json",
                                                         "special_tokens_map.json",
+                                                        "added_tokens.json",
                                                         "vocab.txt",
                                                         "vocab.json",
                                                         "merges.txt",

@@ -194,7 +194,8 @@ std::map<std::string, std::string> tokenizer_files(const std::string& path, std:
   }
   if (fs::is_directory(path)) return read_side_files(path);
   std::map<std::string, std::string> files = {{side_file_name(path), read_bytes(path)}};
-  for (const auto* name : {"merges.txt", "tokenizer_config.json", "special_tokens_map.json"}) {
+  for (const auto* name :
+       {"merges.txt", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"}) {
     const auto beside = fs::path(path).parent_path() / name;
     std::error_code error;
     if (fs::is_regular_file(beside, error)) files[name] = read_bytes(beside.string());

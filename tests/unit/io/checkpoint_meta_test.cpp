@@ -117,8 +117,8 @@ TEST(CheckpointMetaTest, ACheckpointIsAFolderWithAConfigOrARunThatHoldsOne) {
 TEST(CheckpointMetaTest, SideFilesAreCopiedAndNothingElse) {
   const TempFolder from;
   const TempFolder to;
-  for (const auto* name : {"tokenizer.model", "tokenizer.json", "generation_config.json", "LICENSE",
-                           "LICENSE.txt", "NOTICE.md"}) {
+  for (const auto* name : {"tokenizer.model", "tokenizer.json", "added_tokens.json",
+                           "generation_config.json", "LICENSE", "LICENSE.txt", "NOTICE.md"}) {
     from.file(name, name);
   }
   for (const auto* name : {"config.json", "model.safetensors", "lowbank.json", "README.md"}) {
@@ -128,7 +128,7 @@ TEST(CheckpointMetaTest, SideFilesAreCopiedAndNothingElse) {
   copy_side_files(from.path(), to.path());
   EXPECT_EQ(read_bytes(to.path("tokenizer.model")), "tokenizer.model");
   EXPECT_EQ(read_bytes(to.path("LICENSE.txt")), "LICENSE.txt");
-  EXPECT_EQ(std::distance(fs::directory_iterator(to.path()), fs::directory_iterator()), 6);
+  EXPECT_EQ(std::distance(fs::directory_iterator(to.path()), fs::directory_iterator()), 7);
   EXPECT_NO_THROW(copy_side_files(from.path(), from.path() + "/."));
   EXPECT_THROW(copy_side_files(from.path("none"), to.path()), IoError);
 }
