@@ -73,13 +73,22 @@ std::string text_member(const Json& object, std::string_view key) {
   return value.is_string() ? value.get<std::string>() : "";
 }
 
+// In place of the description of a file: the stage looked for it, and there was none.
+Json no_file() { return {{"missing", true}}; }
+
+// A file that was written while the stage worked is recorded without a hash: it is never the same
+// file again, because nobody knows which of its contents the result is from.
 // The time is that of the last change of content or metadata: unlike the time of writing, no
 // program can set it back.
 Json describe_file(const std::string& name, const Json& known_files) {
   const bool is_shipped = name.starts_with(kInstallation);
   const std::string path = is_shipped ? find_resource(name.substr(kInstallation.size())) : name;
   struct stat info {};
-  if (stat(path.c_str(), &info) != 0) throw IoError(errno_message(path, "cannot open", errno));
+  if (stat(path.c_str(), &info) != 0) {
+    if (member(known_files, name) == no_file()) return no_file();
+    throw IoError(errno_message(path, "cannot open", errno));
+  }
+  if (has_changed_since_opened(path)) return {{"changed", true}};
   const auto ctime_ns = std::int64_t{info.st_ctim.tv_sec} * 1000000000 + info.st_ctim.tv_nsec;
   Json file = {{"size_bytes", info.st_size}, {"ctime_ns", ctime_ns}};
   const Json& known = member(known_files, name);
@@ -142,13 +151,19 @@ void add_opened_files(Json& fingerprint, const std::string& own_folder) {
   Json& files = fingerprint["inputs"];
   std::set<fs::path> there;
   for (const auto& [name, file] : files.items()) there.insert(fs::path(name).lexically_normal());
+  const auto is_own = [&](const std::string& path) {
+    return is_below(fs::absolute(path, error).lexically_normal(), own);
+  };
   for (const auto& path : opened_files()) {
-    if (is_below(fs::absolute(path, error).lexically_normal(), own)) continue;
+    if (is_own(path)) continue;
     const std::string shipped = resource_name(path);
     const std::string name = shipped.empty() ? path : std::string(kInstallation) + shipped;
     if (!there.insert(fs::path(name).lexically_normal()).second) continue;
     if (!fs::exists(path, error)) continue;  // a temporary file that its owner removed
     files[name] = describe_file(name, Json());
+  }
+  for (const auto& path : missing_files()) {
+    if (!is_own(path) && !fs::exists(path, error)) files.emplace(path, no_file());
   }
 }
 

@@ -21,9 +21,10 @@ std::string version();
 nlohmann::ordered_json stage_fingerprint(const StageConfig& config,
                                          const nlohmann::ordered_json& known);
 
-/// Adds every file that this process has read (core/opened_files.h) and that is neither there
-/// already nor in the stage's own folder. A file that ships with Lowbank is named
-/// "installation:configs/..." and looked up again when the fingerprint is compared.
+/// Adds every file that this process has read or missed (core/opened_files.h) and that is neither
+/// there already nor in the stage's own folder. A file that ships with Lowbank is named
+/// "installation:configs/..." and looked up again when the fingerprint is compared. A place where
+/// the stage found no file is recorded as {"missing": true}.
 void add_opened_files(nlohmann::ordered_json& fingerprint, const std::string& own_folder);
 
 /// {name: size in bytes} of the files that a stage left in its run folder.

@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 
 #include "core/error.h"
+#include "core/opened_files.h"
 
 namespace lowbank {
 namespace fs = std::filesystem;
@@ -73,9 +74,11 @@ std::string resource_name(const std::string& path) {
 std::string find_input(const std::string& path, const std::string& recipe_folder) {
   std::error_code error;
   if (path.empty() || fs::path(path).is_absolute() || fs::exists(path, error)) return path;
+  note_missing_file(path);
   if (!recipe_folder.empty()) {
     const fs::path beside = fs::path(recipe_folder) / path;
     if (fs::exists(beside, error)) return beside.string();
+    note_missing_file(beside.string());
   }
   if (!can_ship(path)) return path;
   try {

@@ -13,6 +13,7 @@
 
 #include "core/error.h"
 #include "core/json.h"
+#include "core/opened_files.h"
 #include "core/text.h"
 #include "io/families/families.h"
 #include "io/gguf.h"
@@ -198,7 +199,11 @@ std::map<std::string, std::string> tokenizer_files(const std::string& path, std:
        {"merges.txt", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"}) {
     const auto beside = fs::path(path).parent_path() / name;
     std::error_code error;
-    if (fs::is_regular_file(beside, error)) files[name] = read_bytes(beside.string());
+    if (fs::is_regular_file(beside, error)) {
+      files[name] = read_bytes(beside.string());
+    } else {
+      note_missing_file(beside.string());
+    }
   }
   return files;
 }

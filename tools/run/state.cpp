@@ -8,6 +8,7 @@
 #include "config/fingerprint.h"
 #include "core/error.h"
 #include "core/json.h"
+#include "core/opened_files.h"
 
 namespace lowbank {
 
@@ -29,6 +30,7 @@ Json read_record(const std::string& path) {
 StageState stage_state(const StageConfig& config) {
   const std::string folder = config.run_folder();
   if (folder.empty()) return StageState::kFresh;  // a single file has no record of its stage
+  forget_opened_files();  // what this process read before may have changed: it makes no result
   try {
     if (fs::exists(folder + "/run.json")) {
       const Json run = read_record(folder + "/run.json");

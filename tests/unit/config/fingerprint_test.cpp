@@ -118,6 +118,49 @@ TEST_F(FingerprintTest, EveryFileThatWasReadIsAnInput) {
   EXPECT_THROW(take(first), IoError);
 }
 
+TEST_F(FingerprintTest, AFileThatWasMissedIsAnInputToo) {
+  forget_opened_files();
+  note_missing_file(folder.path("special.json"));
+  note_missing_file(folder.path("own/file"));
+  first = take();
+  add_opened_files(first, folder.path("own"));
+  EXPECT_TRUE(unchanged());
+  EXPECT_FALSE(first["inputs"].contains(folder.path("own/file")));
+  folder.file("special.json", "1");
+  EXPECT_FALSE(unchanged());
+  fs::remove(folder.path("special.json"));
+  EXPECT_TRUE(unchanged());
+}
+
+TEST_F(FingerprintTest, AShippedFileGivesWayToOneOfTheSamePathHere) {
+  const fs::path before = fs::current_path();
+  fs::create_directories(folder.path("home/configs"));
+  folder.file("home/configs/a.json", "1");
+  forget_opened_files();
+  setenv("LOWBANK_HOME", folder.path("home").c_str(), 1);
+  fs::current_path(folder.path());
+  read_bytes(find_input("configs/a.json"));
+  first = take();
+  add_opened_files(first, folder.path("own"));
+  EXPECT_TRUE(unchanged());
+  fs::create_directories("configs");
+  folder.file("configs/a.json", "2");
+  EXPECT_FALSE(unchanged());
+  fs::current_path(before);
+  unsetenv("LOWBANK_HOME");
+}
+
+TEST_F(FingerprintTest, AnInputThatChangedWhileTheStageWorkedIsNeverTheSame) {
+  const std::string file = folder.file("run/weights", "one");
+  forget_opened_files();
+  read_bytes(file);
+  folder.file("run/weights", "longer");
+  first = take();
+  add_opened_files(first, folder.path("own"));
+  forget_opened_files();  // the next process
+  EXPECT_FALSE(unchanged());
+}
+
 TEST_F(FingerprintTest, AShippedFileIsLookedUpAgain) {
   for (const char* home : {"old", "new"}) {
     fs::create_directories(folder.path(home) + "/configs");
