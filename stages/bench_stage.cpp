@@ -22,6 +22,7 @@
 #include "bench/calibration.h"
 #include "bench/text_cases.h"
 #include "core/error.h"
+#include "core/interrupt.h"
 #include "core/log.h"
 #include "core/philox.h"
 #include "core/progress.h"
@@ -303,6 +304,7 @@ void bench_stage(const BenchConfig& config, RunDir*, Metrics& metrics) {
   ProgressBar bar("bench", config.runs + 1, "round");
   for (std::int64_t round = 0; round <= config.runs; ++round) {
     for (std::size_t c = 0; c < cases.size(); ++c) {
+      stop_if_interrupted();
       seconds[c].resize(1 + cases[c].alternatives.size());
       for (std::size_t a = 0; a < seconds[c].size(); ++a) {
         const double s = seconds_of(a == 0 ? cases[c].work : cases[c].alternatives[a - 1].second);

@@ -14,9 +14,11 @@
 #include <nlohmann/json.hpp>
 
 #include "config/choose.h"
+#include "config/output_rules.h"
 #include "config/results/estimate_result.h"
 #include "core/atomic_file.h"
 #include "core/error.h"
+#include "core/interrupt.h"
 #include "core/json.h"
 #include "core/log.h"
 #include "core/text.h"
@@ -445,6 +447,7 @@ void estimate_stage(const EstimateConfig& config, RunDir* out, Metrics& metrics)
   std::vector<Row> rows;
   for (const Point& point : points) {
     for (const auto& system : systems) {
+      stop_if_interrupted();
       for (Row& row : price(point, system, config.output_tokens)) rows.push_back(std::move(row));
     }
   }
@@ -493,6 +496,7 @@ void estimate_stage(const EstimateConfig& config, RunDir* out, Metrics& metrics)
     out->write("estimate.json", dump_json(document));
     out->write("estimate.csv", rows_to_csv(document.at("rows")));
   } else {
+    check_is_not_read("out", config.common.out);  // now the parts of the presets are known
     write_file(config.common.out, dump_json(document));
   }
   metrics = document;

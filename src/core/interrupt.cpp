@@ -38,4 +38,10 @@ void install_signal_handlers() {
 
 bool interrupt_requested() { return g_interrupted != 0; }
 
+void stop_if_interrupted() {
+  if (interrupt_requested()) {
+    throw Interrupted("stopped; nothing was saved, start the same command again");
+  }
+}
+
 }  // namespace lowbank

@@ -11,4 +11,7 @@ void install_signal_handlers();
 /// Interrupted.
 bool interrupt_requested();
 
+/// For the loops of a stage that has nothing to save. Errors: Interrupted if interrupt_requested().
+void stop_if_interrupted();
+
 }  // namespace lowbank

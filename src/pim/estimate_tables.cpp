@@ -76,14 +76,16 @@ Experiment read_experiment(const JsonReader& reader) {
   std::vector<std::string> known = field_keys(ExperimentTask().fields());
   for (const std::string& key : figure_keys()) known.push_back(key);
   reader.check_keys(known);
-  const auto count = [&](const char* key) { return reader.integer(key, 1, kMaxDimension); };
+  const auto count = [&](const char* key, std::int64_t most = kMaxDimension) {
+    return reader.integer(key, 1, most);
+  };
   return {.model = reader.text("model"),
           .batch_size = count("batch_size"),
           .system = reader.text("system"),
           .gpu = reader.text("gpu"),
           .num_gpus = count("num_gpus"),
           .input_tokens = count("input_tokens"),
-          .output_tokens = count("output_tokens")};
+          .output_tokens = count("output_tokens", kMaxOutputTokens)};
 }
 
 // The line as it came, with the figures added.

@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include "core/error.h"
+#include "core/interrupt.h"
 #include "pim/cpu_system.h"
 #include "pim/gpu_system.h"
 #include "pim/reshape.h"
@@ -56,7 +57,6 @@ class RramSystem : public System {
 };
 
 constexpr double kStraight = 1e-12;  // of the cost: what is a straight line but for rounding
-constexpr std::int64_t kMaxOutputTokens = std::int64_t{1} << 30;
 
 // The cost of each step, and sums of them.
 class StepSum {
@@ -72,6 +72,7 @@ class StepSum {
 
  private:
   PhaseCost at(std::int64_t context) const {
+    stop_if_interrupted();
     return system_.price(reshape_workload(workload_, workload_.batch, context), Phase::kDecode);
   }
   static bool lies_between(const PhaseCost& middle, const PhaseCost& low, const PhaseCost& high) {

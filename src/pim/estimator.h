@@ -62,8 +62,8 @@ struct GenerationCost {
 
 /// Cost of a workload's prompt and `output_tokens` generated ones of each sequence: the prompt
 /// gives the first, a decode step each later one, with one more token in the cache than the one
-/// before. Errors: ConfigError unless the workload has both phases and 1 <= output_tokens <= 2^30;
-/// those of System::price.
+/// before. Errors: ConfigError unless the workload has both phases and 1 <= output_tokens <=
+/// kMaxOutputTokens; those of System::price.
 GenerationCost price_generation(const System& system, const Workload& workload,
                                 std::int64_t output_tokens);
 

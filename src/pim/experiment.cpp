@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "core/error.h"
+#include "core/interrupt.h"
 #include "core/suggest.h"
 #include "pim/reference_models.h"
 #include "pim/workload.h"
@@ -49,14 +50,15 @@ std::string preset_suffix(const std::string& gpu) {
 }
 
 void check(const Experiment& e) {
-  const auto expect = [](const char* key, std::int64_t value, std::int64_t least) {
-    if (value >= least && value <= kMaxDimension) return;
-    throw ConfigError(fmt::format("{}: must be in [{}, 2^40]; got {}", key, least, value));
+  const auto expect = [](const char* key, std::int64_t value, std::int64_t least,
+                         std::int64_t most) {
+    if (value >= least && value <= most) return;
+    throw ConfigError(fmt::format("{}: must be in [{}, {}]; got {}", key, least, most, value));
   };
-  expect("batch_size", e.batch_size, 1);
-  expect("num_gpus", e.num_gpus, 1);
-  expect("input_tokens", e.input_tokens, 1);
-  expect("output_tokens", e.output_tokens, 2);
+  expect("batch_size", e.batch_size, 1, kMaxDimension);
+  expect("num_gpus", e.num_gpus, 1, kMaxDimension);
+  expect("input_tokens", e.input_tokens, 1, kMaxDimension);
+  expect("output_tokens", e.output_tokens, 2, kMaxOutputTokens);
 }
 
 std::int64_t times_batch(std::int64_t heads, std::int64_t batch) {
@@ -159,6 +161,7 @@ struct ExperimentSystem::Pricing {
     const std::int64_t count = times_batch(op.heads, experiment.batch_size);
     const std::int64_t last = experiment.input_tokens + num_steps();
     for (std::int64_t context = experiment.input_tokens + 1; context <= last; ++context) {
+      stop_if_interrupted();
       add("others", system.gpu_.elementwise(OperatorKind::kSoftmax, 1, context, count), times);
       if (system.pim_) continue;
       add(op.category,

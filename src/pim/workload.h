@@ -90,6 +90,9 @@ struct Workload {
 /// Largest m, n, k, count, batch or context that is taken for a real size.
 inline constexpr std::int64_t kMaxDimension = std::int64_t{1} << 40;
 
+/// Largest number of generated tokens: each of them is priced, which takes some microseconds.
+inline constexpr std::int64_t kMaxOutputTokens = std::int64_t{1} << 20;
+
 /// Errors: IoError for a missing or corrupt file (naming operator and key); ConfigError for a newer
 /// revision, an unknown key or absurd shapes (negative, products beyond 2^63).
 Workload read_workload(const std::string& path);

@@ -50,7 +50,7 @@ Fields EstimateConfig::stage_fields() const {
       Field("output_tokens", &output_tokens,
             "also the cost of a prompt and this many generated tokens; 0 = no")
           .at_least(0)
-          .at_most(1 << 30)
+          .at_most(1 << 20)
           .unit("tokens"),
       Field("num_gpus", &num_gpus, "GPUs that share every layer (tensor parallel)")
           .at_least(1)

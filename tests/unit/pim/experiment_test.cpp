@@ -158,6 +158,7 @@ TEST(ExperimentTest, WhatHasNoValueIsRefusedByName) {
   EXPECT_THAT(with(&Experiment::batch_size, std::int64_t{1} << 40), HasSubstr("batch_size"));
   EXPECT_THAT(with(&Experiment::num_gpus, 64), HasSubstr("num_gpus"));
   EXPECT_THAT(with(&Experiment::output_tokens, 1), HasSubstr("output_tokens"));
+  EXPECT_THAT(with(&Experiment::output_tokens, kMaxOutputTokens + 1), HasSubstr("output_tokens"));
   EXPECT_THAT(with(&Experiment::input_tokens, std::int64_t{1} << 41), HasSubstr("input_tokens"));
 }
 

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdlib>
+#include <filesystem>
 #include <sys/wait.h>
 
 #include <gmock/gmock.h>
@@ -240,6 +241,24 @@ TEST(FrontTest, ARecipeOfRealStagesRunsAndIsSkippedTheSecondTime) {
     EXPECT_EQ(json["stages"][0]["skipped"], skipped);
     EXPECT_EQ(json["report"], nullptr);
   }
+}
+
+TEST(FrontTest, AnEstimateEndsWhenItIsToldTo) {
+  const testing::TempFolder folder;
+  std::string lines;
+  for (int i = 0; i < 500; ++i) {  // minutes of work
+    lines +=
+        R"({"model": "opt-70b", "batch_size": 1, "system": "GPU", "gpu": "A100", "num_gpus": 1,)"
+        R"( "input_tokens": 1024, "output_tokens": 1048576})"
+        "\n";
+  }
+  const std::string out = folder.path("out.jsonl");
+  const std::string command = "timeout --preserve-status -s TERM -k 30 0.5 " LOWBANK_BIN_DIR
+                              "/lowbank-estimate " +
+                              std::string("--experiments ") + folder.file("in.jsonl", lines) +
+                              " --out " + out + " 2>/dev/null >&2";
+  EXPECT_EQ(WEXITSTATUS(std::system(command.c_str())), 130);
+  EXPECT_FALSE(std::filesystem::exists(out));
 }
 
 }  // namespace
