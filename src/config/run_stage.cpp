@@ -24,8 +24,19 @@
 namespace lowbank {
 namespace {
 
+// A value that a file brought may be as long as the file. The place comes before it, the reason and
+// the hint after it.
+std::string without_middle(const std::string& message) {
+  constexpr std::size_t kMaxBytes = 4000;  // an error with 20 tensors has about 2,000
+  constexpr std::size_t kEndBytes = 1000;
+  if (message.size() <= kMaxBytes) return message;
+  return fmt::format("{} [... {} bytes ...] {}", message.substr(0, kMaxBytes - kEndBytes),
+                     message.size() - kMaxBytes, message.substr(message.size() - kEndBytes));
+}
+
 int fail(const std::string& name, int exit_code, const std::string& message) {
-  error_line(fmt::format("lowbank{}{}: {}", name.empty() ? "" : " ", name, message));
+  error_line(
+      fmt::format("lowbank{}{}: {}", name.empty() ? "" : " ", name, without_middle(message)));
   return exit_code;
 }
 
@@ -75,8 +86,8 @@ int run_stage_erased(int argc, char** argv, StageConfig& config,
         ParseOutcome::kHelpShown) {
       return kExitOk;
     }
-    forget_opened_files();  // the recipe's: its content is in the settings
     check_outputs(config);
+    forget_opened_files();  // the recipe's: its content is in the settings
     const char* const label = std::getenv("LOWBANK_STAGE_LABEL");
     configure_log({.quiet = config.common.quiet,
                    .json = config.common.json,

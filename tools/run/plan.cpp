@@ -16,6 +16,7 @@
 #include "config/run_dir.h"
 #include "core/error.h"
 #include "core/json.h"
+#include "core/opened_files.h"
 #include "core/resources.h"
 #include "core/suggest.h"
 #include "pim/preset.h"
@@ -41,6 +42,16 @@ void check_presets(const Fields& fields) {
     for (const auto& name : *std::get<const std::vector<std::string>*>(field.target)) {
       pim::load_preset(name);
     }
+  }
+}
+
+// A damaged file may have been one.
+bool is_stage_recipe(const std::string& path) {
+  try {
+    const Json recipe = read_json(path);
+    return recipe.is_object() && recipe.contains("stage") && recipe.contains("name");
+  } catch (const IoError&) {
+    return true;
   }
 }
 
@@ -254,8 +265,23 @@ class Planner {
           fmt::format("out: {} is where stage '{}' writes", place.string(), taken->second));
     }
     if (!folder.empty()) RunDir(folder, config);
+    check_stage_files(id);
     if (const std::string page = config.page(); !page.empty()) {
       outputs_.emplace(fs::absolute(page).lexically_normal(), id);
+    }
+  }
+
+  // What `run` writes about a stage replaces only what an earlier `run` wrote.
+  void check_stage_files(const std::string& id) const {
+    const std::string base = fmt::format("{}/{}/{}", plan_.folder, kRunStageFolder, id);
+    const std::string recipe = base + ".json";
+    const std::string output = base + ".txt";
+    check_is_not_read("out", recipe);
+    std::error_code error;
+    const bool has_recipe = fs::exists(recipe, error);
+    if (has_recipe ? !is_stage_recipe(recipe) : fs::exists(output, error)) {
+      throw ConfigError(fmt::format("out: {} is no file of an earlier run; choose another folder",
+                                    has_recipe ? recipe : output));
     }
   }
 
@@ -269,6 +295,9 @@ class Planner {
 
 }  // namespace
 
-RunPlan plan_run(const RunOptions& options) { return Planner(options).plan(); }
+RunPlan plan_run(const RunOptions& options) {
+  forget_opened_files();
+  return Planner(options).plan();
+}
 
 }  // namespace lowbank

@@ -5,8 +5,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "config/stages/estimate_config.h"
 #include "config/stages/report_config.h"
 #include "core/error.h"
+#include "core/opened_files.h"
+#include "core/text.h"
 #include "error_text.h"
 #include "sample_config.h"
 #include "temp_folder.h"
@@ -57,6 +60,39 @@ TEST_F(OutputRulesTest, NeighboursAreFree) {
     config.common.out = folder.path(out);
     EXPECT_NO_THROW(check_outputs(config)) << out;
   }
+}
+
+TEST_F(OutputRulesTest, AFileThatWasReadIsNoOutput) {
+  forget_opened_files();
+  read_bytes(folder.file("recipe.json", "{}"));
+  fs::create_symlink(folder.path("recipe.json"), folder.path("link.json"));
+  EXPECT_THAT(refusal(folder.path("recipe.json")), HasSubstr("which the command reads"));
+  EXPECT_THAT(refusal(folder.path("link.json")), HasSubstr("which the command reads"));
+  EXPECT_EQ(refusal(folder.path("recipe2.json")), "no error");
+}
+
+TEST_F(OutputRulesTest, APresetIsNoOutput) {
+  EstimateConfig estimate;
+  estimate.workload = {folder.file("w.json", "{}")};
+  estimate.system = {"gpu-a100", folder.file("own.json", "{}")};
+  estimate.common.out = folder.path("own.json");
+  EXPECT_THAT(error_text<ConfigError>([&] { check_outputs(estimate); }),
+              HasSubstr("is the same place as the input"));
+}
+
+TEST_F(OutputRulesTest, TwoOutputsAreTwoPlaces) {
+  EstimateConfig estimate;
+  estimate.pim_calls = folder.file("calls.csv", "");
+  estimate.common.out = folder.path("new.csv");
+  estimate.trace = folder.path("./new.csv");
+  EXPECT_THAT(error_text<ConfigError>([&] { check_outputs(estimate); }),
+              HasSubstr("is the same place as"));
+  estimate.common.out = folder.path("run/");
+  estimate.trace = folder.path("run/run.json");
+  EXPECT_THAT(error_text<ConfigError>([&] { check_outputs(estimate); }),
+              HasSubstr("is a record of the run"));
+  estimate.trace = folder.path("run/trace.csv");
+  EXPECT_NO_THROW(check_outputs(estimate));
 }
 
 TEST_F(OutputRulesTest, AReportMayLieInTheFolderOfItsRuns) {

@@ -143,6 +143,13 @@ TEST_F(RunStageTest, AStageWhoseResultCannotBePrintedIsCompleteAndFails) {
   EXPECT_TRUE(fs::exists(folder.path("out/run.json"))) << "the work is not lost";
 }
 
+TEST_F(RunStageTest, ALongValueLeavesPlaceAndReasonReadable) {
+  EXPECT_EQ(run_throwing(IoError("t.csv:3: '" + std::string(100'000, 'a') + "' is no number")), 3);
+  EXPECT_LT(err.size(), 5'000u);
+  EXPECT_THAT(err, HasSubstr("t.csv:3: 'aaa"));
+  EXPECT_THAT(err, HasSubstr("aaa' is no number"));
+}
+
 TEST_F(RunStageTest, AnInterruptedStageKeepsItsFolder) {
   EXPECT_EQ(run_throwing(Interrupted("stopped; go on with --resume")), 130);
   EXPECT_EQ(err, "lowbank sample: stopped; go on with --resume\n");

@@ -79,6 +79,31 @@ const char* const kFinetune =
 
 using PlanTest = RecipeTest;
 
+TEST_F(PlanTest, FilesOfOthersInTheFolderOfStagesAreNotReplaced) {
+  fs::create_directories(folder.path("out/stages"));
+  for (const auto& [name, content] :
+       {std::pair{"convert.json", R"({"mine": 1})"}, std::pair{"convert.txt", "my notes"}}) {
+    const std::string file = folder.file(std::string("out/stages/") + name, content);
+    EXPECT_THAT(usage_error(kConvert), HasSubstr("is no file of an earlier run")) << name;
+    fs::remove(file);
+  }
+  folder.file("out/stages/convert.json", R"({"stage": "convert", "name": "r"})");
+  folder.file("out/stages/convert.txt", "what it printed");
+  EXPECT_EQ(usage_error(kConvert), "no error");
+  folder.file("out/stages/convert.json", "{damaged");
+  EXPECT_EQ(usage_error(kConvert), "no error");
+}
+
+TEST_F(PlanTest, TheRecipeIsNotReplaced) {
+  fs::create_directories(folder.path("stages"));
+  set_recipe(kConvert);
+  fs::rename(options.recipe, folder.path("stages/convert.json"));
+  options.recipe = folder.path("stages/convert.json");
+  options.out = folder.path();
+  EXPECT_THAT(error_text<ConfigError>([&] { plan_run(options); }),
+              HasSubstr("which the command reads"));
+}
+
 TEST_F(PlanTest, StagesGetTheirFoldersAndReferencesBecomePaths) {
   set_recipe(std::string(kConvert) + "," + kEvaluate + R"(,
     {"stage": "report", "runs": ["@evaluate", "@convert/checkpoint"]})");
