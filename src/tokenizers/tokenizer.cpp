@@ -11,6 +11,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
+#include "core/interrupt.h"
 #include "core/json.h"
 #include "core/json_reader.h"
 #include "core/text.h"
@@ -96,6 +97,7 @@ void encode_text(const Tokenizer& tokenizer, std::string_view text, bool add_spe
   std::size_t at = 0;
   std::size_t wanted = part_bytes;
   while (text.size() - at > wanted) {
+    stop_if_interrupted();
     const std::size_t cut = tokenizer.find_cut(text.substr(at, wanted));
     if (cut == 0) {
       wanted *= 2;
@@ -128,6 +130,7 @@ void encode_stream(const Tokenizer& tokenizer, const TextSource& source, bool ad
     held += more;
     std::string().swap(more);
     while (held.size() > wanted) {
+      stop_if_interrupted();
       const std::size_t cut = tokenizer.find_cut(std::string_view(held).substr(0, wanted));
       if (cut == 0) {
         wanted *= 2;
