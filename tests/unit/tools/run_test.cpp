@@ -479,6 +479,9 @@ TEST_F(RunRecipeTest, TheLockFileOfAStageThatWasKilledAtItsEndIsRemoved) {
   std::ofstream(folder.path("out/finetune/.lock")) << "lowbank finetune";
   EXPECT_THAT(run(), IsEmpty());
   EXPECT_FALSE(fs::exists(folder.path("out/finetune/.lock")));
+  folder.file("out/finetune/started.json", "{}");
+  EXPECT_THAT(run(), IsEmpty());
+  EXPECT_FALSE(fs::exists(folder.path("out/finetune/started.json")));
 }
 
 TEST_F(RunRecipeTest, WhatAKilledFrontWasWritingIsRemoved) {
