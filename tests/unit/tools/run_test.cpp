@@ -474,7 +474,7 @@ TEST_F(RunRecipeTest, TwoRunsCannotShareAFolder) {
   EXPECT_FALSE(fs::exists(folder.path("bin/starts")));
 }
 
-TEST_F(RunRecipeTest, TheLockFileOfAStageThatWasKilledAtItsEndIsRemoved) {
+TEST_F(RunRecipeTest, WhatAStageThatWasKilledAtItsEndLeftIsRemoved) {
   run();
   std::ofstream(folder.path("out/finetune/.lock")) << "lowbank finetune";
   EXPECT_THAT(run(), IsEmpty());
