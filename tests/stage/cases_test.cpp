@@ -2,6 +2,7 @@
 // which public reports say other tools got wrong.
 #include <cstring>
 #include <filesystem>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -21,6 +22,7 @@ namespace fs = std::filesystem;
 using ::testing::AllOf;
 using ::testing::ElementsAreArray;
 using ::testing::HasSubstr;
+using testing::last_line;
 using testing::run_command;
 using Json = nlohmann::ordered_json;
 
@@ -94,6 +96,49 @@ TEST_F(Cases, ASplitGgufIsOneModel) {
   result = run_command("lowbank-inspect", {folder_.path("mine.gguf")});
   EXPECT_EQ(result.exit_code, 3);
   EXPECT_THAT(result.err, HasSubstr("is part 1 of 2 (split.no, split.count)"));
+}
+
+TEST_F(Cases, OfBothRopeKeysRopeScalingCounts) {
+  expect_logits(kCases + "P04_rope_both_keys/folder", "P04_rope_both_keys");
+}
+
+TEST_F(Cases, TheWidthOfWeightsIsThatOfTheFile) {
+  const auto result =
+      run_command("lowbank-workload", {kCases + "P08_weight_bits/bf16_without_dtype", "--context",
+                                       "16", "--out", folder_.path("w.json"), "--json"});
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_EQ(Json::parse(last_line(result.out))["weight_bits"], 16);
+}
+
+TEST_F(Cases, CompressKeepsTheWidthOfItsSource) {
+  const std::string source = kCases + "P15_compress_keeps_width/folder";
+  const auto types = [&](std::vector<std::string> more) {
+    const std::string out = folder_.path("small");
+    fs::remove_all(out);
+    std::vector<std::string> words = {source, out, "--rank", "ratio:0.5", "--json"};
+    words.insert(words.end(), more.begin(), more.end());
+    const auto result = run_command("lowbank-compress", words);
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    const Json metrics = Json::parse(last_line(result.out));
+    EXPECT_EQ(metrics["bytes_after"] < metrics["bytes_before"], more.empty());
+    std::set<ElementType> found;
+    for (const auto& entry : SafetensorsFile::open(out + "/model.safetensors")->entries()) {
+      found.insert(entry.type);
+    }
+    return found;
+  };
+  EXPECT_EQ(types({}), std::set{ElementType::kBf16});
+  EXPECT_EQ(types({"--dtype", "f32"}), std::set{ElementType::kF32});
+}
+
+TEST_F(Cases, WordsAreSeparatedByUnicodeWhiteSpace) {
+  const std::string folder = kCases + "P09_unicode_words/";
+  const auto result = run_command(
+      "lowbank-evaluate", {folder + "folder", "--data", folder + "text.txt", "--context", "32",
+                           "--stride", "1", "--keep-last", "--out", folder_.path("e"), "--json"});
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_EQ(Json::parse(last_line(result.out))["num_words"],
+            read_json(folder + "expected.json")["num_words"]);
 }
 
 TEST_F(Cases, AGgufThatNamesNoPreTokenizerIsReadWithAWarning) {
