@@ -25,6 +25,7 @@
 
 #include "bench/bench_case.h"
 #include "core/atomic_file.h"
+#include "core/interrupt.h"
 #include "core/log.h"
 #include "core/progress.h"
 #include "core/stats.h"
@@ -419,6 +420,7 @@ void measure(std::vector<TimedKernel>& kernels, std::vector<TimedModel>& models,
   ProgressBar bar("calibrate", runs + 1, "round");
   for (std::int64_t round = 0; round <= runs; ++round) {
     for (auto& kernel : kernels) {
+      stop_if_interrupted();
       // Every call is timed by itself: the median ignores calls in which another process had the
       // core.
       for (std::int64_t i = 0; i < kernel.calls; ++i) {
@@ -432,6 +434,7 @@ void measure(std::vector<TimedKernel>& kernels, std::vector<TimedModel>& models,
       }
     }
     for (auto& model : models) {
+      stop_if_interrupted();
       const auto seconds = model.time();
       if (round > 0) model.seconds.insert(model.seconds.end(), seconds.begin(), seconds.end());
     }

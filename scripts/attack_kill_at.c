@@ -1,9 +1,12 @@
-// Preloaded by scripts/attack.py: kills the process at its ATTACK_KILL_AT-th call of fsync, rename or
-// mkdir, before the call takes effect. Only in a process whose program is named ATTACK_PROGRAM.
+// Preloaded by scripts/attack.py: counts the calls of fsync, rename, mkdir and the like, of a process whose
+// program is named ATTACK_PROGRAM, and kills it at the ATTACK_KILL_AT-th, before the call takes effect. The
+// calls of every process are written to the file ATTACK_LOG, a line each.
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -11,24 +14,34 @@
 
 static long count;
 
-static void step(void) {
+static void step(const char* call) {
+  const int error = errno;
+  const char* const log = getenv("ATTACK_LOG");
   const char* const at = getenv("ATTACK_KILL_AT");
   const char* const program = getenv("ATTACK_PROGRAM");
-  if (at == NULL || program == NULL || strcmp(program_invocation_short_name, program) != 0) return;
-  if (++count == atol(at)) kill(getpid(), SIGKILL);
+  if (log != NULL) {
+    const int file = open(log, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644);
+    dprintf(file, "%s %s\n", program_invocation_short_name, call);
+    close(file);
+  }
+  if (at != NULL && program != NULL && strcmp(program_invocation_short_name, program) == 0) {
+    if (++count == atol(at)) kill(getpid(), SIGKILL);
+  }
+  errno = error;
 }
 
-int fsync(int fd) {
-  step();
-  return ((int (*)(int))dlsym(RTLD_NEXT, "fsync"))(fd);
-}
+#define INTERPOSE(call, parameters, arguments) \
+  int call parameters {                        \
+    step(#call);                               \
+    int(*const next) parameters = (int(*) parameters)dlsym(RTLD_NEXT, #call); \
+    return next arguments;                     \
+  }
 
-int rename(const char* from, const char* to) {
-  step();
-  return ((int (*)(const char*, const char*))dlsym(RTLD_NEXT, "rename"))(from, to);
-}
-
-int mkdir(const char* path, mode_t mode) {
-  step();
-  return ((int (*)(const char*, mode_t))dlsym(RTLD_NEXT, "mkdir"))(path, mode);
-}
+INTERPOSE(fsync, (int fd), (fd))
+INTERPOSE(rename, (const char* from, const char* to), (from, to))
+INTERPOSE(mkdir, (const char* path, mode_t mode), (path, mode))
+INTERPOSE(ftruncate, (int fd, off_t size), (fd, size))
+INTERPOSE(unlink, (const char* path), (path))
+INTERPOSE(unlinkat, (int folder, const char* path, int flags), (folder, path, flags))
+INTERPOSE(rmdir, (const char* path), (path))
+INTERPOSE(remove, (const char* path), (path))

@@ -9,7 +9,6 @@
 #include "compress/compress_model.h"
 #include "config/fingerprint.h"
 #include "config/results/compress_metrics.h"
-#include "core/interrupt.h"
 #include "core/log.h"
 #include "core/progress.h"
 #include "core/text.h"
@@ -74,10 +73,7 @@ void compress_stage(const CompressConfig& config, RunDir* out, Metrics& metrics)
     std::int64_t num_linears = 0;
     for (const auto& slot : model.slots()) num_linears += choice(slot.path(), slot.role()) ? 1 : 0;
     ProgressBar bar("compress", num_linears, "linear");
-    report = factor_linears(model.slots(), choice, RankPolicy(config.rank), [&](std::int64_t done) {
-      stop_if_interrupted();
-      bar.update(done);
-    });
+    report = factor_linears(model.slots(), choice, RankPolicy(config.rank), [&](std::int64_t done) { bar.update(done); });
   }
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
 

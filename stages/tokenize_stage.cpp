@@ -13,6 +13,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/atomic_file.h"
+#include "core/interrupt.h"
 #include "core/json_text_lines.h"
 #include "core/log.h"
 #include "tokenizers/tokenizer.h"
@@ -70,6 +71,7 @@ class Output {
  private:
   static constexpr std::size_t kBlockBytes = std::size_t{1} << 16;
   void flush() {
+    stop_if_interrupted();
     if (block_.empty()) return;
     if (file_) {
       file_->write(block_);

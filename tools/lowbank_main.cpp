@@ -1,4 +1,3 @@
-#include <csignal>
 #include <string>
 #include <vector>
 
@@ -6,7 +5,6 @@
 #include "tools/front.h"
 
 int main(int argc, char** argv) {
-  std::signal(SIGPIPE, SIG_IGN);  // a closed pipe is a failed write, which ends quietly
   const std::vector<std::string> arguments(argv + 1, argv + argc);
   return lowbank::guarded_main("", [&] { return lowbank::front_main(arguments); });
 }

@@ -8,6 +8,7 @@
 #include "compress/rank_policy.h"
 #include "compress/truncate_svd.h"
 #include "core/error.h"
+#include "core/interrupt.h"
 #include "core/regex.h"
 #include "nn/dense_linear.h"
 #include "nn/svd_linear.h"
@@ -53,6 +54,7 @@ CompressReport change_linears(std::span<LinearSlot> slots, const LinearChoice& c
                               Change change) {
   CompressReport report;
   for (auto& slot : slots) {
+    stop_if_interrupted();
     LinearChange entry = describe(slot);
     if (choice(slot.path(), slot.role()) && change(slot, entry)) {
       entry.changed = true;

@@ -76,27 +76,33 @@ std::string text_member(const Json& object, std::string_view key) {
 // In place of the description of a file: the stage looked for it, and there was none.
 Json no_file() { return {{"missing", true}}; }
 
+// Size, time and hash of a file; the hash is that of `known`, which describes it at an earlier time,
+// if nothing has changed since. The time is that of the last change of content or metadata: unlike
+// the time of writing, no program can set it back.
+Json describe_content(const std::string& path, const Json& known) {
+  struct stat info {};
+  if (stat(path.c_str(), &info) != 0) throw IoError(errno_message(path, "cannot open", errno));
+  const auto ctime_ns = std::int64_t{info.st_ctim.tv_sec} * 1000000000 + info.st_ctim.tv_nsec;
+  std::string hash;
+  if (member(known, "size_bytes") == info.st_size && member(known, "ctime_ns") == ctime_ns) {
+    hash = text_member(known, "hash");
+  }
+  if (hash.empty()) hash = hash_file(path);
+  return {{"size_bytes", info.st_size}, {"ctime_ns", ctime_ns}, {"hash", hash}};
+}
+
 // A file that was written while the stage worked is recorded without a hash: it is never the same
 // file again, because nobody knows which of its contents the result is from.
-// The time is that of the last change of content or metadata: unlike the time of writing, no
-// program can set it back.
 Json describe_file(const std::string& name, const Json& known_files) {
   const bool is_shipped = name.starts_with(kInstallation);
   const std::string path = is_shipped ? find_resource(name.substr(kInstallation.size())) : name;
-  struct stat info {};
-  if (stat(path.c_str(), &info) != 0) {
-    if (member(known_files, name) == no_file()) return no_file();
-    throw IoError(errno_message(path, "cannot open", errno));
-  }
-  if (has_changed_since_opened(path)) return {{"changed", true}};
-  const auto ctime_ns = std::int64_t{info.st_ctim.tv_sec} * 1000000000 + info.st_ctim.tv_nsec;
-  Json file = {{"size_bytes", info.st_size}, {"ctime_ns", ctime_ns}};
   const Json& known = member(known_files, name);
+  std::error_code error;
+  const bool exists = fs::exists(path, error);
+  if (!exists && known == no_file()) return no_file();
+  if (exists && has_changed_since_opened(path)) return {{"changed", true}};
   // Another installation has another file of this name.
-  const bool unchanged = !is_shipped && member(known, "size_bytes") == info.st_size &&
-                         member(known, "ctime_ns") == ctime_ns;
-  file["hash"] = unchanged ? text_member(known, "hash") : hash_file(path);
-  return file;
+  return describe_content(path, is_shipped ? Json() : known);
 }
 
 void collect(const Fields& fields, Json& settings, std::vector<std::string>& inputs) {
@@ -167,21 +173,30 @@ void add_opened_files(Json& fingerprint, const std::string& own_folder) {
   }
 }
 
-Json describe_outputs(const std::string& folder) {
-  Json sizes = Json::object();
-  for (const auto& path : files_below(folder)) {
-    sizes[fs::path(path).lexically_relative(folder).string()] = fs::file_size(path);
+Json describe_outputs(const std::string& folder, const std::string& page) {
+  const fs::path own = fs::absolute(folder);
+  std::vector<std::string> files = files_below(folder);
+  if (!page.empty()) files.push_back(page);
+  Json outputs = Json::object();
+  for (const auto& path : files) {
+    outputs[fs::absolute(path).lexically_relative(own).string()] = describe_content(path, Json());
   }
-  return sizes;
+  return outputs;
 }
 
-bool has_outputs(const std::string& folder, const Json& outputs) {
+bool has_outputs(const std::string& folder, const std::string& page, const Json& outputs) {
   if (!outputs.is_object()) return false;
-  for (const auto& [name, size_bytes] : outputs.items()) {
+  const fs::path own = fs::absolute(folder);
+  const std::string page_name =
+      page.empty() ? "" : fs::absolute(page).lexically_relative(own).string();
+  if (!page.empty() && !outputs.contains(page_name)) return false;
+  return std::ranges::all_of(outputs.items(), [&](const auto& output) {
+    const std::string path = (own / output.key()).lexically_normal().string();
     std::error_code error;
-    if (fs::file_size(fs::path(folder) / name, error) != size_bytes || error) return false;
-  }
-  return true;
+    return fs::is_regular_file(path, error) &&
+           text_member(describe_content(path, output.value()), "hash") ==
+               text_member(output.value(), "hash");
+  });
 }
 
 bool same_fingerprint(const Json& a, const Json& b) {

@@ -27,11 +27,14 @@ nlohmann::ordered_json stage_fingerprint(const StageConfig& config,
 /// the stage found no file is recorded as {"missing": true}.
 void add_opened_files(nlohmann::ordered_json& fingerprint, const std::string& own_folder);
 
-/// {name: size in bytes} of the files that a stage left in its run folder.
-nlohmann::ordered_json describe_outputs(const std::string& folder);
+/// {name: {"size_bytes", "ctime_ns", "hash"}} of the files that a stage left in its run folder, and
+/// of its page, which lies outside ("" if it writes none). Names are relative to the folder.
+nlohmann::ordered_json describe_outputs(const std::string& folder, const std::string& page);
 
-/// True if every one of these files is still in the folder and has the recorded size.
-bool has_outputs(const std::string& folder, const nlohmann::ordered_json& outputs);
+/// True if every one of these files is still there with the recorded content, and the page is one
+/// of them. A file whose size and time are as recorded is not read again.
+bool has_outputs(const std::string& folder, const std::string& page,
+                 const nlohmann::ordered_json& outputs);
 
 /// True if both describe the same settings, version and input contents (times may differ).
 bool same_fingerprint(const nlohmann::ordered_json& a, const nlohmann::ordered_json& b);

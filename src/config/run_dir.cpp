@@ -154,6 +154,9 @@ void RunDir::begin() {
   if (lock_->is_held()) {
     for (const char* below : {"", "checkpoint", "state"}) remove_left_temporaries(path(below));
   }
+  if (const fs::path page = config_.page(); !page.empty()) {
+    remove_dead_temporaries(page.parent_path().string(), page.filename().string());
+  }
   const Fields fields = config_.fields();
   const Field* const resume = find_field(fields, "resume");
   const bool resumes = resume != nullptr && *std::get<const bool*>(resume->target);
@@ -234,7 +237,7 @@ void RunDir::finish(double seconds) {
                                {"threads", config_.common.threads},
                                {"seconds", seconds},
                                {"fingerprint", fingerprint},
-                               {"outputs", describe_outputs(path_)}}));
+                               {"outputs", describe_outputs(path_, config_.page())}}));
   std::error_code error;
   fs::remove(path("started.json"), error);
   keep_ = true;

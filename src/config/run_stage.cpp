@@ -58,6 +58,7 @@ int guarded_main(const std::string& name, const std::function<int()>& body,
     return keys.empty() ? "" : fmt::format("; try a smaller {}", fmt::join(keys, " or "));
   };
   try {
+    ignore_write_signals();
     open_standard_streams();
     const int exit_code = body();
     require_printed();

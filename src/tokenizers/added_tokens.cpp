@@ -97,6 +97,17 @@ bool TokenMatcher::keeps_cuts(std::string_view space) const {
   return true;
 }
 
+bool TokenMatcher::keeps_word_cuts() const {
+  for (std::size_t i = 0; i < tokens_.size(); ++i) {
+    if (tokens_[i].rstrip) return false;  // it ends behind the space
+    for (std::size_t at = 0; at < contents_[i].size();) {
+      const char32_t c = next_code_point(contents_[i], at);
+      if (is_white_space(c) || is_chinese_character(c)) return false;
+    }
+  }
+  return true;
+}
+
 std::int32_t TokenMatcher::find_longest(std::string_view text, std::size_t at,
                                         std::size_t& end) const {
   std::int32_t best = -1;

@@ -41,6 +41,9 @@ class TokenMatcher {
   /// Whether what is found, white space that it takes included, never reaches over a cut before a
   /// `space` between two ASCII letters.
   bool keeps_cuts(std::string_view space) const;
+  /// The same of a cut before any white space, or between Chinese characters, where the white space
+  /// itself is of no interest.
+  bool keeps_word_cuts() const;
   /// Calls `plain(begin, end)` for non-empty text between tokens and `token(match)`, in order.
   template <class Plain, class Token>
   void split(std::string_view text, Plain plain, Token token) const {

@@ -38,6 +38,23 @@ std::pair<std::int64_t, std::int64_t> longest_first(std::int64_t first, std::int
   return first <= second ? std::pair(shorter, longer) : std::pair(longer, shorter);
 }
 
+// The last place before a space or line end, or between two Chinese characters if `in_chinese`; 0 if
+// there is none. The text may end within a character.
+std::size_t find_word_cut(std::string_view text, bool in_chinese) {
+  bool is_behind_chinese = false;
+  std::size_t size = text.size();
+  while (size > 0 && is_utf8_continuation(text[size - 1])) --size;
+  for (std::size_t at = size == 0 ? 0 : size - 1; at > 0;) {
+    const std::size_t end = at;
+    const char32_t c = previous_code_point(text, at);
+    if (at > 0 && (c == U' ' || c == U'\n')) return at;
+    const bool is_chinese = in_chinese && is_chinese_character(c);
+    if (is_chinese && is_behind_chinese) return end;
+    is_behind_chinese = is_chinese;
+  }
+  return 0;
+}
+
 class JsonTokenizer : public Tokenizer {
  public:
   JsonTokenizer(const JsonReader& spec, std::unique_ptr<WordModel> model, const std::string& name,
@@ -68,7 +85,9 @@ class JsonTokenizer : public Tokenizer {
 
   void encode_body(const TextPart& part, TokenWriter& out) const;
   Ids encode_body(std::string_view text) const;
-  bool can_be_cut() const;
+  /// Where texts may be cut.
+  enum class Cuts { kNone, kBetweenLetters, kBetweenWords };
+  Cuts find_cuts() const;
   void encode_segment(TextView segment, Workspace& work, WordSink& words) const;
   std::optional<std::int64_t> find(const std::string& token) const;
   void check_id(std::int64_t id) const;
@@ -86,7 +105,7 @@ class JsonTokenizer : public Tokenizer {
   std::int64_t vocab_size_ = 0;
   SpecialIds special_;
   mutable std::once_flag cut_checked_;
-  mutable bool can_be_cut_ = false;
+  mutable Cuts cuts_ = Cuts::kNone;
   mutable std::mutex mutex_;
   mutable std::vector<std::unique_ptr<Workspace>> idle_;
 };
@@ -279,34 +298,42 @@ void JsonTokenizer::encode_part(const TextPart& part, bool add_special, TokenWri
   }
 }
 
-bool JsonTokenizer::can_be_cut() const {
+JsonTokenizer::Cuts JsonTokenizer::find_cuts() const {
   const auto& parts = post_processor_.single.parts();
   const auto num_texts = std::count_if(parts.begin(), parts.end(),
                                        [](const Template::Part& part) { return part.text == 0; });
+  if (num_texts != 1) return Cuts::kNone;
+  if ((!normalizer_ || normalizer_->keeps_white_space()) &&
+      pre_tokenizer_.only_drops_white_space() && added_->raw().keeps_word_cuts() &&
+      added_->normalized().keeps_word_cuts()) {
+    return Cuts::kBetweenWords;
+  }
   const auto space = normalizer_ ? normalizer_->space_at_cut() : std::optional<std::string>(" ");
-  if (num_texts != 1 || !space || !added_->raw().keeps_cuts(" ") ||
-      !added_->normalized().keeps_cuts(*space)) {
-    return false;
+  if (!space || !added_->raw().keeps_cuts(" ") || !added_->normalized().keeps_cuts(*space)) {
+    return Cuts::kNone;
   }
   // Steps that look for a space do not find one that has become something else.
   const bool has_space = *space == " ";
   const auto at_cut = pre_tokenizer_.at_cut();
   if (at_cut == PreTokenizer::AtCut::kUnknown || (!has_space && !pre_tokenizer_.is_empty())) {
-    return false;
+    return Cuts::kNone;
   }
-  if (at_cut == PreTokenizer::AtCut::kSplits) return true;
+  if (at_cut == PreTokenizer::AtCut::kSplits) return Cuts::kBetweenLetters;
   class FirstWord : public PieceSink {
    public:
     void take(TextView word) override { text += word.text; }
     std::string text;
   } word;
   pre_tokenizer_.cut({.text = *space, .is_continued = true}, word);
-  return model_->can_cut_before(word.text);
+  return model_->can_cut_before(word.text) ? Cuts::kBetweenLetters : Cuts::kNone;
 }
 
 std::size_t JsonTokenizer::find_cut(std::string_view text) const {
-  std::call_once(cut_checked_, [&] { can_be_cut_ = can_be_cut(); });
-  if (!can_be_cut_) return 0;
+  std::call_once(cut_checked_, [&] { cuts_ = find_cuts(); });
+  if (cuts_ == Cuts::kNone) return 0;
+  if (cuts_ == Cuts::kBetweenWords) {
+    return find_word_cut(text, normalizer_ && normalizer_->spaces_chinese());
+  }
   for (std::size_t at = text.rfind(' '); at != std::string_view::npos && at > 0;
        at = text.rfind(' ', at - 1)) {
     if (at + 1 < text.size() && is_ascii_letter(text[at - 1]) && is_ascii_letter(text[at + 1])) {

@@ -1,5 +1,6 @@
 #include "tokenizers/normalizer.h"
 
+#include <algorithm>
 #include <functional>
 #include <vector>
 
@@ -34,6 +35,7 @@ class FormNormalizer : public Normalizer {
   }
   // A letter or a space of ASCII never joins what stands before it.
   std::optional<std::string> space_at_cut() const override { return " "; }
+  bool keeps_white_space() const override { return true; }
 
  private:
   NormalForm form_;
@@ -53,6 +55,7 @@ class LowercaseNormalizer : public Normalizer {
     return true;
   }
   std::optional<std::string> space_at_cut() const override { return " "; }
+  bool keeps_white_space() const override { return true; }
 };
 
 // Drops the marks.
@@ -67,6 +70,7 @@ class StripAccentsNormalizer : public Normalizer {
     return true;
   }
   std::optional<std::string> space_at_cut() const override { return " "; }
+  bool keeps_white_space() const override { return true; }
 };
 
 class ReplaceNormalizer : public Normalizer {
@@ -193,6 +197,8 @@ class BertNormalizer : public Normalizer {
     return true;
   }
   std::optional<std::string> space_at_cut() const override { return " "; }
+  bool keeps_white_space() const override { return true; }
+  bool spaces_chinese() const override { return options_.space_chinese; }
 
  private:
   void lower_ascii(TextRewriter& out, std::string_view text, std::size_t begin,
@@ -261,6 +267,9 @@ class NormalizerSequence : public Normalizer {
       if (*becomes != " ") space = *becomes;
     }
     return space;
+  }
+  bool keeps_white_space() const override {
+    return std::ranges::all_of(steps_, &Normalizer::keeps_white_space);
   }
 
  private:

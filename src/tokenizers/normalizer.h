@@ -19,6 +19,11 @@ class Normalizer {
   /// of which all but the first are `is_continued`, become the parts of the whole, and the letters
   /// stay letters. Nothing if it may not be cut there.
   virtual std::optional<std::string> space_at_cut() const { return std::nullopt; }
+  /// True if a text may be cut before any space or line end of ASCII: whatever stands there, the
+  /// parts become the parts of the whole, and the second begins with white space.
+  virtual bool keeps_white_space() const { return false; }
+  /// True if a text may also be cut between two Chinese characters: they get spaces around them.
+  virtual bool spaces_chinese() const { return false; }
 };
 
 /// `normalizer` of a tokenizer.json.

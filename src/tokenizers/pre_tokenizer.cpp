@@ -145,6 +145,9 @@ class CharacterStep : public PreTokenizer {
     if (!is_match_(U' ')) return AtCut::kKeeps;
     return behavior_ == Behavior::kRemoved ? AtCut::kSplits : AtCut::kUnknown;
   }
+  bool drops_white_space() const override {
+    return is_match_ == is_white_space && behavior_ == Behavior::kRemoved;
+  }
 
  private:
   bool (*is_match_)(char32_t);
@@ -183,6 +186,7 @@ class WordStep : public PreTokenizer {
     if (last != Kind::kSpace) out.take(piece.part(begin, piece.text.size()));
   }
   AtCut at_cut() const override { return AtCut::kSplits; }
+  bool drops_white_space() const override { return true; }
 
  private:
   enum class Kind { kSpace, kSign, kWord };

@@ -31,6 +31,8 @@ class PreTokenizer {
     kSplits,   ///< a piece ends there anyway
   };
   virtual AtCut at_cut() const { return AtCut::kUnknown; }
+  /// True if a piece ends at any white space, which is in no piece.
+  virtual bool drops_white_space() const { return false; }
 };
 
 /// `pre_tokenizer` of a tokenizer.json: its steps one after the other.
@@ -50,6 +52,10 @@ class PreTokenizerChain {
   /// True if a step asks where in the original text its piece starts.
   bool needs_origins() const { return needs_origins_; }
   PreTokenizer::AtCut at_cut() const;
+  /// True if nothing is done but to cut the text into words, between which white space is dropped.
+  bool only_drops_white_space() const {
+    return steps_.size() == 1 && steps_[0]->drops_white_space();
+  }
   bool is_empty() const { return steps_.empty(); }
 
  private:

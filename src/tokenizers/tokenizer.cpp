@@ -10,6 +10,7 @@
 #include <fmt/format.h>
 
 #include "core/error.h"
+#include "core/interrupt.h"
 #include "core/text.h"
 #include "tokenizers/gguf_tokenizer.h"
 #include "tokenizers/sentencepiece_tokenizer.h"
@@ -90,6 +91,7 @@ void encode_text(const Tokenizer& tokenizer, std::string_view text, bool add_spe
   std::size_t at = 0;
   std::size_t wanted = part_bytes;
   while (text.size() - at > wanted) {
+    stop_if_interrupted();
     const std::size_t cut = tokenizer.find_cut(text.substr(at, wanted));
     if (cut == 0) {
       wanted *= 2;
@@ -122,6 +124,7 @@ void encode_stream(const Tokenizer& tokenizer, const TextSource& source, bool ad
     held += more;
     std::string().swap(more);
     while (held.size() > wanted) {
+      stop_if_interrupted();
       const std::size_t cut = tokenizer.find_cut(std::string_view(held).substr(0, wanted));
       if (cut == 0) {
         wanted *= 2;

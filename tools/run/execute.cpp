@@ -156,6 +156,16 @@ int stage_failed(const RunOptions& options, const std::string& id, int status) {
   return exit_code;
 }
 
+// A stage that was killed after its last word, run.json, left these files.
+void tidy_done_stage(const std::string& folder) {
+  const std::string started = folder + "/started.json";
+  const std::string lock_file = fmt::format("{}/{}", folder, kLockFile);
+  std::error_code error;
+  if (!fs::exists(started, error) && !fs::exists(lock_file, error)) return;
+  const FolderLock lock(folder, "lowbank run", std::chrono::seconds(0));  // it takes its file along
+  fs::remove(started, error);
+}
+
 }  // namespace
 
 int run_recipe(const RunOptions& options, const std::string& command_folder) {
@@ -189,11 +199,7 @@ int run_recipe(const RunOptions& options, const std::string& command_folder) {
     const std::string line = fmt::format("{}{:.<32}", label, stage.id + " ");
     const StageState state = stage_state(*stage.config);
     if (state == StageState::kDone) {
-      const std::string folder = stage.config->run_folder();
-      if (access(fmt::format("{}/{}", folder, kLockFile).c_str(), F_OK) == 0) {
-        // A stage that was killed after its last word left its lock file, which goes with this lock.
-        const FolderLock left(folder, "lowbank run", std::chrono::seconds(0));
-      }
+      tidy_done_stage(stage.config->run_folder());
       note("{} skipped (unchanged)", line);
       results.push_back({{"id", stage.id}, {"skipped", true}, {"seconds", 0.0}});
       ++num_skipped;

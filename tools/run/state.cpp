@@ -35,9 +35,8 @@ StageState stage_state(const StageConfig& config) {
     if (fs::exists(folder + "/run.json")) {
       const Json run = read_record(folder + "/run.json");
       const Json& known = run["fingerprint"];
-      const std::string page = config.page();
       if (same_fingerprint(stage_fingerprint(config, known), known) &&
-          has_outputs(folder, run["outputs"]) && (page.empty() || fs::exists(page))) {
+          has_outputs(folder, config.page(), run["outputs"])) {
         return StageState::kDone;
       }
     } else if (fs::exists(folder + "/started.json")) {

@@ -188,16 +188,34 @@ TEST_F(FingerprintTest, AContentPutInPlaceWithTheOldTimesIsNoticed) {
   EXPECT_FALSE(unchanged());
 }
 
-TEST_F(FingerprintTest, OutputsMustLieThereInTheirSize) {
+TEST_F(FingerprintTest, OutputsMustLieThereWithTheirContent) {
   folder.file("run/weights", "one");
-  const Json outputs = describe_outputs(folder.path("run"));
-  EXPECT_EQ(outputs, (Json{{"metrics.json", 2}, {"weights", 3}}));
-  EXPECT_TRUE(has_outputs(folder.path("run"), outputs));
-  folder.file("run/weights", "four");
-  EXPECT_FALSE(has_outputs(folder.path("run"), outputs));
+  const std::string run = folder.path("run");
+  const Json outputs = describe_outputs(run, "");
+  EXPECT_EQ(outputs.size(), 2u);
+  EXPECT_EQ(outputs["weights"]["size_bytes"], 3);
+  EXPECT_TRUE(has_outputs(run, "", outputs));
+  for (const char* content : {"four", "onf", ""}) {
+    folder.file("run/weights", content);
+    EXPECT_FALSE(has_outputs(run, "", outputs)) << content;
+  }
+  folder.file("run/weights", "one");
+  EXPECT_TRUE(has_outputs(run, "", outputs)) << "the same content at another time";
   fs::remove(folder.path("run/weights"));
-  EXPECT_FALSE(has_outputs(folder.path("run"), outputs));
-  EXPECT_FALSE(has_outputs(folder.path("run"), Json()));
+  EXPECT_FALSE(has_outputs(run, "", outputs));
+  EXPECT_FALSE(has_outputs(run, "", Json()));
+  EXPECT_FALSE(has_outputs(run, "", Json{{"metrics.json", 2}})) << "a record without hashes";
+}
+
+TEST_F(FingerprintTest, ThePageOutsideTheFolderIsAnOutput) {
+  const std::string run = folder.path("run");
+  const std::string page = folder.file("run.html", "<p>");
+  const Json outputs = describe_outputs(run, page);
+  EXPECT_TRUE(has_outputs(run, page, outputs));
+  EXPECT_FALSE(has_outputs(run, folder.file("other.html", "<p>"), outputs));
+  folder.file("run.html", "<q>");
+  EXPECT_FALSE(has_outputs(run, page, outputs));
+  EXPECT_FALSE(has_outputs(run, page, describe_outputs(run, "")));
 }
 
 }  // namespace

@@ -55,7 +55,7 @@ TEST_F(RunDirTest, ACompleteRunHasAllItsFiles) {
   EXPECT_EQ(run["stage"], "sample");
   EXPECT_EQ(run["provenance"], "measured");
   EXPECT_EQ(run["seconds"], 1.5);
-  EXPECT_EQ(run["outputs"]["result.txt"], 6);
+  EXPECT_EQ(run["outputs"]["result.txt"]["size_bytes"], 6);
   EXPECT_TRUE(run["fingerprint"]["inputs"].contains(config.input));
 }
 

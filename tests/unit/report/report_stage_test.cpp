@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/json.h"
+#include "core/opened_files.h"
 #include "core/text.h"
 #include "markup_checker.h"
 #include "report/runs/noise_comparison.h"
@@ -146,6 +147,7 @@ class ReportStageTest : public ::testing::Test {
     for (std::string& word : words) argv.push_back(word.data());
     ::testing::internal::CaptureStderr();
     ::testing::internal::CaptureStdout();
+    forget_opened_files();  // the test's: the command is a process of its own
     const int code =
         run_stage<ReportConfig>(static_cast<int>(argv.size()), argv.data(), report_stage);
     std::fflush(stdout);

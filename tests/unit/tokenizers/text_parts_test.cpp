@@ -184,6 +184,57 @@ TEST(TextParts, PartsJoinForSentencepieceAndItsGgufForm) {
   EXPECT_TRUE(expect_parts_join(*open_tokenizer(path), "gguf", 2, 300));
 }
 
+// BERT's words end at any white space and at Chinese characters: texts of other scripts are cut too.
+TEST(TextParts, BertIsCutInTextsOfAnyScript) {
+  const auto token = [](const char* content, int id, bool lstrip, bool rstrip, bool single_word) {
+    return Json{{"id", id},         {"content", content}, {"single_word", single_word},
+                {"lstrip", lstrip}, {"rstrip", rstrip},   {"normalized", id % 2 == 0},
+                {"special", true}};
+  };
+  const Json vocabulary = {{"[UNK]", 0}, {"a", 1},        {"##a", 2},  {"b", 3},
+                           {"the", 4},   {"cat", 5},      {"s", 6},    {"\xE6\x97\xA5", 7},
+                           {"e", 8},     {"\xC3\xA9", 9}, {".", 10},   {"'", 11},
+                           {"##s", 12},  {"[TOK]", 13},   {"<s>", 14}, {"tok", 15}};
+  const auto make = [&](const Json& added, const Json& normalizer, const char* pre_tokenizer) {
+    return make_json_tokenizer({{"added_tokens", added},
+                                {"normalizer", normalizer},
+                                {"pre_tokenizer", {{"type", pre_tokenizer}}},
+                                {"model",
+                                 {{"type", "WordPiece"},
+                                  {"unk_token", "[UNK]"},
+                                  {"continuing_subword_prefix", "##"},
+                                  {"max_input_chars_per_word", 100},
+                                  {"vocab", vocabulary}}}},
+                               pre_tokenizer);
+  };
+  const Json bert = {{"type", "BertNormalizer"}};
+  const Json plain = {{"type", "BertNormalizer"}, {"handle_chinese_chars", false}};
+  const Json forms = {
+      {"type", "Sequence"},
+      {"normalizers", {{{"type", "NFKC"}}, {{"type", "Lowercase"}}, {{"type", "StripAccents"}}}}};
+  const std::string chinese = "\xE6\x97\xA5\xE6\x9C\xAC\xE6\x97\xA5";
+  const Json added = {token("[TOK]", 13, true, false, false), token("<s>", 14, false, false, true),
+                      token("tok", 15, true, false, true)};
+  for (const char* pre_tokenizer : {"BertPreTokenizer", "WhitespaceSplit", "Whitespace"}) {
+    for (const Json& normalizer : {bert, plain, forms}) {
+      const auto tokenizer = make(added, normalizer, pre_tokenizer);
+      EXPECT_TRUE(expect_parts_join(*tokenizer, pre_tokenizer, 7, 200));
+      EXPECT_EQ(tokenizer->find_cut("\xD0\xB6 \xD0\xB6"), 2u);
+      EXPECT_EQ(tokenizer->find_cut("\xE3\x80\x82\n\xE6\x97\xA5"), 3u);
+      EXPECT_EQ(tokenizer->find_cut(chinese + "\xE6"), normalizer == bert ? 6u : 0u);
+      EXPECT_EQ(tokenizer->find_cut(" a"), 0u);
+    }
+  }
+  // What takes the space behind it, or reaches over one, or holds Chinese characters.
+  for (const Json& other :
+       {token("[TOK]", 13, false, true, false), token("a b", 14, false, false, false),
+        token(chinese.c_str(), 14, false, false, false)}) {
+    const auto tokenizer = make(Json::array({other}), bert, "BertPreTokenizer");
+    expect_parts_join(*tokenizer, "BertPreTokenizer", 8, 200);
+    EXPECT_EQ(tokenizer->find_cut("\xD0\xB6 \xD0\xB6"), 0u);
+  }
+}
+
 // What follows a token that was cut out of the text may get a prefix, which a part that begins there
 // must get too.
 TEST(TextParts, PartsJoinBehindATokenThatEndsInALetter) {

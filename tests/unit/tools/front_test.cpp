@@ -121,6 +121,22 @@ TEST(FrontTest, AClosedStreamIsNoPlaceForTheFilesOfACommand) {
   }
 }
 
+TEST(FrontTest, AFileSizeLimitDoesNotEndARun) {
+  setenv("LOWBANK_HOME", LOWBANK_SOURCE_DIR, 1);
+  const testing::TempFolder folder;
+  folder.file("r.json",
+              R"({"name": "r", "stages": [{"stage": "estimate", "workload": [")" LOWBANK_SOURCE_DIR
+              R"(/configs/workloads/bert-large.json"], "system": ["gpu-a100"]}]})");
+  // In blocks of 512 bytes; the shell's own files are opened before.
+  for (const char* limit : {"0", "1"}) {
+    EXPECT_EQ(shell(folder, "ulimit -f " + std::string(limit) + "; LOWBANK run '" +
+                                folder.path("r.json") + "' --out '" + folder.path("runs") + "'"),
+              3)
+        << limit;
+    EXPECT_FALSE(std::filesystem::exists(folder.path("runs/estimate/run.json"))) << limit;
+  }
+}
+
 TEST(FrontTest, AClosedStandardInputIsNoEmptyFile) {
   const testing::TempFolder folder;
   const std::string words =

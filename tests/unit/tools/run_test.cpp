@@ -377,10 +377,29 @@ TEST_F(RunRecipeTest, ALostOrDamagedOutputIsMadeAgain) {
   run();
   fs::remove(folder.path("out/evaluate/result.txt"));
   EXPECT_THAT(run(), ElementsAre("evaluate")) << "the same result again changes nothing later";
+  for (const char* name : {"result.txt", "metrics.json", "resolved.json"}) {
+    const std::string path = "out/evaluate/" + std::string(name);
+    std::string bytes = read_bytes(folder.path(path));
+    bytes[bytes.size() / 2] ^= 1;
+    folder.file(path, bytes);
+    EXPECT_THAT(run(), ElementsAre("evaluate")) << name << " with another bit";
+  }
   fs::remove(folder.path("out/report.html"));
+  EXPECT_THAT(run(), ElementsAre("report"));
+  folder.file("out/report.html", "cut");
   EXPECT_THAT(run(), ElementsAre("report"));
   folder.file("out/evaluate/run.json", "{ damaged");
   EXPECT_THAT(run(), ElementsAre("evaluate"));
+}
+
+TEST_F(RunRecipeTest, WhatAKilledReportLeftBesideItsPageGoes) {
+  run();
+  fs::remove(folder.path("out/report/run.json"));
+  const int dead_process = 1 << 30;  // above the largest process number of Linux
+  const std::string left = "out/report.html." + std::to_string(dead_process) + ".tmp";
+  folder.file(left, "half a page");
+  EXPECT_THAT(run(), ElementsAre("report"));
+  EXPECT_FALSE(fs::exists(folder.path(left)));
 }
 
 TEST_F(RunRecipeTest, ADamagedRecordIsNoRecord) {
@@ -455,11 +474,14 @@ TEST_F(RunRecipeTest, TwoRunsCannotShareAFolder) {
   EXPECT_FALSE(fs::exists(folder.path("bin/starts")));
 }
 
-TEST_F(RunRecipeTest, TheLockFileOfAStageThatWasKilledAtItsEndIsRemoved) {
+TEST_F(RunRecipeTest, WhatAStageThatWasKilledAtItsEndLeftIsRemoved) {
   run();
   std::ofstream(folder.path("out/finetune/.lock")) << "lowbank finetune";
   EXPECT_THAT(run(), IsEmpty());
   EXPECT_FALSE(fs::exists(folder.path("out/finetune/.lock")));
+  folder.file("out/finetune/started.json", "{}");
+  EXPECT_THAT(run(), IsEmpty());
+  EXPECT_FALSE(fs::exists(folder.path("out/finetune/started.json")));
 }
 
 TEST_F(RunRecipeTest, WhatAKilledFrontWasWritingIsRemoved) {
