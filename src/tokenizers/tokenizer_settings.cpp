@@ -177,6 +177,8 @@ Json with_cleaned_spaces(Json decoder) {
   return {{"type", "Sequence"}, {"decoders", std::move(steps)}};
 }
 
+AddedToken read_added_token(const JsonReader& spec) { return read_token(spec, false); }
+
 // ------------------------------------------------------------------ AddedTokenList
 
 const AddedToken* AddedTokenList::find(std::string_view content) const {
@@ -439,7 +441,7 @@ void TokenizerSettings::apply(Json& spec) const {
       },
       static_cast<std::int64_t>(vocabulary->size()));
   const JsonReader reader(spec, (fs::path(source_) / "tokenizer.json").string(), kProgramFile);
-  for (const auto& entry : reader.items("added_tokens")) list.add(read_token(entry, false));
+  for (const auto& entry : reader.items("added_tokens")) list.add(read_added_token(entry));
   const auto& rules = this->rules("");
   if (!class_name_.empty() && rules.name != class_name_) {
     warn("{}: tokenizer_class {} is not known: what it changes is left out", config_.where(),

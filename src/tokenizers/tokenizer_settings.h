@@ -19,6 +19,9 @@ namespace lowbank::tokenizers {
 /// Files of a folder by name, with their content.
 using TokenizerFiles = std::map<std::string, std::string>;
 
+/// An entry of the `added_tokens` of a tokenizer.json, without its id.
+AddedToken read_added_token(const JsonReader& spec);
+
 /// Tokens that are added to a vocabulary, with the ids that the `tokenizers` package gives them.
 ///
 /// Source:  huggingface/tokenizers 0.22 AddedVocabulary::add_tokens (behaviour, checked by

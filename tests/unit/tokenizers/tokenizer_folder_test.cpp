@@ -1,5 +1,6 @@
 #include <cstdlib>
 #include <filesystem>
+#include <map>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -12,6 +13,7 @@
 #include "temp_folder.h"
 #include "tokenizers/sentencepiece_tokenizer.h"
 #include "tokenizers/tokenizer.h"
+#include "tokenizers/tokenizer_files.h"
 
 // Folders as users have them: a vocabulary and the files next to it, against transformers'
 // AutoTokenizer.
@@ -170,6 +172,51 @@ TEST(TokenizerFolder, GivesTheIdsOfTheReportedCases) {
     ++num_cases;
   }
   EXPECT_EQ(num_cases, 6);
+}
+
+// What `convert` writes into a GGUF file of the folder.
+TEST(TokenizerFolder, GgufKeysHaveTheAddedTokens) {
+  for (const char* name : {"added_tokens_decoder", "added_tokens_json"}) {
+    const std::string from = kCases + "P01_sp_added_tokens/" + name;
+    TokenizerFiles files = {{"tokenizer.model", read_bytes(kStoriesModel)}};
+    for (const char* file :
+         {"tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"}) {
+      const std::string path = from + "/folder/" + file;
+      if (std::filesystem::exists(path)) files[file] = read_text(path);
+    }
+    const Json config = read_json(from + "/folder/config.json");
+    const Json expected = read_json(from + "/expected.json")["gguf"];
+    std::vector<std::string> tokens;
+    std::vector<std::int32_t> kinds;
+    std::map<std::string, std::uint32_t> ids;
+    for (const auto& [key, value] : gguf_tokenizer_keys(files, config, "folder")) {
+      if (key == "tokenizer.ggml.tokens") tokens = std::get<std::vector<std::string>>(value);
+      if (key == "tokenizer.ggml.token_type") kinds = std::get<std::vector<std::int32_t>>(value);
+      if (key.ends_with("_token_id")) ids[key] = std::get<std::uint32_t>(value);
+    }
+    ASSERT_EQ(tokens.size(), 515u);
+    EXPECT_EQ(std::vector(tokens.begin() + 512, tokens.end()),
+              expected["tokens_512_to_514"].get<std::vector<std::string>>());
+    const bool is_start_special = name == std::string("added_tokens_decoder");
+    EXPECT_EQ(std::vector(kinds.begin() + 512, kinds.end()),
+              (std::vector<std::int32_t>{3, is_start_special ? 3 : 4, 3}));
+    EXPECT_EQ(ids["tokenizer.ggml.eos_token_id"], expected["eos_token_id"].get<std::uint32_t>());
+    EXPECT_EQ(ids["tokenizer.ggml.padding_token_id"],
+              expected["padding_token_id"].get<std::uint32_t>());
+  }
+}
+
+TEST(TokenizerFolder, ATokenWithoutARowInTheModelIsLeftOutOfAGgufFile) {
+  const TokenizerFiles files = {
+      {"tokenizer.model", read_bytes(kStoriesModel)},
+      {"tokenizer_config.json", R"({"pad_token": "<pad>", "eos_token": "</s>"})"}};
+  ::testing::internal::CaptureStderr();
+  const auto keys = gguf_tokenizer_keys(files, Json{{"vocab_size", 512}}, "folder");
+  EXPECT_THAT(::testing::internal::GetCapturedStderr(), ::testing::HasSubstr("<pad> has id 512"));
+  for (const auto& [key, value] : keys) {
+    if (key != "tokenizer.ggml.tokens") continue;
+    EXPECT_EQ(std::get<std::vector<std::string>>(value).size(), 512u);
+  }
 }
 
 TEST(TokenizerFolder, TheRawReadingIsThatOfTheLibrary) {
