@@ -138,8 +138,8 @@ bool TokenMatcher::next(std::string_view text, std::size_t& from, std::size_t do
     const AddedToken& token = tokens_[static_cast<std::size_t>(found)];
     const std::size_t begin = from;
     from = end;
-    if (token.single_word &&
-        (ends_with_word(text.substr(0, begin)) || starts_with_word(text.substr(end)))) {
+    if (token.id < 0 || (token.single_word && (ends_with_word(text.substr(0, begin)) ||
+                                               starts_with_word(text.substr(end))))) {
       --from;  // the loop adds it again
       continue;
     }
@@ -152,7 +152,7 @@ bool TokenMatcher::next(std::string_view text, std::size_t& from, std::size_t do
 }
 
 AddedTokens::AddedTokens(const JsonReader* spec, const WordModel& model,
-                         const Normalizer* normalizer) {
+                         const Normalizer* normalizer, bool finds_special) {
   if (spec == nullptr) return;
   std::map<std::int32_t, AddedToken> by_id;
   const std::int64_t limit =
@@ -176,12 +176,15 @@ AddedTokens::AddedTokens(const JsonReader* spec, const WordModel& model,
     AlignedText changed;
     for (const auto& [id, token] : by_id) {
       if (token.special != special) continue;
+      AddedToken sought = token;
+      // It still keeps other tokens from being found inside its text.
+      if (special && !finds_special) sought.id = -1;
       if (!token.normalized) {
-        raw_.add(token.content, token);
+        raw_.add(token.content, sought);
       } else if (normalizer != nullptr && normalizer->apply({token.content}, changed)) {
-        normalized_.add(changed.text, token);
+        normalized_.add(changed.text, sought);
       } else {
-        normalized_.add(token.content, token);
+        normalized_.add(token.content, sought);
       }
     }
   }

@@ -28,6 +28,7 @@ struct AddedToken {
 class TokenMatcher {
  public:
   TokenMatcher() = default;
+  /// A token whose id is -1 is passed over as a whole where it is found.
   void add(std::string_view content, const AddedToken& token);
 
   /// Where a token was found, white space that it takes included.
@@ -79,8 +80,10 @@ class TokenMatcher {
 ///          any two characters.
 class AddedTokens {
  public:
-  /// `spec` may be null. Errors: IoError naming the key path.
-  AddedTokens(const JsonReader* spec, const WordModel& model, const Normalizer* normalizer);
+  /// `spec` may be null. Without `finds_special`, special tokens are not found in texts. Errors:
+  /// IoError naming the key path.
+  AddedTokens(const JsonReader* spec, const WordModel& model, const Normalizer* normalizer,
+              bool finds_special);
 
   const TokenMatcher& raw() const { return raw_; }
   const TokenMatcher& normalized() const { return normalized_; }

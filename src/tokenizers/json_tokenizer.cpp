@@ -17,6 +17,7 @@
 #include "tokenizers/text_hash.h"
 #include "tokenizers/token_decoder.h"
 #include "tokenizers/unicode.h"
+#include "tokenizers/utf8_stream.h"
 #include "tokenizers/word_cache.h"
 
 namespace lowbank::tokenizers {
@@ -57,7 +58,7 @@ std::size_t find_word_cut(std::string_view text, bool in_chinese) {
 class JsonTokenizer : public Tokenizer {
  public:
   JsonTokenizer(const JsonReader& spec, std::unique_ptr<WordModel> model, const std::string& name,
-                const SpecialNames& names, const SpecialIds& ids);
+                const SpecialNames& names, const SpecialIds& ids, bool finds_special_tokens);
 
   void encode_part(const TextPart& part, bool add_special, TokenWriter& out) const override;
   std::size_t find_cut(std::string_view text) const override;
@@ -182,7 +183,7 @@ class JsonTokenizer::WordSink : public PieceSink {
 
 JsonTokenizer::JsonTokenizer(const JsonReader& spec, std::unique_ptr<WordModel> model,
                              const std::string& name, const SpecialNames& names,
-                             const SpecialIds& ids)
+                             const SpecialIds& ids, bool finds_special_tokens)
     : name_(name), model_(std::move(model)) {
   if (spec.has("normalizer")) normalizer_ = make_normalizer(spec.at("normalizer"));
   if (spec.has("pre_tokenizer")) {
@@ -193,9 +194,9 @@ JsonTokenizer::JsonTokenizer(const JsonReader& spec, std::unique_ptr<WordModel> 
   if (spec.has("decoder")) decoder_ = make_token_decoder(spec.at("decoder"));
   if (spec.has("added_tokens")) {
     const auto list = spec.at("added_tokens");
-    added_.emplace(&list, *model_, normalizer_.get());
+    added_.emplace(&list, *model_, normalizer_.get(), finds_special_tokens);
   } else {
-    added_.emplace(nullptr, *model_, normalizer_.get());
+    added_.emplace(nullptr, *model_, normalizer_.get(), finds_special_tokens);
   }
   vocab_size_ = static_cast<std::int64_t>(model_->texts().size());
   if (!added_->tokens().empty()) {
@@ -478,21 +479,22 @@ std::string JsonTokenizer::decode_piece(std::int64_t previous, std::int64_t id) 
 std::unique_ptr<Tokenizer> make_json_tokenizer(const nlohmann::ordered_json& spec,
                                                std::unique_ptr<WordModel> model,
                                                const std::string& name, const SpecialNames& names,
-                                               const SpecialIds& ids) {
+                                               const SpecialIds& ids, bool finds_special_tokens) {
   const JsonReader root(spec, name, kProgramFile);
   root.check_keys({"version", "truncation", "padding", "added_tokens", "normalizer",
                    "pre_tokenizer", "post_processor", "decoder", "model"});
   if (root.has("version") && root.text("version") != "1.0") {
     root.at("version").fail("must be \"1.0\", got \"" + root.text("version") + "\"");
   }
-  return std::make_unique<JsonTokenizer>(root, std::move(model), name, names, ids);
+  return std::make_unique<JsonTokenizer>(root, std::move(model), name, names, ids,
+                                         finds_special_tokens);
 }
 
 std::unique_ptr<Tokenizer> make_json_tokenizer(const nlohmann::ordered_json& spec,
                                                const std::string& name, const SpecialNames& names,
-                                               const SpecialIds& ids) {
+                                               const SpecialIds& ids, bool finds_special_tokens) {
   auto model = make_word_model(JsonReader(spec, name, kProgramFile).at("model"));
-  return make_json_tokenizer(spec, std::move(model), name, names, ids);
+  return make_json_tokenizer(spec, std::move(model), name, names, ids, finds_special_tokens);
 }
 
 }  // namespace lowbank::tokenizers

@@ -15,7 +15,8 @@ struct SpecialNames {
   std::string bos = {}, eos = {}, unk = {}, pad = {}, cls = {}, sep = {}, mask = {};
 };
 
-/// A tokenizer from the content of a tokenizer.json; `name` names it in errors.
+/// A tokenizer from the content of a tokenizer.json; `name` names it in errors. Without
+/// `finds_special_tokens`, the text of a special token is text like any other.
 ///
 /// Source:  huggingface/tokenizers 0.22 (behaviour; ids and decoded texts are checked by
 ///          tests/parity/make_tokenizer_fixture.py).
@@ -25,13 +26,12 @@ struct SpecialNames {
 std::unique_ptr<Tokenizer> make_json_tokenizer(const nlohmann::ordered_json& spec,
                                                const std::string& name,
                                                const SpecialNames& names = {},
-                                               const SpecialIds& ids = {});
+                                               const SpecialIds& ids = {},
+                                               bool finds_special_tokens = true);
 
 /// The same with a model of its own, where `spec` has none.
-std::unique_ptr<Tokenizer> make_json_tokenizer(const nlohmann::ordered_json& spec,
-                                               std::unique_ptr<WordModel> model,
-                                               const std::string& name,
-                                               const SpecialNames& names = {},
-                                               const SpecialIds& ids = {});
+std::unique_ptr<Tokenizer> make_json_tokenizer(
+    const nlohmann::ordered_json& spec, std::unique_ptr<WordModel> model, const std::string& name,
+    const SpecialNames& names = {}, const SpecialIds& ids = {}, bool finds_special_tokens = true);
 
 }  // namespace lowbank::tokenizers

@@ -8,12 +8,9 @@
 #include <thread>
 
 #include <fmt/format.h>
-#include <nlohmann/json.hpp>
 
 #include "core/error.h"
 #include "core/interrupt.h"
-#include "core/json.h"
-#include "core/json_reader.h"
 #include "core/text.h"
 #include "tokenizers/gguf_tokenizer.h"
 #include "tokenizers/sentencepiece_tokenizer.h"
@@ -29,10 +26,11 @@ constexpr const char* kSupported =
     "vocab.json with merges.txt, and vocab.txt";
 
 /// The tokenizer of a checkpoint folder or of the checkpoint in a run folder; "" if none.
-fs::path find_tokenizer(const fs::path& folder) {
+fs::path find_tokenizer(const fs::path& folder, const OpenOptions& options = {}) {
   std::error_code error;
   for (const auto& inner : {folder, folder / "checkpoint"}) {
     const auto has = [&](const char* name) { return fs::is_regular_file(inner / name, error); };
+    if (options.is_sentencepiece_raw && has("tokenizer.model")) return inner / "tokenizer.model";
     for (const char* name : {"tokenizer.json", "tokenizer.model"}) {
       if (has(name)) return inner / name;
     }
@@ -42,19 +40,15 @@ fs::path find_tokenizer(const fs::path& folder) {
   return {};
 }
 
-SpecialTokens read_special_tokens(const fs::path& model) {
-  SpecialTokens special;
-  const std::string path = (model.parent_path() / "tokenizer_config.json").string();
-  if (!fs::exists(path)) return special;
-  const JsonReader config(read_json(path), path, kProgramFile);
-  const std::string name = config.text("tokenizer_class", "LlamaTokenizer");
-  if (name != "LlamaTokenizer" && name != "LlamaTokenizerFast") {
-    // Others number the pieces differently, or add other tokens.
-    config.refuse("tokenizer_class", "LlamaTokenizer, LlamaTokenizerFast");
-  }
-  special.add_bos = config.flag("add_bos_token", special.add_bos);
-  special.add_eos = config.flag("add_eos_token", special.add_eos);
-  return special;
+// Whether a folder's sentencepiece model belongs to a Llama tokenizer of transformers.
+bool is_llama(const TokenizerSettings& settings) {
+  if (!settings.has_class()) return false;
+  if (settings.is_llama() || settings.class_name().empty()) return true;
+  // Others number the pieces differently, or add other tokens.
+  settings.config().reject(
+      fmt::format("tokenizer_class {} is not supported without a tokenizer.json; supported: "
+                  "LlamaTokenizer, LlamaTokenizerFast; --sentencepiece-raw reads the model alone",
+                  settings.class_name()));
 }
 
 }  // namespace
@@ -181,11 +175,11 @@ bool has_tokenizer(const std::string& path) {
   return fs::is_directory(path, error) ? !find_tokenizer(path).empty() : fs::exists(path, error);
 }
 
-std::unique_ptr<Tokenizer> open_tokenizer(const std::string& path) {
+std::unique_ptr<Tokenizer> open_tokenizer(const std::string& path, const OpenOptions& options) {
   std::error_code error;
   fs::path file = path;
   if (fs::is_directory(path, error)) {
-    file = find_tokenizer(path);
+    file = find_tokenizer(path, options);
     if (file.empty()) {
       throw IoError(fmt::format("{}: holds no tokenizer; {}", path, kSupported));
     }
@@ -203,7 +197,14 @@ std::unique_ptr<Tokenizer> open_tokenizer(const std::string& path) {
   }
   const std::string bytes = read_bytes(file.string());
   if (is_tiktoken(bytes)) return make_tiktoken_tokenizer(bytes, file.string());
-  return std::make_unique<SentencepieceTokenizer>(bytes, file.string(), read_special_tokens(file));
+  const std::string folder = file.parent_path().string();
+  const auto settings = TokenizerSettings::of_folder(folder.empty() ? "." : folder);
+  if (!options.is_sentencepiece_raw && is_llama(settings)) {
+    return make_llama_tokenizer(bytes, file.string(), settings);
+  }
+  const SpecialTokens special{.add_bos = settings.flag("add_bos_token").value_or(true),
+                              .add_eos = settings.flag("add_eos_token").value_or(false)};
+  return std::make_unique<SentencepieceTokenizer>(bytes, file.string(), special);
 }
 
 }  // namespace lowbank::tokenizers

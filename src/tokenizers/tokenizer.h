@@ -102,8 +102,15 @@ void encode_stream(const Tokenizer& tokenizer, const TextSource& source, bool ad
 std::vector<IdList> encode_batch(const Tokenizer& tokenizer, std::span<const std::string> texts,
                                  bool add_special, std::int64_t num_threads);
 
-/// Opens a tokenizer file or the one of a checkpoint (or run) folder. Errors: IoError.
-std::unique_ptr<Tokenizer> open_tokenizer(const std::string& path);
+struct OpenOptions {
+  /// Read a sentencepiece model as its library does, whatever the files next to it say, and take it
+  /// before a tokenizer.json.
+  bool is_sentencepiece_raw = false;
+};
+
+/// Opens a tokenizer file or the one of a checkpoint (or run) folder, with the settings in the files
+/// next to it. Errors: IoError; ConfigError for a setting that cannot be honoured.
+std::unique_ptr<Tokenizer> open_tokenizer(const std::string& path, const OpenOptions& options = {});
 
 /// True if `path` is a file, or a checkpoint (or run) folder with a tokenizer in it.
 bool has_tokenizer(const std::string& path);

@@ -1,7 +1,6 @@
 #include "tokenizers/tokenizer_files.h"
 
 #include <algorithm>
-#include <charconv>
 #include <cstdint>
 #include <optional>
 #include <unordered_map>
@@ -169,24 +168,12 @@ TokenizerFiles word_piece_files(const GgufFile& file, const GgufVocabulary& voca
 
 // ------------------------------------------------------------------ files to GGUF
 
-TokenKind kind_of_added(const JsonReader& token) {
-  const auto special = token.find("special");
-  return special && special->value() == true ? TokenKind::kControl : TokenKind::kUserDefined;
-}
-
 /// What all forms have in common: tokens by id, their kinds, and the ids with a part to play.
 class KeyMaker {
  public:
-  KeyMaker(const TokenizerFiles& files, const Json& config, const std::string& source)
-      : config_(config), source_(source) {
-    for (const auto* name : {"tokenizer_config.json", "special_tokens_map.json"}) {
-      const auto found = files.find(name);
-      if (found == files.end()) continue;
-      const std::string path = fmt::format("{}/{}", source, name);
-      const JsonReader parsed(parse_json(found->second, path), path, kProgramFile);
-      if (parsed.is_object()) settings_.push_back(parsed);
-    }
-  }
+  /// `settings` are those of the folder `source`, `config` is its config.json.
+  KeyMaker(const TokenizerSettings& settings, const Json& config, const std::string& source)
+      : settings_(settings), config_(config), source_(source) {}
 
   [[noreturn]] void refuse(const std::string& what) const {
     throw ConfigError(source_ + "/" + what);
@@ -206,23 +193,34 @@ class KeyMaker {
     kinds_[at] = kind;
     scores_[at] = score;
   }
-  /// Tokens that tokenizer_config.json adds behind the vocabulary (added_tokens_decoder: an object
-  /// of ids and {"content": "<|im_start|>", "special": true}).
-  void set_added_tokens() {
-    const auto first_id = static_cast<std::int64_t>(tokens_.size());
-    for (const auto& settings : settings_) {
-      const auto added = settings.find("added_tokens_decoder");
-      if (!added || !added->is_object()) continue;
-      for (const auto& [key, token] : added->members()) {
-        std::int64_t id = -1;
-        const auto [end, error] = std::from_chars(key.data(), key.data() + key.size(), id);
-        if (error != std::errc() || end != key.data() + key.size()) {
-          token.fail("the key must be an id");
-        }
-        const std::string content = token.text("content");
-        if (id < first_id) continue;  // a piece of the model
-        set(id, content, kind_of_added(token));
+  /// Tokens that are found in texts: those of `spec` (the `added_tokens` of a tokenizer.json), and
+  /// those of the settings.
+  void set_added_tokens(std::vector<AddedToken> known, const char* absent_class) {
+    std::unordered_map<std::string_view, std::int64_t> ids;
+    for (std::size_t i = 0; i < tokens_.size(); ++i) {
+      ids.emplace(tokens_[i], static_cast<std::int64_t>(i));
+    }
+    AddedTokenList list(
+        [&](std::string_view token) {
+          const auto found = ids.find(token);
+          return found == ids.end() ? -1 : found->second;
+        },
+        static_cast<std::int64_t>(tokens_.size()));
+    for (auto& token : known) list.add(std::move(token));
+    settings_.add_tokens(list, absent_class);
+    names_ = settings_.names(absent_class);
+    ids.clear();  // set() moves the texts
+    for (const auto& token : list.tokens()) {
+      const auto at = static_cast<std::size_t>(token.id);
+      const bool is_new = at >= tokens_.size();
+      if (is_new && token.id >= model_size()) {
+        warn("{}: token {} has id {}, but the model has {} rows: it is left out", source_,
+             token.content, token.id, model_size());
+        continue;
       }
+      if (!is_new && kinds_[at] != TokenKind::kNormal && kinds_[at] != TokenKind::kUnused) continue;
+      set(token.id, token.content, token.special ? TokenKind::kControl : TokenKind::kUserDefined,
+          is_new ? kAddedScore : scores_[at]);
     }
   }
   const std::vector<std::string>& tokens() const { return tokens_; }
@@ -230,27 +228,12 @@ class KeyMaker {
   const std::vector<TokenKind>& kinds() const { return kinds_; }
 
   /// A flag of tokenizer_config.json.
-  bool flag(const char* key, bool absent) const {
-    for (const auto& settings : settings_) {
-      const auto found = settings.find(key);
-      if (found && found->value().is_boolean()) return found->flag();
-    }
-    return absent;
-  }
-  /// The text of a token that the settings name ("bos_token": "<s>" or {"content": "<s>"}).
-  std::string token_name(const char* key) const {
-    for (const auto& settings : settings_) {
-      const auto found = settings.find(key);
-      if (!found) continue;
-      if (found->is_text()) return found->text();
-      const auto content = found->is_object() ? found->find("content") : std::nullopt;
-      if (content && content->is_text()) return content->text();
-    }
-    return "";
-  }
+  bool flag(const char* key, bool absent) const { return settings_.flag(key).value_or(absent); }
+  const TokenizerSettings& settings() const { return settings_; }
+  /// The special tokens of the settings, once set_added_tokens() has been called.
+  const SpecialNames& names() const { return names_; }
   /// Id of the token that the settings name; else what config.json says.
-  std::optional<std::int64_t> id_of(const char* key) const {
-    const std::string name = token_name(key);
+  std::optional<std::int64_t> id_of(const char* key, const std::string& name) const {
     if (!name.empty()) {
       const auto found = std::find(tokens_.begin(), tokens_.end(), name);
       if (found != tokens_.end()) return found - tokens_.begin();
@@ -268,11 +251,8 @@ class KeyMaker {
   }
   /// Model, tokens, kinds, ids and chat template; fills the vocabulary up to the model's.
   GgufKeys finish(const char* model, const std::string& pre) {
-    const auto size = config_.find("vocab_size");
-    if (size != config_.end() && size->is_number_integer()) {
-      const auto wanted = size->get<std::int64_t>();
-      for (auto i = static_cast<std::int64_t>(tokens_.size()); i < wanted && i < kMaxGgufVocabulary;
-           ++i) {
+    if (has_model_size()) {
+      for (auto i = static_cast<std::int64_t>(tokens_.size()); i < model_size(); ++i) {
         set(i, "", TokenKind::kUnused);
       }
     }
@@ -285,24 +265,33 @@ class KeyMaker {
     keys.emplace_back("tokenizer.ggml.tokens", tokens_);
     keys.emplace_back("tokenizer.ggml.token_type", kinds);
     if (std::string_view(model) == "llama") keys.emplace_back("tokenizer.ggml.scores", scores_);
-    add_id(keys, "bos", id_of("bos_token"));
-    add_id(keys, "eos", id_of("eos_token"));
-    add_id(keys, "unknown", id_of("unk_token"));
-    add_id(keys, "padding", id_of("pad_token"));
-    add_id(keys, "mask", id_of("mask_token"));
-    for (const auto& settings : settings_) {
-      const auto chat = settings.find("chat_template");
-      if (!chat || !chat->is_text()) continue;
-      keys.emplace_back("tokenizer.chat_template", chat->text());
-      break;
-    }
+    add_id(keys, "bos", id_of("bos_token", names_.bos));
+    add_id(keys, "eos", id_of("eos_token", names_.eos));
+    add_id(keys, "unknown", id_of("unk_token", names_.unk));
+    add_id(keys, "padding", id_of("pad_token", names_.pad));
+    add_id(keys, "mask", id_of("mask_token", names_.mask));
+    const auto chat = settings_.config().find("chat_template");
+    if (chat && chat->is_text()) keys.emplace_back("tokenizer.chat_template", chat->text());
     return keys;
   }
 
  private:
+  bool has_model_size() const {
+    const auto size = config_.find("vocab_size");
+    return size != config_.end() && size->is_number_integer();
+  }
+  /// vocab_size of config.json, or the most that a file may have.
+  std::int64_t model_size() const {
+    if (!has_model_size()) return kMaxGgufVocabulary;
+    return std::min(config_.at("vocab_size").get<std::int64_t>(), kMaxGgufVocabulary);
+  }
+
+  static constexpr float kAddedScore = -1000;  // as gguf's own writer has it
+
+  const TokenizerSettings& settings_;
   const Json& config_;
   const std::string& source_;
-  std::vector<JsonReader> settings_;
+  SpecialNames names_;
   std::vector<std::string> tokens_;
   std::vector<TokenKind> kinds_;
   std::vector<float> scores_;
@@ -315,12 +304,13 @@ const Json& member_or_null(const Json& object, const char* key) {
   return found == object.end() ? none : *found;
 }
 
-// Special tokens and the plain ones that a tokenizer.json adds to its model's.
-void set_added_tokens(KeyMaker& maker, const JsonReader& spec) {
-  for (const JsonReader& added : spec.items("added_tokens")) {
-    maker.set(added.integer("id", 0, kMaxGgufVocabulary - 1), added.text("content"),
-              kind_of_added(added));
+// The tokens that a tokenizer.json adds to its model's.
+std::vector<AddedToken> added_tokens_of(const JsonReader& spec) {
+  std::vector<AddedToken> tokens;
+  for (const JsonReader& entry : spec.items("added_tokens")) {
+    tokens.push_back(read_added_token(entry));
   }
+  return tokens;
 }
 
 // An object of tokens and ids.
@@ -376,12 +366,12 @@ GgufKeys byte_bpe_keys(KeyMaker& maker, const JsonReader& spec, const std::strin
         "texts otherwise");
   }
   set_vocabulary(maker, model.at("vocab"));
-  set_added_tokens(maker, spec);
+  maker.set_added_tokens(added_tokens_of(spec), "");
   const Json& post = member_or_null(spec.value(), "post_processor");
   const bool add_bos =
-      template_has(post, maker.token_name("bos_token"), true) || maker.flag("add_bos_token", false);
-  const bool add_eos = template_has(post, maker.token_name("eos_token"), false) ||
-                       maker.flag("add_eos_token", false);
+      template_has(post, maker.names().bos, true) || maker.flag("add_bos_token", false);
+  const bool add_eos =
+      template_has(post, maker.names().eos, false) || maker.flag("add_eos_token", false);
   GgufKeys keys = maker.finish("gpt2", *pre);
   keys.emplace_back("tokenizer.ggml.merges", merge_lines(model));
   keys.emplace_back("tokenizer.ggml.add_bos_token", add_bos);
@@ -391,9 +381,8 @@ GgufKeys byte_bpe_keys(KeyMaker& maker, const JsonReader& spec, const std::strin
 
 // Tokens of a WordPiece vocabulary into GGUF's form, once they are all there.
 GgufKeys word_piece_keys(KeyMaker& maker, bool is_lower_case, bool strip_accents) {
-  const auto special = [&](const char* key) { return maker.id_of(key); };
-  const auto named = [&](const char* key, const char* absent) {
-    auto id = special(key);
+  const auto named = [&](const char* key, const std::string& name, const char* absent) {
+    auto id = maker.id_of(key, name);
     if (!id) {
       const auto& tokens = maker.tokens();
       const auto found = std::find(tokens.begin(), tokens.end(), absent);
@@ -401,9 +390,12 @@ GgufKeys word_piece_keys(KeyMaker& maker, bool is_lower_case, bool strip_accents
     }
     return id;
   };
-  const auto cls = named("cls_token", "[CLS]"), sep = named("sep_token", "[SEP]");
-  const auto unk = named("unk_token", "[UNK]"), pad = named("pad_token", "[PAD]");
-  const auto mask = named("mask_token", "[MASK]");
+  const SpecialNames& names = maker.names();
+  const auto cls = named("cls_token", names.cls, "[CLS]");
+  const auto sep = named("sep_token", names.sep, "[SEP]");
+  const auto unk = named("unk_token", names.unk, "[UNK]");
+  const auto pad = named("pad_token", names.pad, "[PAD]");
+  const auto mask = named("mask_token", names.mask, "[MASK]");
   if (!unk) maker.refuse("vocab.txt: has no unknown token");
   for (const auto id : {cls, sep, unk, pad, mask}) {
     if (id) {
@@ -430,7 +422,9 @@ GgufKeys word_piece_keys(KeyMaker& maker, bool is_lower_case, bool strip_accents
 }
 
 GgufKeys json_keys(KeyMaker& maker, const std::string& content, const std::string& file) {
-  const JsonReader spec(parse_json(content, file), file, kProgramFile);
+  Json parsed = parse_json(content, file);
+  if (parsed.is_object()) maker.settings().apply(parsed);
+  const JsonReader spec(std::move(parsed), file, kProgramFile);
   const Json& model = member_or_null(spec.value(), "model");
   const Json& type = member_or_null(model, "type");
   const bool has_bytes = member_or_null(model, "byte_fallback") == true;
@@ -446,7 +440,7 @@ GgufKeys json_keys(KeyMaker& maker, const std::string& content, const std::strin
     const bool is_lower_case = member_or_null(normalizer, "lowercase") != false;
     const Json& strip = member_or_null(normalizer, "strip_accents");
     set_vocabulary(maker, spec.at("model").at("vocab"));
-    set_added_tokens(maker, spec);
+    maker.set_added_tokens(added_tokens_of(spec), "");
     return word_piece_keys(maker, is_lower_case,
                            strip.is_boolean() ? strip == true : is_lower_case);
   }
@@ -455,7 +449,9 @@ GgufKeys json_keys(KeyMaker& maker, const std::string& content, const std::strin
                           : type.dump(-1, ' ', true)));
 }
 
-GgufKeys sentencepiece_keys(KeyMaker& maker, const std::string& content, const std::string& file) {
+// `known` are the tokens of a tokenizer.json next to it.
+GgufKeys sentencepiece_keys(KeyMaker& maker, const std::string& content, const std::string& file,
+                            std::vector<AddedToken> known) {
   if (is_tiktoken(content)) {
     maker.refuse(
         "tokenizer.model: holds tiktoken ranks; GGUF wants merges: use the model's "
@@ -473,10 +469,26 @@ GgufKeys sentencepiece_keys(KeyMaker& maker, const std::string& content, const s
     warn("{}: llama.cpp leaves out the normalizer {}: text that it changes may get other ids", file,
          model.normalizer_name);
   }
-  maker.set_added_tokens();
+  if (model.remove_extra_whitespaces) {
+    warn(
+        "{}: llama.cpp does not remove extra spaces, as the model asks for: text with them may get "
+        "other ids",
+        file);
+  }
+  const TokenizerSettings& settings = maker.settings();
+  const bool has_prefix = settings.flag("add_prefix_space").value_or(model.add_dummy_prefix);
+  if (has_prefix && !settings.flag("legacy").value_or(true)) {
+    warn(
+        "{}: legacy is false, but llama.cpp puts a space behind every special token: text there "
+        "may "
+        "get other ids",
+        settings.config().where());
+  }
+  maker.set_added_tokens(std::move(known), "LlamaTokenizer");
   // What the settings name goes before the model's own (a chat model's end of a turn).
-  const auto bos = maker.id_of("bos_token"), eos = maker.id_of("eos_token");
-  const auto pad = maker.id_of("pad_token");
+  const auto bos = maker.id_of("bos_token", maker.names().bos);
+  const auto eos = maker.id_of("eos_token", maker.names().eos);
+  const auto pad = maker.id_of("pad_token", maker.names().pad);
   GgufKeys keys = maker.finish("llama", "default");
   std::erase_if(keys, [](const auto& key) { return key.first.ends_with("_token_id"); });
   const auto add = [&](const char* name, std::optional<std::int64_t> named, std::int32_t id) {
@@ -489,7 +501,7 @@ GgufKeys sentencepiece_keys(KeyMaker& maker, const std::string& content, const s
   add("padding", pad, model.pad_id);
   keys.emplace_back("tokenizer.ggml.add_bos_token", maker.flag("add_bos_token", true));
   keys.emplace_back("tokenizer.ggml.add_eos_token", maker.flag("add_eos_token", false));
-  keys.emplace_back("tokenizer.ggml.add_space_prefix", model.add_dummy_prefix);
+  keys.emplace_back("tokenizer.ggml.add_space_prefix", has_prefix);
   keys.emplace_back("tokenizer.ggml.remove_extra_whitespaces", model.remove_extra_whitespaces);
   return keys;
 }
@@ -499,6 +511,7 @@ GgufKeys vocab_txt_keys(KeyMaker& maker, const std::string& content) {
   for (const auto line : split_lines(content)) {
     maker.set(id++, std::string(line), TokenKind::kNormal);
   }
+  maker.set_added_tokens({}, "BertTokenizer");
   const bool is_lower_case = maker.flag("do_lower_case", true);
   return word_piece_keys(maker, is_lower_case, maker.flag("strip_accents", is_lower_case));
 }
@@ -508,10 +521,10 @@ GgufKeys vocab_json_keys(KeyMaker& maker, const TokenizerFiles& files, const std
   if (merges == files.end()) maker.refuse("vocab.json: merges.txt is not beside it");
   const std::string path = source + "/vocab.json";
   set_vocabulary(maker, JsonReader(parse_json(files.at("vocab.json"), path), path, kProgramFile));
-  const std::string kEnd = "<|endoftext|>";
-  const auto end = std::find(maker.tokens().begin(), maker.tokens().end(), kEnd);
-  if (end != maker.tokens().end()) {
-    maker.set(end - maker.tokens().begin(), kEnd, TokenKind::kControl);
+  maker.set_added_tokens({}, "GPT2Tokenizer");
+  if (maker.flag("add_prefix_space", false)) {
+    maker.refuse(
+        "tokenizer_config.json: add_prefix_space: llama.cpp puts no space in front of a text");
   }
   std::vector<std::string> lines;
   for (const auto line : split_lines(merges->second)) {
@@ -541,12 +554,21 @@ TokenizerFiles tokenizer_files_from_gguf(const GgufFile& file) {
 
 GgufKeys gguf_tokenizer_keys(const TokenizerFiles& files, const Json& config,
                              const std::string& source) {
-  KeyMaker maker(files, config, source);
+  TokenizerFiles all = files;
+  all["config.json"] = config.dump();
+  const TokenizerSettings settings(all, source);
+  KeyMaker maker(settings, config, source);
   const auto path = [&](const char* name) { return fmt::format("{}/{}", source, name); };
   // A sentencepiece model says all; the tokenizer.json next to it is made from it.
   if (const auto found = files.find("tokenizer.model");
       found != files.end() && !(is_tiktoken(found->second) && files.contains("tokenizer.json"))) {
-    return sentencepiece_keys(maker, found->second, path("tokenizer.model"));
+    std::vector<AddedToken> known;
+    const auto spec = files.find("tokenizer.json");
+    if (spec != files.end() && !settings.wants_sentencepiece()) {
+      const std::string file = path("tokenizer.json");
+      known = added_tokens_of(JsonReader(parse_json(spec->second, file), file, kProgramFile));
+    }
+    return sentencepiece_keys(maker, found->second, path("tokenizer.model"), std::move(known));
   }
   if (const auto found = files.find("tokenizer.json"); found != files.end()) {
     return json_keys(maker, found->second, path("tokenizer.json"));

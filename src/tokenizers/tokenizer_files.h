@@ -1,20 +1,17 @@
 #pragma once
 
-#include <map>
 #include <string>
 
 #include <nlohmann/json_fwd.hpp>
 
 #include "io/gguf_writer.h"
+#include "tokenizers/tokenizer_settings.h"
 
 namespace lowbank {
 class GgufFile;
 }
 
 namespace lowbank::tokenizers {
-
-/// Files of a Hugging Face folder by name, with their content.
-using TokenizerFiles = std::map<std::string, std::string>;
 
 /// The tokenizer of a GGUF file as files that transformers opens: tokenizer.json (gpt2),
 /// tokenizer.model (llama) or vocab.txt (bert), with tokenizer_config.json; empty for a file

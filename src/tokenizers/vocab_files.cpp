@@ -6,6 +6,8 @@
 #include <filesystem>
 #include <map>
 #include <optional>
+#include <system_error>
+#include <unordered_map>
 #include <vector>
 
 #include <fmt/format.h>
@@ -17,6 +19,8 @@
 #include "core/text.h"
 #include "tokenizers/bpe_model.h"
 #include "tokenizers/json_tokenizer.h"
+#include "tokenizers/sentencepiece_model.h"
+#include "tokenizers/sentencepiece_word_model.h"
 #include "tokenizers/unicode.h"
 #include "tokenizers/vocabulary.h"
 
@@ -30,164 +34,33 @@ constexpr const char* kLlama3Pattern =
     R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}|)"
     R"( ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
 
-/// The JSON files next to a vocabulary that say how to use it; absent ones are empty.
-class Companions {
- public:
-  explicit Companions(const std::string& path)
-      : folder_(fs::path(path).parent_path()),
-        config_(read("tokenizer_config.json")),
-        special_(read("special_tokens_map.json")),
-        added_(read("added_tokens.json")),
-        generation_(read("generation_config.json")),
-        model_(read("config.json")) {}
-
-  const JsonReader& config() const { return config_; }
-  const JsonReader& added() const { return added_; }
-
-  SpecialNames names() const {
-    return {.bos = token("bos_token"),
-            .eos = token("eos_token"),
-            .unk = token("unk_token"),
-            .pad = token("pad_token"),
-            .cls = token("cls_token"),
-            .sep = token("sep_token"),
-            .mask = token("mask_token")};
-  }
-  SpecialIds ids() const {
-    return {.bos = id("bos_token_id"), .eos = id("eos_token_id"), .pad = id("pad_token_id")};
-  }
-
-  /// Errors: IoError when tokenizer_class is another one than `classes` (or their Fast forms).
-  void check_class(const std::vector<std::string>& classes) const {
-    if (!config().has("tokenizer_class")) return;
-    std::string name = config().text("tokenizer_class");
-    if (name.ends_with("Fast")) name.resize(name.size() - 4);
-    if (std::find(classes.begin(), classes.end(), name) != classes.end()) return;
-    config()
-        .at("tokenizer_class")
-        .fail(fmt::format("{} has no tokenizer.json and is not supported without; known: {}", name,
-                          fmt::join(classes, ", ")));
-  }
-
- private:
-  JsonReader read(const char* name) const {
-    const std::string path = (folder_ / name).string();
-    std::error_code error;
-    const bool is_there = fs::is_regular_file(path, error);
-    JsonReader file(is_there ? read_json(path) : Json::object(), path, kProgramFile);
-    file.check_object();
-    return file;
-  }
-
-  // A string, or an object with the string under `content`.
-  std::string token(const char* key) const {
-    for (const JsonReader* file : {&config_, &special_}) {
-      const auto value = file->find(key);
-      if (value) return value->is_object() ? value->text("content") : value->text();
-    }
-    return "";
-  }
-
-  std::optional<std::int64_t> id(const char* key) const {
-    for (const JsonReader* file : {&generation_, &model_}) {
-      const auto found = file->find(key);
-      if (!found) continue;
-      const Json& given = found->value();
-      const Json& value = given.is_array() && !given.empty() ? given.front() : given;
-      if (value.is_number_unsigned()) return value.get<std::int64_t>();
-    }
-    return std::nullopt;
-  }
-
-  fs::path folder_;
-  JsonReader config_, special_, added_, generation_, model_;
-};
-
-/// The `added_tokens` of a vocabulary that is no tokenizer.json.
-class AddedTokenList {
- public:
-  explicit AddedTokenList(const Json& vocabulary) : vocabulary_(vocabulary) {
-    for (const auto& [token, id] : vocabulary.items()) {
-      if (id.is_number_integer()) next_id_ = std::max(next_id_, id.get<std::int64_t>() + 1);
-    }
-  }
-
-  /// Tokens that the files next to the vocabulary name with their ids.
-  void add_all(const Companions& companions) {
-    for (const auto& [id, entry] : companions.config().group("added_tokens_decoder").members()) {
-      std::int64_t value = -1;
-      const auto parsed = std::from_chars(id.data(), id.data() + id.size(), value);
-      if (parsed.ptr != id.data() + id.size()) entry.fail("the key must be an id");
-      entry.check_object();
-      Json token = entry.value();
-      token["id"] = value;
-      tokens_.push_back(std::move(token));
-      next_id_ = std::max(next_id_, value + 1);
-    }
-    for (const auto& [token, entry] : companions.added().members()) {
-      const std::int64_t id = entry.integer(0, kMaxId);
-      if (!has(token)) tokens_.push_back({{"id", id}, {"content", token}});
-      next_id_ = std::max(next_id_, id + 1);
-    }
-  }
-
-  /// A special token; one that the vocabulary lacks gets the next free id. Returns its id.
-  std::int64_t add_special(const std::string& token) {
-    for (auto& known : tokens_) {
-      if (known["content"] != token) continue;
-      known["special"] = true;
-      return known["id"].get<std::int64_t>();
-    }
-    const auto found = vocabulary_.find(token);
-    const std::int64_t id = found != vocabulary_.end() && found->is_number_integer()
-                                ? found->get<std::int64_t>()
-                                : next_id_++;
-    tokens_.push_back({{"id", id}, {"content", token}, {"special", true}, {"normalized", false}});
-    return id;
-  }
-
-  void add_special(const SpecialNames& names) {
-    for (const auto* name :
-         {&names.bos, &names.eos, &names.unk, &names.sep, &names.pad, &names.cls, &names.mask}) {
-      if (!name->empty()) add_special(*name);
-    }
-  }
-
-  const Json& tokens() const { return tokens_; }
-
- private:
-  bool has(const std::string& token) const {
-    return std::any_of(tokens_.begin(), tokens_.end(),
-                       [&](const Json& known) { return known["content"] == token; });
-  }
-
-  const Json& vocabulary_;
-  Json tokens_ = Json::array();
-  std::int64_t next_id_ = 0;
-};
-
-void set_default(std::string& name, const char* absent) {
-  if (name.empty()) name = absent;
+// A folder's settings, for a file in it.
+TokenizerSettings settings_next_to(const std::string& path) {
+  const std::string folder = fs::path(path).parent_path().string();
+  return TokenizerSettings::of_folder(folder.empty() ? "." : folder);
 }
 
-// `decoder`, and after it what transformers does to a decoded text where it is told to.
-// Source: transformers PreTrainedTokenizerBase.clean_up_tokenization, in its order.
-Json with_cleaned_spaces(Json decoder) {
-  Json steps = Json::array({std::move(decoder), {{"type", "Fuse"}}});
-  constexpr std::array<std::pair<const char*, const char*>, 10> kCleanups = {{{" .", "."},
-                                                                              {" ?", "?"},
-                                                                              {" !", "!"},
-                                                                              {" ,", ","},
-                                                                              {" ' ", "'"},
-                                                                              {" n't", "n't"},
-                                                                              {" 'm", "'m"},
-                                                                              {" 's", "'s"},
-                                                                              {" 've", "'ve"},
-                                                                              {" 're", "'re"}}};
-  for (const auto& [from, to] : kCleanups) {
-    steps.push_back({{"type", "Replace"}, {"pattern", {{"String", from}}}, {"content", to}});
+// Errors: ConfigError when tokenizer_class is another one than `classes` (or their Fast forms).
+void check_class(const TokenizerSettings& settings, const char* absent,
+                 const std::vector<std::string>& classes) {
+  const std::string name = settings.class_name().empty() ? absent : settings.class_name();
+  if (std::find(classes.begin(), classes.end(), name) != classes.end()) return;
+  settings.config().reject(
+      fmt::format("tokenizer_class: {} has no tokenizer.json and is not supported without; known: "
+                  "{}",
+                  name, fmt::join(classes, ", ")));
+}
+
+AddedTokenList added_to(const Json& vocabulary) {
+  auto ids = std::make_shared<std::unordered_map<std::string, std::int64_t>>();
+  for (const auto& [token, id] : vocabulary.items()) {
+    if (id.is_number_integer()) ids->emplace(token, id.get<std::int64_t>());
   }
-  return {{"type", "Sequence"}, {"decoders", std::move(steps)}};
+  return {[ids](std::string_view token) {
+            const auto found = ids->find(std::string(token));
+            return found == ids->end() ? -1 : found->second;
+          },
+          static_cast<std::int64_t>(vocabulary.size())};
 }
 
 // Base64 without line breaks; false if it is none. Source: RFC 4648, section 4.
@@ -292,29 +165,42 @@ std::vector<std::string> llama3_special_tokens() {
   return tokens;
 }
 
+std::optional<std::int64_t> id_or_nothing(std::int32_t id) {
+  return id < 0 ? std::nullopt : std::optional<std::int64_t>(id);
+}
+
 }  // namespace
 
 std::unique_ptr<Tokenizer> open_json_tokenizer(const std::string& path) {
-  const Json spec = read_json(path);
-  const Companions companions(path);
-  SpecialNames names = companions.names();
-  if (names.unk.empty() && spec.is_object()) {
-    const auto model = JsonReader(spec, path, kProgramFile).find("model");
-    if (model && model->is_object()) names.unk = model->text("unk_token", "");
+  Json spec = read_json(path);
+  const TokenizerSettings settings = settings_next_to(path);
+  if (settings.wants_sentencepiece()) {
+    const std::string model = (fs::path(path).parent_path() / "tokenizer.model").string();
+    std::error_code error;
+    if (fs::is_regular_file(model, error)) {
+      const std::string bytes = read_bytes(model);
+      if (!is_tiktoken(bytes)) return make_llama_tokenizer(bytes, model, settings);
+    }
   }
-  return make_json_tokenizer(spec, path, names, companions.ids());
+  SpecialNames names = settings.names("");
+  if (spec.is_object()) {
+    settings.apply(spec);
+    const auto model = JsonReader(spec, path, kProgramFile).find("model");
+    if (names.unk.empty() && model && model->is_object()) {
+      names.unk = model->text("unk_token", "");
+    }
+  }
+  return make_json_tokenizer(spec, path, names, settings.ids(), settings.finds_special_tokens());
 }
 
 std::unique_ptr<Tokenizer> open_gpt2_tokenizer(const std::string& path) {
   const Json vocabulary = read_json(path);
-  const Companions companions(path);
-  companions.check_class({"GPT2Tokenizer", "CodeGenTokenizer"});
-  SpecialNames names = companions.names();
-  for (auto* name : {&names.bos, &names.eos, &names.unk}) set_default(*name, "<|endoftext|>");
+  constexpr const char* kClass = "GPT2Tokenizer";
+  const TokenizerSettings settings = settings_next_to(path);
+  check_class(settings, kClass, {"GPT2Tokenizer", "CodeGenTokenizer"});
   JsonReader(vocabulary, path, kProgramFile).check_object();
-  AddedTokenList added(vocabulary);
-  added.add_all(companions);
-  added.add_special(names);
+  AddedTokenList added = added_to(vocabulary);
+  settings.add_tokens(added, kClass);
 
   const std::string merges_path = (fs::path(path).parent_path() / "merges.txt").string();
   const std::string merges_text = read_text(merges_path);
@@ -325,39 +211,40 @@ std::unique_ptr<Tokenizer> open_gpt2_tokenizer(const std::string& path) {
     }
   }
   Json processor = {{"type", "ByteLevel"}, {"trim_offsets", false}};
-  if (companions.config().flag("add_bos_token", false)) {
+  const SpecialNames names = settings.names(kClass);
+  if (settings.flag("add_bos_token").value_or(false)) {
+    const auto* token = added.find(names.bos);
+    if (token == nullptr) {
+      settings.config().reject("add_bos_token is set, but bos_token is null");
+    }
     const Json bos = {{"SpecialToken", {{"id", names.bos}, {"type_id", 0}}}};
     const Json first = {{"Sequence", {{"id", "A"}, {"type_id", 0}}}};
     const Json second = {{"Sequence", {{"id", "B"}, {"type_id", 1}}}};
-    const std::int64_t bos_id = added.add_special(names.bos);
     processor = {{"type", "TemplateProcessing"},
                  {"single", Json::array({bos, first})},
                  {"pair", Json::array({bos, first, second})},
-                 {"special_tokens", {{names.bos, {{"ids", Json::array({bos_id})}}}}}};
+                 {"special_tokens", {{names.bos, {{"ids", Json::array({token->id})}}}}}};
   }
   Json decoder = {{"type", "ByteLevel"}};
-  if (companions.config().flag("clean_up_tokenization_spaces", false)) {
+  if (settings.flag("clean_up_tokenization_spaces").value_or(false)) {
     decoder = with_cleaned_spaces(std::move(decoder));
   }
   const Json spec = {
-      {"added_tokens", added.tokens()},
+      {"added_tokens", added.json()},
       {"pre_tokenizer",
        {{"type", "ByteLevel"},
-        {"add_prefix_space", companions.config().flag("add_prefix_space", false)}}},
+        {"add_prefix_space", settings.flag("add_prefix_space").value_or(false)}}},
       {"post_processor", processor},
       {"decoder", decoder},
       {"model", {{"type", "BPE"}, {"vocab", vocabulary}, {"merges", std::move(merges)}}}};
-  return make_json_tokenizer(spec, path, names, companions.ids());
+  return make_json_tokenizer(spec, path, names, settings.ids(), settings.finds_special_tokens());
 }
 
 std::unique_ptr<Tokenizer> open_bert_tokenizer(const std::string& path) {
   const std::string content = read_text(path);
-  const Companions companions(path);
-  companions.check_class({"BertTokenizer", "DistilBertTokenizer", "ElectraTokenizer"});
-  const auto& config = companions.config();
-  if (!config.flag("do_basic_tokenize", true)) {
-    config.at("do_basic_tokenize").fail("false is not supported without a tokenizer.json");
-  }
+  constexpr const char* kClass = "BertTokenizer";
+  const TokenizerSettings settings = settings_next_to(path);
+  check_class(settings, kClass, {"BertTokenizer", "DistilBertTokenizer", "ElectraTokenizer"});
   std::int64_t line_number = 0;
   std::map<std::string, std::int64_t> ids;  // of two equal lines the last counts
   for (const auto line : split_lines(content)) ids[std::string(line)] = line_number++;
@@ -367,35 +254,33 @@ std::unique_ptr<Tokenizer> open_bert_tokenizer(const std::string& path) {
       vocabulary.get_ref<Json::object_t&>());
   for (const auto& [token, id] : ids) members.emplace_back(token, id);
 
-  SpecialNames names = companions.names();
-  set_default(names.unk, "[UNK]");
-  set_default(names.sep, "[SEP]");
-  set_default(names.pad, "[PAD]");
-  set_default(names.cls, "[CLS]");
-  set_default(names.mask, "[MASK]");
-  AddedTokenList added(vocabulary);
-  added.add_all(companions);
-  added.add_special(names);
+  const SpecialNames names = settings.names(kClass);
+  AddedTokenList added = added_to(vocabulary);
+  settings.add_tokens(added, kClass);
   const auto special = [](const std::string& token, int type) {
     return Json{{"SpecialToken", {{"id", token}, {"type_id", type}}}};
   };
   const auto text = [](const char* name, int type) {
     return Json{{"Sequence", {{"id", name}, {"type_id", type}}}};
   };
-  const bool lower = config.flag("do_lower_case", true);
-  const std::int64_t cls_id = added.add_special(names.cls);
-  const std::int64_t sep_id = added.add_special(names.sep);
+  const bool lower = settings.flag("do_lower_case").value_or(true);
+  const auto* cls = added.find(names.cls);
+  const auto* sep = added.find(names.sep);
+  if (cls == nullptr || sep == nullptr) {
+    settings.config().reject("cls_token and sep_token must not be null without a tokenizer.json");
+  }
   Json decoder = {{"type", "WordPiece"}, {"prefix", "##"}, {"cleanup", true}};
-  if (config.flag("clean_up_tokenization_spaces", true)) {
+  // The slow tokenizer, from which transformers makes this one, cleans up unless it is told not to.
+  if (settings.flag("clean_up_tokenization_spaces").value_or(true)) {
     decoder = with_cleaned_spaces(std::move(decoder));
   }
   const Json spec = {
-      {"added_tokens", added.tokens()},
+      {"added_tokens", added.json()},
       {"normalizer",
        {{"type", "BertNormalizer"},
         {"clean_text", true},
-        {"handle_chinese_chars", config.flag("tokenize_chinese_chars", true)},
-        {"strip_accents", config.flag("strip_accents", lower)},
+        {"handle_chinese_chars", settings.flag("tokenize_chinese_chars").value_or(true)},
+        {"strip_accents", settings.flag("strip_accents").value_or(lower)},
         {"lowercase", lower}}},
       {"pre_tokenizer", {{"type", "BertPreTokenizer"}}},
       {"post_processor",
@@ -404,11 +289,37 @@ std::unique_ptr<Tokenizer> open_bert_tokenizer(const std::string& path) {
         {"pair", Json::array({special(names.cls, 0), text("A", 0), special(names.sep, 0),
                               text("B", 1), special(names.sep, 1)})},
         {"special_tokens",
-         {{names.cls, {{"ids", Json::array({cls_id})}}},
-          {names.sep, {{"ids", Json::array({sep_id})}}}}}}},
+         {{names.cls, {{"ids", Json::array({cls->id})}}},
+          {names.sep, {{"ids", Json::array({sep->id})}}}}}}},
       {"decoder", decoder},
       {"model", {{"type", "WordPiece"}, {"unk_token", names.unk}, {"vocab", vocabulary}}}};
-  return make_json_tokenizer(spec, path, names, companions.ids());
+  return make_json_tokenizer(spec, path, names, settings.ids(), settings.finds_special_tokens());
+}
+
+std::unique_ptr<Tokenizer> make_llama_tokenizer(const std::string& bytes, const std::string& name,
+                                                const TokenizerSettings& settings) {
+  SentencepieceModel pieces = read_sentencepiece_model(bytes, name);
+  const bool removes_extra_spaces = pieces.remove_extra_whitespaces;
+  const SpecialIds own = {.bos = id_or_nothing(pieces.bos_id),
+                          .eos = id_or_nothing(pieces.eos_id),
+                          .pad = id_or_nothing(pieces.pad_id)};
+  std::vector<AddedToken> found_in_text;  // the library keeps the control pieces out of a text
+  for (const auto& piece : pieces.pieces) {
+    const bool is_control = piece.kind == TokenKind::kControl;
+    if (!is_control && piece.kind != TokenKind::kUserDefined) continue;
+    found_in_text.push_back({.content = piece.text, .special = is_control});
+  }
+  auto model = std::make_unique<SentencepieceWordModel>(std::move(pieces), name);
+  AddedTokenList added([&model = *model](std::string_view token) { return model.find(token); },
+                       static_cast<std::int64_t>(model->num_tokens()));
+  for (auto& token : found_in_text) added.add(std::move(token));
+  const Json spec = settings.llama_spec(added, removes_extra_spaces);
+  SpecialIds ids = settings.ids();
+  if (!ids.bos) ids.bos = own.bos;
+  if (!ids.eos) ids.eos = own.eos;
+  if (!ids.pad) ids.pad = own.pad;
+  return make_json_tokenizer(spec, std::move(model), name, settings.names("LlamaTokenizer"), ids,
+                             settings.finds_special_tokens());
 }
 
 bool is_tiktoken(std::string_view bytes) {

@@ -16,7 +16,10 @@ Fields TokenizeConfig::stage_fields() const {
       Field("tokenizer", &tokenizer, "checkpoint folder or tokenizer file").input().required(),
       Field("file", &file, "JSON lines with a key `text`; - = standard input").input().required(),
       Field("out", &out, "JSON lines with `ids` and `text`; empty = standard output").output(),
-      Field("special", &special, "add the start and end tokens the tokenizer asks for")};
+      Field("special", &special, "add the start and end tokens the tokenizer asks for"),
+      Field(
+          "sentencepiece_raw", &sentencepiece_raw,
+          "read tokenizer.model as the sentencepiece library does, without the files next to it")};
 }
 
 }  // namespace lowbank

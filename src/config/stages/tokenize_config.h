@@ -11,6 +11,7 @@ struct TokenizeConfig : StageConfig {
   std::string file;
   std::string out;
   bool special = false;
+  bool sentencepiece_raw = false;
   CommandInfo info() const override;
   Fields stage_fields() const override;
 };

@@ -106,7 +106,7 @@ TEST(SentencepieceTokenizer, RefusesIdsOutsideTheVocabulary) {
 std::string message_of_opening(const std::string& path) {
   try {
     open_tokenizer(path);
-  } catch (const IoError& error) {
+  } catch (const Error& error) {
     return error.what();
   }
   return "opened";
