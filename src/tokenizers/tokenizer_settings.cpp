@@ -373,7 +373,9 @@ void TokenizerSettings::add_tokens(AddedTokenList& list, const char* absent_clas
   };
   for (const auto& token : tokens_) {
     const auto* known = list.find(token.content);
-    if (known == nullptr || !is_same(*known, token)) wanted.push_back(token);
+    // A tokenizer.json wins over added_tokens.json, which has no flags.
+    const bool is_filed = known != nullptr && (!has_decoder_ || is_same(*known, token));
+    if (!is_filed) wanted.push_back(token);
   }
   for (const auto& [role, token, has_flags] : special) {
     const auto filed = std::find_if(

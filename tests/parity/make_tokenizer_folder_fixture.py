@@ -115,6 +115,9 @@ def make_vocabularies(repository):
     vocabularies["gpt2"] = {"vocab.json": spec["model"]["vocab"], "merges.txt": "#version: 0.2\n" + "\n".join(merges) + "\n"}
     bytes_bpe.post_processor = processors.ByteLevel(trim_offsets=False)
     vocabularies["gpt2_json"] = {"tokenizer.json": json.loads(bytes_bpe.to_str())}
+    flags = json.loads(bytes_bpe.to_str())
+    flags["added_tokens"] += [{"id": 420} | token("<|x|>", rstrip=True), {"id": 421} | token("tok", special=False, lstrip=True)]
+    vocabularies["flags_json"] = {"tokenizer.json": flags}
     bytes_bpe.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Digits(), pre_tokenizers.ByteLevel(add_prefix_space=True)])
     vocabularies["sequence_json"] = {"tokenizer.json": json.loads(bytes_bpe.to_str())}
 
@@ -216,6 +219,11 @@ def cases():
             "420": token("newtok"), "421": token("tok", special=False)}})  # fmt: skip
         yield f"{name} map", name, config(gpt2, special_tokens_map_json={"pad_token": token("<pad>", lstrip=True), "mask_token": "<mask>"})
         yield f"{name} model type only", name, {"config.json": {"model_type": "gpt2"}}
+    yield "a tokenizer.json before added_tokens.json", "flags_json", config(gpt2, added_tokens_json={"<|x|>": 420, "tok": 421, "<pad>": 422})
+    yield "a special token of a tokenizer.json", "flags_json", config(gpt2, special_tokens_map_json={"pad_token": token("tok", lstrip=False)})
+    yield "a tokenizer.json before config", "flags_json", config(gpt2 | {"pad_token": "tok"})
+    yield "added_tokens_decoder before a tokenizer.json", "flags_json", config(gpt2 | {"added_tokens_decoder": {
+        "0": token("<|endoftext|>"), "420": token("<|x|>", lstrip=True)}})  # fmt: skip
     for kind in ("PreTrainedTokenizerFast", "Qwen2Tokenizer", "GPTNeoXTokenizer", "LlamaTokenizer"):
         if kind != "LlamaTokenizer":
             yield f"{kind} of bytes", "gpt2_json", config({"tokenizer_class": kind, "pad_token": "<pad>", "eos_token": "<|im_end|>"})

@@ -267,6 +267,24 @@ def save_model(choose, folder, config, kind):
 
 # ---- Comparison ----------------------------------------------------------------------------------
 
+def as_version_5(reference, folder):
+    """Where transformers 4.57.1 makes its fast Llama tokenizer from tokenizer.model, it differs from its
+    own slow one and from 5.x: these find added tokens anywhere, and do not put a mark in front of a space
+    (docs/tokenize.md). The model of these folders removes extra spaces."""
+    config = json.loads((folder / "tokenizer_config.json").read_text())
+    prefix = config.get("add_prefix_space")
+    is_made = not (folder / "tokenizer.json").exists() or (prefix is not None and (folder / "tokenizer.model").exists())
+    if type(reference).__name__ != "LlamaTokenizerFast" or not is_made or config.get("legacy") is False:
+        return
+    backend = reference.backend_tokenizer
+    raw = [AddedToken(token.content, single_word=token.single_word, lstrip=token.lstrip, rstrip=token.rstrip,
+                      normalized=False, special=token.special) for token in reference.added_tokens_decoder.values()]
+    backend.add_tokens([token for token in raw if not token.special])
+    backend.add_special_tokens([token for token in raw if token.special])
+    backend.normalizer = normalizers.Sequence([])
+    backend.pre_tokenizer = pre_tokenizers.Metaspace("\u2581", "never" if prefix is False else "always", split=False)
+
+
 class Folders:
     def __init__(self, options):
         self.options = options
@@ -299,6 +317,7 @@ class Folders:
 
     def compare_tokenizer(self, name, folder):
         reference = AutoTokenizer.from_pretrained(folder)
+        as_version_5(reference, folder)
         texts = folder.parent / "texts.jsonl"
         added = [token.content for token in reference.added_tokens_decoder.values()]
         more = [f"a{token}b {token} c\n{token}{token}" for token in added] + [" ".join(added)]
