@@ -1,5 +1,6 @@
 #include "config/stages/estimate_config.h"
 
+#include <algorithm>
 #include <cmath>
 #include <utility>
 
@@ -8,6 +9,18 @@
 #include "core/error.h"
 
 namespace lowbank {
+namespace {
+
+template <class Value>
+void expect_distinct(const char* key, const std::vector<Value>& values) {
+  for (auto value = values.begin(); value != values.end(); ++value) {
+    if (std::find(values.begin(), value, *value) != value) {
+      throw ConfigError(fmt::format("{}: {} is given twice", key, *value));
+    }
+  }
+}
+
+}  // namespace
 
 CommandInfo EstimateConfig::info() const {
   return {.name = "estimate",
@@ -100,7 +113,9 @@ void EstimateConfig::validate() const {
             fmt::format("{}: must be whole numbers in [1, 1e12]; got {}", key, value));
       }
     }
+    expect_distinct(key, *values);
   }
+  expect_distinct("correct", correct);
   if (crossovers && system.size() < 2) throw ConfigError("crossovers: needs at least two systems");
   if (!trace.empty() && pim_calls.empty()) {
     throw ConfigError("trace: belongs to pim_calls, and cannot be given without it");
