@@ -148,6 +148,9 @@ constexpr ConstantRule kRramRules[] = {
     {"adc_conversion_ns", "ns"},
     {"analog_area_mm2_per_pu", "mm2"},
     {"digital_area_mm2_per_pu", "mm2"},
+    {"digital_arrays_per_module", "arrays", Range::kCount, /*is_optional=*/true},
+    {"digital_array_rows", "rows", Range::kCount, /*is_optional=*/true},
+    {"digital_array_columns", "columns", Range::kCount, /*is_optional=*/true},
 };
 
 // In ns, of this toolkit's kernels (src/pim/cpu_system.h).

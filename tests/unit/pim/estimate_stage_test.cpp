@@ -274,6 +274,34 @@ TEST_F(EstimateStageTest, RramSystemsHaveTheChipsAskedFor) {
   EXPECT_EQ(run_estimate(start + " --num-chips -1").exit_code, 2);
 }
 
+TEST_F(EstimateStageTest, AnOptionThatNoneOfTheSystemsKnowsIsRefusedAndElseARowSaysWhoseItIs) {
+  const std::string cpu = folder_.file("cpu.json", testing::cpu_json().dump());
+  const std::string start =
+      "--workload " + workload_file("dense", 0) + " --out " + folder_.path("run") + " --system ";
+  for (const auto& [arguments, key] : {std::pair{"rram-hyflexpim --num-gpus 4", "num_gpus"},
+                                       std::pair{"gpu-a100 --num-chips 4", "num_chips"},
+                                       std::pair{"gpu-a100 --slc-slices 1", "slc_slices"},
+                                       std::pair{"gpu-a100 --encoding differential", "encoding"}}) {
+    const Outcome outcome = run_estimate(start + arguments);
+    EXPECT_EQ(outcome.exit_code, 2) << outcome.output;
+    EXPECT_THAT(outcome.output, AllOf(HasSubstr(key), HasSubstr("none of the systems is one")));
+  }
+  EXPECT_EQ(run_estimate(start + cpu + " --kv-format int8").exit_code, 2);
+  EXPECT_EQ(run_estimate(start + cpu + " --state-format int8").exit_code, 2);
+  const Outcome both = run_estimate(start + "gpu-a100 rram-hyflexpim --num-gpus 4");
+  EXPECT_EQ(both.exit_code, 0) << both.output;
+  EXPECT_THAT(both.output, HasSubstr("rram-hyflexpim: num_gpus is the number of GPUs of other"));
+
+  const auto energy = [&](const std::string& more) {
+    const Outcome outcome = run_estimate(start + "rram-hyflexpim " + more);
+    EXPECT_EQ(outcome.exit_code, 0) << outcome.output;
+    return read_json(folder_.path("run/estimate.json"))["rows"][1]["energy_pj"].get<double>();
+  };
+  EXPECT_EQ(energy("--encoding offset_binary"), energy(""));
+  EXPECT_EQ(energy("--kv-format int8"), energy(""));
+  EXPECT_GT(energy("--kv-format fp16"), energy(""));
+}
+
 TEST_F(EstimateStageTest, WhatDoesNotFitTheMemorySaysSo) {
   // 2000 B of parameters and 16384 B of keys and values, which 32 generated tokens nearly double.
   Json preset = read_json(std::string(LOWBANK_SOURCE_DIR) + "/configs/pim/gpu-a100.json");
