@@ -17,6 +17,7 @@
 #include "tokenizers/text_hash.h"
 #include "tokenizers/token_decoder.h"
 #include "tokenizers/unicode.h"
+#include "tokenizers/utf8_stream.h"
 #include "tokenizers/word_cache.h"
 
 namespace lowbank::tokenizers {
