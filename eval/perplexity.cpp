@@ -19,6 +19,7 @@
 #include "core/text.h"
 #include "models/language_model.h"
 #include "models/token_loss.h"
+#include "tokenizers/unicode.h"
 
 namespace lowbank {
 namespace {
@@ -44,7 +45,18 @@ std::vector<Window> cut_windows(std::int64_t num_tokens, const PerplexityOptions
   return windows;
 }
 
-bool is_space(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
+// What separates words for Python's str.split, with which others count them: Unicode's white space
+// and four separators of ASCII. `end` is moved behind the character at text[at].
+bool is_space(std::string_view text, std::size_t at, std::size_t& end) {
+  end = at;
+  const char32_t c = tokenizers::lenient_code_point(text, end);
+  return tokenizers::is_white_space(c) || (c >= 0x1C && c <= 0x1F);
+}
+
+bool is_space(std::string_view text, std::size_t at) {
+  std::size_t end = 0;
+  return is_space(text, at, end);
+}
 
 /// Where a token ends in the text, and what count_words has counted up to there.
 struct TokenEnd {
@@ -64,7 +76,7 @@ class TokenCollector : public tokenizers::TokenSink {
   void add_text(std::string_view text) {
     if (text.empty()) return;
     for (std::size_t i = ends_.size(); i > 0 && ends_[i - 1].num_bytes == text_end(); --i) {
-      ends_[i - 1].is_in_word = was_word_ && !is_space(text[0]);
+      ends_[i - 1].is_in_word = was_word_ && !is_space(text, 0);
     }
     text_.append(text);
   }
@@ -80,6 +92,7 @@ class TokenCollector : public tokenizers::TokenSink {
     last_ = advance_to(static_cast<std::int64_t>(ids_.size()), ends.back());
     text_.erase(0, at_);
     text_start_ += static_cast<std::int64_t>(at_);
+    next_ -= at_;
     at_ = 0;
   }
 
@@ -96,14 +109,16 @@ class TokenCollector : public tokenizers::TokenSink {
 
   TokenEnd advance_to(std::int64_t num_tokens, std::int64_t end) {
     for (; text_start_ + static_cast<std::int64_t>(at_) < end; ++at_) {
-      const bool is_word = !is_space(text_[at_]);
+      if (at_ < next_) continue;  // within a character
+      const bool is_word = !is_space(text_, at_, next_);
       num_words_ += is_word && !was_word_ ? 1 : 0;
       was_word_ = is_word;
     }
-    return {.num_tokens = num_tokens,
-            .num_bytes = end,
-            .num_words = num_words_,
-            .is_in_word = was_word_ && at_ < text_.size() && !is_space(text_[at_])};
+    return {
+        .num_tokens = num_tokens,
+        .num_bytes = end,
+        .num_words = num_words_,
+        .is_in_word = was_word_ && (at_ < next_ || (at_ < text_.size() && !is_space(text_, at_)))};
   }
 
   std::int64_t context_;
@@ -114,6 +129,7 @@ class TokenCollector : public tokenizers::TokenSink {
   std::string text_;  // from the end of the last token on
   std::int64_t text_start_ = 0;
   std::size_t at_ = 0;
+  std::size_t next_ = 0;        // where the first character begins that is not before text_[at_]
   std::int64_t num_words_ = 0;  // before text_[at_]
   bool was_word_ = false;
 };

@@ -67,20 +67,30 @@ std::shared_ptr<LanguageModel> build_model(const Json& config, const std::string
   return model;
 }
 
-constexpr std::pair<c10::ScalarType, const char*> kTypeNames[] = {
-    {c10::kFloat, "float32"}, {c10::kBFloat16, "bfloat16"}, {c10::kHalf, "float16"}};
+struct TypeName {
+  c10::ScalarType type;
+  ElementType stored;
+  const char* name;  // config.json's
+};
+constexpr TypeName kTypeNames[] = {{c10::kFloat, ElementType::kF32, "float32"},
+                                   {c10::kBFloat16, ElementType::kBf16, "bfloat16"},
+                                   {c10::kHalf, ElementType::kF16, "float16"}};
 
 // transformers 5 writes `dtype`, version 4 `torch_dtype`.
 std::string type_key(const Json& config) {
   return config.contains("dtype") ? "dtype" : "torch_dtype";
 }
 
-// config.json as transformers reads it: the type of the stored values and the class to load.
-Json config_to_write(const LanguageModel& model) {
+// config.json as transformers reads it: the class to load and the type of most of the values.
+Json config_to_write(const LanguageModel& model,
+                     const std::map<std::string, torch::Tensor>& tensors) {
   Json config = model.config();
-  const auto stored = model.parameters().front().scalar_type();
-  for (const auto& [type, name] : kTypeNames) {
-    if (type == stored) config[type_key(config)] = name;
+  std::map<c10::ScalarType, std::size_t> sizes;
+  for (const auto& [name, tensor] : tensors) sizes[tensor.scalar_type()] += tensor.nbytes();
+  const auto most =
+      std::ranges::max_element(sizes, {}, [](const auto& size) { return size.second; });
+  for (const auto& known : kTypeNames) {
+    if (known.type == most->first) config[type_key(config)] = known.name;
   }
   return config;
 }
@@ -214,15 +224,53 @@ void check_labels(const LoadedModel& loaded, const std::vector<std::string>& lab
   }
 }
 
-c10::ScalarType stored_type(const std::string& path) {
-  const std::string config_path = (fs::path(resolve_checkpoint(path)) / "config.json").string();
-  const Json config = read_json(config_path);
-  const JsonReader reader(config, config_path);
-  const std::string stored = reader.text(type_key(config), "float32");
-  for (const auto& [type, name] : kTypeNames) {
-    if (name == stored) return type;
+StoredTypes::StoredTypes(const std::string& path) {
+  const Description description = read_description(path);
+  const auto archive = open_weights_folder(description.folder);
+  for (const auto& entry : archive->entries()) {
+    num_bytes_ += entry.size_bytes;
+    const auto known = std::ranges::find(kTypeNames, entry.type, &TypeName::stored);
+    const Tensor tensor{known == std::end(kTypeNames) ? c10::kFloat : known->type,
+                        entry.size_bytes};
+    const std::string name = description.rename(entry.name);
+    tensors_.insert_or_assign(name, tensor);
+    for (auto dot = name.rfind('.'); dot != std::string::npos && dot > 0;
+         dot = name.rfind('.', dot - 1)) {
+      keep_larger(name.substr(0, dot), tensor);
+    }
   }
-  reader.refuse(type_key(config), "float32, bfloat16, float16");
+}
+
+void StoredTypes::keep_larger(const std::string& name, Tensor tensor) {
+  const auto [found, is_new] = tensors_.try_emplace(name, tensor);
+  if (!is_new && tensor.size_bytes > found->second.size_bytes) found->second = tensor;
+}
+
+c10::ScalarType StoredTypes::of(const std::string& name) const {
+  std::string place = name;
+  while (true) {
+    if (const auto found = tensors_.find(place); found != tensors_.end()) return found->second.type;
+    const auto dot = place.rfind('.');
+    if (dot == std::string::npos) return c10::kFloat;
+    place.resize(dot);
+  }
+}
+
+c10::ScalarType stored_type(const std::string& path) {
+  const std::string folder = resolve_checkpoint(path);
+  std::map<ElementType, std::uint64_t> sizes;
+  for (const auto& entry : open_weights_folder(folder)->entries()) {
+    if (is_float(entry.type)) sizes[entry.type] += entry.size_bytes;
+  }
+  const auto most =
+      std::ranges::max_element(sizes, {}, [](const auto& size) { return size.second; });
+  if (most == sizes.end()) throw IoError(folder + ": holds no weights");
+  const auto known = std::ranges::find(kTypeNames, most->first, &TypeName::stored);
+  if (known == std::end(kTypeNames)) {
+    throw ConfigError(fmt::format("{}: the weights are of type {}; supported: F32, BF16, F16",
+                                  folder, element_type_name(most->first)));
+  }
+  return known->type;
 }
 
 std::shared_ptr<LanguageModel> make_random_model(const Json& config, const RandomKey& key,
@@ -231,12 +279,14 @@ std::shared_ptr<LanguageModel> make_random_model(const Json& config, const Rando
   return build_model(config, "config", weights);
 }
 
-void save_model(const std::string& folder, const LoadedModel& loaded, const HistoryEntry& entry) {
+void save_model(const std::string& folder, const LoadedModel& loaded, const HistoryEntry& entry,
+                const std::function<c10::ScalarType(const std::string&)>& type_of) {
   std::map<std::string, torch::Tensor> tensors;
   for (const auto& parameters :
        {base_parameters(*loaded.model), adapter_parameters(*loaded.model)}) {
     for (const auto& [name, tensor] : parameters) {
-      TORCH_CHECK(tensors.emplace(name, tensor).second,
+      const auto stored = type_of ? tensor.detach().to(type_of(name)) : tensor;
+      TORCH_CHECK(tensors.emplace(name, stored).second,
                   "save_model: two layers of one slot hold a parameter '", name, "'");
     }
   }
@@ -252,7 +302,8 @@ void save_model(const std::string& folder, const LoadedModel& loaded, const Hist
   CheckpointWriter writer(folder);
   write_tensors(writer.staging_path("model.safetensors"), tensors);
   write_checkpoint_meta(writer.staging_folder(), meta);
-  write_file(writer.staging_path("config.json"), dump_json(config_to_write(*loaded.model)));
+  write_file(writer.staging_path("config.json"),
+             dump_json(config_to_write(*loaded.model, tensors)));
   if (!loaded.folder.empty()) copy_side_files(loaded.folder, writer.staging_folder());
   writer.publish();
 }

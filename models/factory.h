@@ -1,5 +1,8 @@
 #pragma once
 
+#include <cstdint>
+#include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -48,9 +51,31 @@ LoadedModel load_classifier(const std::string& path, const std::vector<std::stri
 /// or names the same labels in another order.
 void check_labels(const LoadedModel& loaded, const std::vector<std::string>& labels);
 
-/// The type of the values as the checkpoint stores them: config.json's `torch_dtype` or `dtype`,
-/// float32 where it has neither. Errors: IoError; ConfigError for a type that is none of float32,
-/// bfloat16, float16.
+/// The types in which a checkpoint's files hold its tensors.
+class StoredTypes {
+ public:
+  /// Errors: IoError.
+  explicit StoredTypes(const std::string& path);
+
+  /// For the parameter `name`, in today's names. A parameter that is not in the files (a factor of a
+  /// layer that was dense) is of the type of its module's largest tensor, or of the next module
+  /// around it. float32 for types that no model is computed in.
+  c10::ScalarType of(const std::string& name) const;
+  std::uint64_t num_bytes() const { return num_bytes_; }
+
+ private:
+  struct Tensor {
+    c10::ScalarType type;
+    std::uint64_t size_bytes;
+  };
+  void keep_larger(const std::string& name, Tensor tensor);
+
+  std::map<std::string, Tensor> tensors_;  // and modules, with their largest tensor
+  std::uint64_t num_bytes_ = 0;
+};
+
+/// The type in which a checkpoint's files hold most of its bytes, whatever config.json says. Errors:
+/// IoError; ConfigError for a type that is none of float32, bfloat16, float16.
 c10::ScalarType stored_type(const std::string& path);
 
 /// A model of this config.json with parameters drawn from `key`: matrices normal with deviation
@@ -63,8 +88,10 @@ std::shared_ptr<LanguageModel> make_random_model(const nlohmann::ordered_json& c
 /// Writes config.json, model.safetensors (Hugging Face names, ties stored once), lowbank.json and
 /// the side files of `loaded.folder` into `folder` (created if need be). The files are written
 /// in a folder next to it and moved into place at the end, config.json last. `loaded.meta.linears`
-/// is taken from the model's slots; one history entry is added. Errors: IoError; c10::Error if two
-/// layers of one slot have parameters of the same name.
-void save_model(const std::string& folder, const LoadedModel& loaded, const HistoryEntry& entry);
+/// is taken from the model's slots; one history entry is added. `type_of` gives the type in which a
+/// parameter is written, its own where there is no function. Errors: IoError; ResourceError for
+/// values beyond that type; c10::Error if two layers of one slot have parameters of the same name.
+void save_model(const std::string& folder, const LoadedModel& loaded, const HistoryEntry& entry,
+                const std::function<c10::ScalarType(const std::string&)>& type_of = {});
 
 }  // namespace lowbank

@@ -236,7 +236,7 @@ class Attack:
         if CONTROL.search(result.stderr) or not prints_texts and CONTROL.search(result.stdout):
             return "control characters on the terminal"
         lines = result.stderr.strip().split("\n")
-        if result.returncode in (2, 3) and ("lowbank" not in lines[-1] or len(lines[-1]) > 3000):
+        if result.returncode in (2, 3) and ("lowbank" not in lines[-1] or len(lines[-1]) > 4500):
             return "no reason in the last line"
         if not out.exists():
             return "no output" if result.returncode == 0 and "--out" in subject.command else None

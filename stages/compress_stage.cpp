@@ -55,13 +55,22 @@ CompressMetrics::Linear linear_metrics(const LinearChange& linear) {
           .relative_error = linear.relative_error};
 }
 
+// What --dtype asks for; `stored` must live as long.
+std::function<c10::ScalarType(const std::string&)> type_to_write(const std::string& dtype,
+                                                                 const StoredTypes& stored) {
+  if (dtype == "keep") return [&](const std::string& name) { return stored.of(name); };
+  const auto type = choose<c10::ScalarType>(
+      dtype, {{"f32", c10::kFloat}, {"bf16", c10::kBFloat16}, {"f16", c10::kHalf}});
+  return [type](const std::string&) { return type; };
+}
+
 }  // namespace
 
 void compress_stage(const CompressConfig& config, RunDir* out, Metrics& metrics) {
-  const RuntimeOptions runtime = runtime_options(config.common);
-  const auto device = apply_runtime(runtime);
+  const auto device = apply_runtime(runtime_options(config.common));
   const LinearChoice choice(config.modules);
-  auto loaded = load_model(config.checkpoint, device, runtime.type);
+  auto loaded = load_model(config.checkpoint, device);
+  const StoredTypes stored(config.checkpoint);
   LanguageModel& model = *loaded.model;
   const auto params_before = count_parameters(model);
 
@@ -73,7 +82,8 @@ void compress_stage(const CompressConfig& config, RunDir* out, Metrics& metrics)
     std::int64_t num_linears = 0;
     for (const auto& slot : model.slots()) num_linears += choice(slot.path(), slot.role()) ? 1 : 0;
     ProgressBar bar("compress", num_linears, "linear");
-    report = factor_linears(model.slots(), choice, RankPolicy(config.rank), [&](std::int64_t done) { bar.update(done); });
+    report = factor_linears(model.slots(), choice, RankPolicy(config.rank),
+                            [&](std::int64_t done) { bar.update(done); });
   }
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
 
@@ -81,17 +91,23 @@ void compress_stage(const CompressConfig& config, RunDir* out, Metrics& metrics)
   save_model(out->path(), loaded,
              {.stage = "compress",
               .settings_hash = stage_fingerprint(config, Metrics::object()).value("settings", ""),
-              .version = version()});
+              .version = version()},
+             type_to_write(config.dtype, stored));
+  const StoredTypes written(out->path());
   print_linears(report);
   warn_of_growth(report);
   const auto params_after = count_parameters(model);
-  lowbank::print("{} -> {} parameters ({:.3f} x)", group_digits(params_before),
+  lowbank::print("{} -> {} parameters ({:.3f} x), {} -> {}{}", group_digits(params_before),
                  group_digits(params_after),
-                 static_cast<double>(params_after) / static_cast<double>(params_before));
+                 static_cast<double>(params_after) / static_cast<double>(params_before),
+                 format_bytes(stored.num_bytes()), format_bytes(written.num_bytes()),
+                 config.dtype == "keep" ? "" : " as " + config.dtype);
   CompressMetrics figures{.method = config.method,
                           .rank_policy = config.to == "dense" ? "dense" : config.rank,
                           .params_before = params_before,
                           .params_after = params_after,
+                          .bytes_before = static_cast<std::int64_t>(stored.num_bytes()),
+                          .bytes_after = static_cast<std::int64_t>(written.num_bytes()),
                           .seconds = seconds.count(),
                           .num_svds = report.num_svds};
   for (const auto& linear : report.linears) figures.linears.push_back(linear_metrics(linear));

@@ -115,7 +115,7 @@ void write_weights(const ConvertSource& source, const std::vector<TensorEntry>& 
 std::vector<TensorEntry> folder_tensors(const ConvertConfig& config, const ConvertSource& source) {
   std::vector<TensorEntry> tensors;
   for (const auto& tensor : source.tensors) {
-    const ElementType type = folder_type(config, tensor.entry->type);
+    const ElementType type = folder_type(config, tensor.stored_type());
     tensors.push_back({.name = tensor.name,
                        .type = type,
                        .shape = tensor.shape,
@@ -161,7 +161,7 @@ ElementType gguf_type(const ConvertConfig& config, const std::string& architectu
                       const MappedTensor& tensor, const std::string& name) {
   if (stays_f32(architecture, name, tensor.shape)) return ElementType::kF32;
   if (config.dtype != "q8_0" && config.dtype != "q4_0") {
-    const ElementType type = folder_type(config, tensor.entry->type);
+    const ElementType type = folder_type(config, tensor.stored_type());
     return type == ElementType::kF64 ? ElementType::kF32 : type;
   }
   const auto type = config.dtype == "q8_0" ? ElementType::kQ80 : ElementType::kQ40;
@@ -208,7 +208,7 @@ std::vector<TensorEntry> write_gguf(const ConvertConfig& config, ConvertSource& 
   for (auto& tensor : source.tensors) {
     const auto name = gguf_name(architecture, tensor.name);
     if (!name) {
-      source.dropped.emplace_back(tensor.entry->name, "GGUF has no place for it");
+      source.dropped.emplace_back(tensor.name, "GGUF has no place for it");
       continue;
     }
     // The transform that reads a tensor from a GGUF source is undone when it is written to GGUF.

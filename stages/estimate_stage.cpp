@@ -115,6 +115,11 @@ std::optional<std::int64_t> element_bytes_of(const std::string& format) {
   return format == "fp16" || format == "bf16" ? 2 : 1;
 }
 
+// A signed level takes a pair of cells, and so does a difference of two arrays.
+bool takes_two_cells(const std::string& encoding) {
+  return encoding == "sign_magnitude" || encoding == "differential";
+}
+
 pim::EstimateMode mode_of(const EstimateConfig& config) {
   return choose<pim::EstimateMode>(config.mode, {{"physical", pim::EstimateMode::kPhysical},
                                                  {"reference", pim::EstimateMode::kReference}});
@@ -131,10 +136,38 @@ pim::SystemOptions options_of(const EstimateConfig& config) {
   return {.mode = mode_of(config),
           .corrections = pim::make_corrections(mode_of(config), config.correct),
           .slc_frac = config.slc_frac,
+          .slc_slices = config.slc_slices,
+          .cell_copies = takes_two_cells(config.encoding) ? 2 : 1,
           .num_gpus = config.num_gpus,
           .num_chips = config.num_chips,
           .kv_bytes = element_bytes_of(config.kv_format),
           .state_bytes = element_bytes_of(config.state_format)};
+}
+
+// An option that none of the systems knows would be ignored in silence.
+void check_options_have_effect(const EstimateConfig& config,
+                               const std::vector<pim::NamedSystem>& systems) {
+  const auto are_any = [&](std::initializer_list<pim::SystemKind> kinds) {
+    return std::any_of(systems.begin(), systems.end(), [&](const pim::NamedSystem& entry) {
+      const pim::SystemKind kind = entry.system->presets().front().kind;
+      return std::find(kinds.begin(), kinds.end(), kind) != kinds.end();
+    });
+  };
+  const auto refuse = [](const char* key, const char* machines) {
+    throw ConfigError(fmt::format("{}: is for {}; none of the systems is one", key, machines));
+  };
+  using Kind = pim::SystemKind;
+  if (config.num_gpus > 1 && !are_any({Kind::kGpu, Kind::kHbmPim})) refuse("num_gpus", "GPUs");
+  if (!are_any({Kind::kRram})) {
+    if (config.num_chips > 0) refuse("num_chips", "RRAM systems");
+    if (config.slc_slices > 0) refuse("slc_slices", "RRAM systems");
+    if (config.encoding != "twos_complement") refuse("encoding", "RRAM systems");
+  }
+  if (!are_any({Kind::kGpu, Kind::kHbmPim, Kind::kRram})) {
+    if (config.kv_format != "none") refuse("kv_format", "GPUs, their memory and RRAM systems");
+    if (config.state_format != "none")
+      refuse("state_format", "GPUs, their memory and RRAM systems");
+  }
 }
 
 std::vector<pim::NamedSystem> make_systems(const EstimateConfig& config) {
@@ -150,6 +183,7 @@ std::vector<pim::NamedSystem> make_systems(const EstimateConfig& config) {
     }
     systems.push_back({preset_name, std::move(system)});
   }
+  check_options_have_effect(config, systems);
   return systems;
 }
 

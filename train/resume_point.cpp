@@ -84,6 +84,7 @@ ResumePoint::ResumePoint(const std::string& run_folder, const StageConfig& confi
           "--resume to start anew",
           folder_, first_difference(saved, fields, settings, fingerprint)));
     }
+    metrics_hash_ = saved.value("metrics_hash", "");
   } catch (const Json::exception& e) {
     throw DamagedRecord(fmt::format("{}: corrupt resume point: {}", path_, e.what()));
   } catch (const IoError& e) {
@@ -109,11 +110,12 @@ Snapshot ResumePoint::load() const {
   return snapshot;
 }
 
-void ResumePoint::save(const Snapshot& snapshot) const {
+void ResumePoint::save(const Snapshot& snapshot, const std::string& metrics_hash) const {
   Json records = Json::object();
   for (const auto& [name, text] : snapshot.records()) records[name] = Json::parse(text);
   const Json record = {{"fingerprint", Json::parse(fingerprint_)},
                        {"settings", Json::parse(settings_)},
+                       {"metrics_hash", metrics_hash},
                        {"records", records}};
   make_folders(folder_);
   write_tensors(path_, snapshot.tensors(), {{kPointKey, record.dump()}});
@@ -134,6 +136,12 @@ void RunFolderSink::keep_metrics(std::int64_t last_step) {
     return step != line.end() && step->is_number_integer() &&
            step->get<std::int64_t>() <= last_step;
   });
+  const std::string& saved = point_.metrics_hash();
+  if (last_step >= 0 && !saved.empty() && saved != out_.metrics_hash()) {
+    throw DamagedRecord(out_.path("metrics.jsonl") +
+                        ": is not what it was when the resume point was saved; start without "
+                        "--resume");
+  }
 }
 
 void RunFolderSink::add_metrics(const Json& line) { out_.append_metrics(line); }

@@ -25,14 +25,17 @@ class ResumePoint {
 
   /// The saved snapshot; its tensors lie in the file. Errors: IoError.
   Snapshot load() const;
-  void save(const Snapshot& snapshot) const;
+  /// `metrics_hash` tells what metrics.jsonl holds at this step.
+  void save(const Snapshot& snapshot, const std::string& metrics_hash) const;
+  /// Of the point that was saved; "" if there is none.
+  const std::string& metrics_hash() const { return metrics_hash_; }
   /// Deletes the snapshot. Call it when the run is complete.
   void remove() const;
 
  private:
   std::string folder_, path_;
   std::string fingerprint_, settings_;  // JSON texts
-  std::string settings_hash_;
+  std::string settings_hash_, metrics_hash_;
   bool can_resume_ = false;
 };
 
@@ -41,9 +44,10 @@ class RunFolderSink : public TrainSink {
  public:
   RunFolderSink(RunDir& out, const ResumePoint& point) : out_(out), point_(point) {}
   std::optional<Snapshot> last_snapshot() override;
+  /// Errors: DamagedRecord if what is kept is not what was there when the point was saved.
   void keep_metrics(std::int64_t last_step) override;
   void add_metrics(const nlohmann::ordered_json& line) override;
-  void save(const Snapshot& snapshot) override { point_.save(snapshot); }
+  void save(const Snapshot& snapshot) override { point_.save(snapshot, out_.metrics_hash()); }
 
  private:
   RunDir& out_;

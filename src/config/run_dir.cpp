@@ -17,6 +17,7 @@
 #include "config/folder_lock.h"
 #include "core/atomic_file.h"
 #include "core/error.h"
+#include "core/hash.h"
 #include "core/json.h"
 #include "core/log.h"
 #include "core/text.h"
@@ -90,6 +91,18 @@ std::string cpu_name() {
     if (line.starts_with("model name")) return line.substr(line.find(':') + 2);
   }
   return "unknown processor";
+}
+
+Json read_run_record(const std::string& folder) {
+  const std::string path = folder + "/run.json";
+  Json record = read_json(path);
+  if (!record.is_object() || !record.contains("hash")) {
+    throw IoError(path + ": is no record of a run");
+  }
+  Json rest = record;
+  rest.erase("hash");
+  if (record["hash"] != hash_bytes(dump_json(rest))) throw IoError(path + ": is damaged");
+  return record;
 }
 
 RunDir::RunDir(std::string folder, const StageConfig& config)
@@ -213,6 +226,11 @@ Json RunDir::read_metrics() const {
   return read;
 }
 
+std::string RunDir::metrics_hash() const {
+  const std::string file = path("metrics.jsonl");
+  return fs::exists(file) ? hash_file(file) : hash_bytes("");
+}
+
 void RunDir::keep_metrics(const std::function<bool(const Json&)>& keep) {
   if (!fs::exists(path("metrics.jsonl"))) return;
   std::string lines;
@@ -230,14 +248,16 @@ void RunDir::finish(double seconds) {
   const std::string device = config_.common.device == "cpu" ? cpu_name() : config_.common.device;
   Json fingerprint = Json::parse(fingerprint_);
   add_opened_files(fingerprint, path_);
-  write("run.json", dump_json({{"stage", info.name},
-                               {"provenance", info.is_modelled ? "modelled" : "measured"},
-                               {"date", utc_now()},
-                               {"device", device},
-                               {"threads", config_.common.threads},
-                               {"seconds", seconds},
-                               {"fingerprint", fingerprint},
-                               {"outputs", describe_outputs(path_, config_.page())}}));
+  Json record = {{"stage", info.name},
+                 {"provenance", info.is_modelled ? "modelled" : "measured"},
+                 {"date", utc_now()},
+                 {"device", device},
+                 {"threads", config_.common.threads},
+                 {"seconds", seconds},
+                 {"fingerprint", fingerprint},
+                 {"outputs", describe_outputs(path_, config_.page())}};
+  record["hash"] = hash_bytes(dump_json(record));
+  write("run.json", dump_json(record));
   std::error_code error;
   fs::remove(path("started.json"), error);
   keep_ = true;

@@ -51,6 +51,8 @@ class RunDir {
   /// The objects of metrics.jsonl, without a last line that was cut off. Errors: DamagedRecord,
   /// naming the line.
   nlohmann::ordered_json read_metrics() const;
+  /// Of the content of metrics.jsonl, as hash_bytes() gives it.
+  std::string metrics_hash() const;
   /// Removes the lines of metrics.jsonl for which `keep` returns false: a resumed run goes back to
   /// its last saved step. Errors: DamagedRecord.
   void keep_metrics(const std::function<bool(const nlohmann::ordered_json&)>& keep);
@@ -72,6 +74,10 @@ class RunDir {
   bool begun_ = false;
   bool keep_ = false;
 };
+
+/// A finished run's run.json. Errors: IoError if it is damaged or was changed: its last member is the
+/// hash of the others.
+nlohmann::ordered_json read_run_record(const std::string& folder);
 
 /// Name of this machine's processor, as /proc/cpuinfo gives it.
 std::string cpu_name();

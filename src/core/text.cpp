@@ -174,6 +174,14 @@ std::string read_text(const std::string& path) {
   return text;
 }
 
+std::string read_regular_text(const std::string& path) {
+  struct stat info {};
+  if (stat(path.c_str(), &info) == 0 && !S_ISREG(info.st_mode) && !S_ISDIR(info.st_mode)) {
+    throw IoError(path + ": is a device or a pipe, which may never end; give a file");
+  }
+  return read_text(path);
+}
+
 std::vector<std::string_view> split_lines(std::string_view text) {
   std::vector<std::string_view> lines;
   while (!text.empty()) {

@@ -17,6 +17,10 @@ std::string read_bytes(const std::string& path);
 /// Errors: IoError when the file cannot be read or is not UTF-8 (naming the byte offset).
 std::string read_text(const std::string& path);
 
+/// read_text for a file that has to be in memory as a whole: a device or a pipe, which may never end,
+/// is an IoError.
+std::string read_regular_text(const std::string& path);
+
 /// read_text in stretches, for files that need not be in memory as a whole (pipes as well).
 class TextReader {
  public:

@@ -5,6 +5,7 @@
 #include <bit>
 #include <cmath>
 #include <cstring>
+#include <filesystem>
 #include <limits>
 #include <optional>
 #include <utility>
@@ -20,11 +21,24 @@ namespace {
 
 static_assert(std::endian::native == std::endian::little, "GGUF values are read as they lie");
 
+namespace fs = std::filesystem;
+
 constexpr std::uint64_t kMaxKeyBytes = 65535;
 constexpr std::uint64_t kMaxNameBytes = 64;
 constexpr std::uint32_t kMaxDimensions = 4;
 constexpr int kMaxNesting = 4;
 constexpr std::uint64_t kDefaultAlignment = 32;
+constexpr std::int64_t kMaxParts = 65535;  // the keys are of 16 bits
+
+// Keys of a split file. Source: ggml-org/llama.cpp tools/gguf-split.
+constexpr std::string_view kSplitNumber = "split.no";
+constexpr std::string_view kSplitCount = "split.count";
+constexpr std::string_view kSplitTensors = "split.tensors.count";
+
+// The file of part `number`, counted from 0.
+std::string split_name(const std::string& base, std::int64_t number, std::int64_t count) {
+  return fmt::format("{}-{:05}-of-{:05}.gguf", base, number + 1, count);
+}
 
 // ggml's numbers of tensor types. Source: ggml-org/llama.cpp gguf-py/gguf/constants.py.
 constexpr std::pair<std::uint32_t, ElementType> kTensorTypes[] = {
@@ -208,10 +222,10 @@ std::optional<std::uint32_t> ggml_type_number(ElementType type) {
   return std::nullopt;
 }
 
-std::shared_ptr<const GgufFile> GgufFile::open(const std::string& path) {
-  std::shared_ptr<GgufFile> file(new GgufFile(path));
-  file->mapping_ = MappedFile::open(path);
-  const auto bytes = file->mapping_->bytes();
+std::vector<TensorEntry> GgufFile::read(const std::string& path) {
+  Part part;
+  part.mapping = MappedFile::open(path);
+  const auto bytes = part.mapping->bytes();
   GgufCursor cursor(bytes, path);
   const auto magic = cursor.take(4, "the magic number");
   if (std::memcmp(magic.data(), "GGUF", 4) != 0) throw IoError(path + ": is no GGUF file");
@@ -250,12 +264,12 @@ std::shared_ptr<const GgufFile> GgufFile::open(const std::string& path) {
       skip_elements(cursor, value.type, 1, 1, path, what);
     }
     value.bytes = bytes.subspan(begin, cursor.position() - begin);
-    if (!file->metadata_.emplace(std::string(key), value).second) {
+    if (!metadata_.emplace(std::string(key), value).second) {
       throw IoError(fmt::format("{}: {} stands there twice", path, what));
     }
   }
   const std::int64_t alignment =
-      file->integer("general.alignment", static_cast<std::int64_t>(kDefaultAlignment));
+      integer("general.alignment", static_cast<std::int64_t>(kDefaultAlignment));
   if (alignment < 8 || alignment % 8 != 0 || alignment > (std::int64_t{1} << 30)) {
     throw IoError(fmt::format("{}: key 'general.alignment' wants a multiple of 8; it holds {}",
                               path, alignment));
@@ -308,16 +322,16 @@ std::shared_ptr<const GgufFile> GgufFile::open(const std::string& path) {
   const auto step = static_cast<std::uint64_t>(alignment);
   const std::uint64_t data_begin = (cursor.position() + step - 1) / step * step;
   // A file that ends with its header (a vocabulary alone) need not be padded.
-  file->data_ = data_begin > bytes.size() ? std::span<const std::byte>()
-                                          : bytes.subspan(static_cast<std::size_t>(data_begin));
+  part.data = data_begin > bytes.size() ? std::span<const std::byte>()
+                                        : bytes.subspan(static_cast<std::size_t>(data_begin));
   std::vector<const TensorEntry*> by_offset;
   for (const auto& entry : entries) {
-    if (entry.offset_bytes > file->data_.size() ||
-        entry.size_bytes > file->data_.size() - entry.offset_bytes) {
+    if (entry.offset_bytes > part.data.size() ||
+        entry.size_bytes > part.data.size() - entry.offset_bytes) {
       throw IoError(
           fmt::format("{}: is cut off: tensor '{}' takes {} bytes from byte {} of the "
                       "data, the file has {}",
-                      path, entry.name, entry.size_bytes, entry.offset_bytes, file->data_.size()));
+                      path, entry.name, entry.size_bytes, entry.offset_bytes, part.data.size()));
     }
     if (entry.size_bytes > 0) by_offset.push_back(&entry);
   }
@@ -331,14 +345,71 @@ std::shared_ptr<const GgufFile> GgufFile::open(const std::string& path) {
                                 by_offset[i]->name));
     }
   }
+  parts_.push_back(std::move(part));
+  return entries;
+}
+
+std::shared_ptr<const GgufFile> GgufFile::open(const std::string& path) {
+  std::shared_ptr<GgufFile> file(new GgufFile(path));
+  auto entries = file->read(path);
+  const std::int64_t num_parts = file->integer(kSplitCount, 1);
+  if (num_parts > 1) return open_parts(*file, num_parts);
+  file->set_entries(std::move(entries));
+  return file;
+}
+
+std::shared_ptr<const GgufFile> GgufFile::open_parts(const GgufFile& one, std::int64_t count) {
+  const std::int64_t number = one.integer(kSplitNumber);
+  const std::string name = fs::path(one.path()).filename().string();
+  const std::string part_name = split_name("", number, count);
+  if (count > kMaxParts || number < 0 || number >= count || !name.ends_with(part_name)) {
+    throw IoError(fmt::format(
+        "{}: is part {} of {} (split.no, split.count) of a model whose parts are found by names "
+        "that end in '{}'",
+        one.path(), number + 1, count, part_name));
+  }
+  const std::string base = one.path().substr(0, one.path().size() - part_name.size());
+  std::shared_ptr<GgufFile> file(new GgufFile(split_name(base, 0, count)));
+  std::vector<TensorEntry> entries;
+  for (std::int64_t i = 0; i < count; ++i) {
+    const std::string path = split_name(base, i, count);
+    std::error_code error;
+    if (!fs::exists(path, error)) {
+      throw IoError(fmt::format("{}: is missing: {} is part {} of {}, and all are one model", path,
+                                one.path(), number + 1, count));
+    }
+    GgufFile part(path);
+    auto some = part.read(path);
+    if (part.integer(kSplitCount, 1) != count || part.integer(kSplitNumber, -1) != i) {
+      throw IoError(
+          fmt::format("{}: is no part {} of {} (split.no, split.count)", path, i + 1, count));
+    }
+    if (i == 0) file->metadata_ = std::move(part.metadata_);
+    Part& data = file->parts_.emplace_back(std::move(part.parts_.front()));
+    if (i > 0) {
+      const Part& before = file->parts_[static_cast<std::size_t>(i) - 1];
+      data.begin = before.begin + before.data.size();
+    }
+    for (TensorEntry& entry : some) {
+      entry.offset_bytes += data.begin;
+      entries.push_back(std::move(entry));
+    }
+  }
+  const auto num_tensors = static_cast<std::int64_t>(entries.size());
+  if (const auto wanted = file->integer(kSplitTensors, num_tensors); wanted != num_tensors) {
+    throw IoError(fmt::format("{}: names {} tensors (split.tensors.count); its {} parts hold {}",
+                              file->path(), wanted, count, num_tensors));
+  }
   file->set_entries(std::move(entries));
   return file;
 }
 
 std::span<const std::byte> GgufFile::bytes(const TensorEntry& entry,
                                            std::vector<std::byte>& /*scratch*/) const {
-  return data_.subspan(static_cast<std::size_t>(entry.offset_bytes),
-                       static_cast<std::size_t>(entry.size_bytes));
+  const auto after = std::ranges::upper_bound(parts_, entry.offset_bytes, {}, &Part::begin);
+  const Part& part = *std::prev(after);
+  return part.data.subspan(static_cast<std::size_t>(entry.offset_bytes - part.begin),
+                           static_cast<std::size_t>(entry.size_bytes));
 }
 
 const GgufFile::Value* GgufFile::find_value(std::string_view key) const {

@@ -34,7 +34,9 @@ enum class GgufType : std::uint32_t {
 /// ggml's number of a tensor type; empty for types that GGUF does not have.
 std::optional<std::uint32_t> ggml_type_number(ElementType type);
 
-/// A GGUF file of version 2 or 3, memory-mapped.
+/// A GGUF file of version 2 or 3, memory-mapped. The parts of a split file
+/// (NAME-00001-of-00003.gguf and so on) are one model: opening any of them opens all, with the keys
+/// of the first.
 ///
 /// Source:  ggml-org/ggml docs/gguf.md.
 /// Differs: tensors are listed with torch's order of dimensions (outermost first); arrays inside
@@ -71,13 +73,21 @@ class GgufFile : public TensorArchive {
     std::uint64_t count = 1;                // elements of an array
     std::span<const std::byte> bytes;       // of the value, or of all elements of an array
   };
+  /// The data of one file of a model.
+  struct Part {
+    std::shared_ptr<const MappedFile> mapping;
+    std::span<const std::byte> data;
+    std::uint64_t begin = 0;  // where the data begins in that of all parts, one after the other
+  };
   explicit GgufFile(std::string path) : TensorArchive(std::move(path)) {}
+  static std::shared_ptr<const GgufFile> open_parts(const GgufFile& one, std::int64_t count);
+  /// Reads a file as it is; its entries are returned, and count from its own data.
+  std::vector<TensorEntry> read(const std::string& path);
   const Value* find_value(std::string_view key) const;
   const Value& value(std::string_view key) const;
   const Value& array(std::string_view key, std::string_view wanted) const;
 
-  std::shared_ptr<const MappedFile> mapping_;
-  std::span<const std::byte> data_;
+  std::vector<Part> parts_;
   std::map<std::string, Value, std::less<>> metadata_;
 };
 

@@ -117,6 +117,11 @@ std::optional<std::string> gguf_name(const std::string& architecture, const std:
   return std::nullopt;
 }
 
+bool may_lack_in_gguf(const std::string& architecture, const std::string& name) {
+  const ModelFamily* const family = find_family(architecture);
+  return family != nullptr && family->gguf.may_lack != nullptr && family->gguf.may_lack(name);
+}
+
 TensorTransform transform_from_gguf(const Json& config, const std::string& name) {
   return gguf_transform(config, name, GgufDirection::kFromGguf);
 }

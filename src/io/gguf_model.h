@@ -36,6 +36,9 @@ std::optional<std::string> hugging_face_name(const std::string& architecture,
 /// The GGUF name of a parameter ("bert." in front or not); empty for one that GGUF has no name for.
 std::optional<std::string> gguf_name(const std::string& architecture, const std::string& name);
 
+/// Whether a GGUF file may lack the parameter with this Hugging Face name, which is zero then.
+bool may_lack_in_gguf(const std::string& architecture, const std::string& name);
+
 /// What the values of the parameter `name` need on the way from GGUF to Hugging Face, and back.
 TensorTransform transform_from_gguf(const nlohmann::ordered_json& config, const std::string& name);
 TensorTransform transform_to_gguf(const nlohmann::ordered_json& config, const std::string& name);

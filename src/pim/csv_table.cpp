@@ -14,67 +14,112 @@
 namespace lowbank::pim {
 namespace {
 
-// Removes a quoted cell (RFC 4180) from the line and returns its text. A quotation mark that no comma
-// and no end of the line follows is a part of the text, as one inside a plain cell is.
-std::string take_quoted_cell(std::string_view& line) {
-  std::string cell;
-  std::size_t at = 1;
-  for (; at < line.size(); ++at) {
-    if (line[at] == '"') {
-      const bool ends = at + 1 == line.size() || line[at + 1] == ',';
-      if (ends) break;
-      if (line[at + 1] == '"') ++at;
-    }
-    cell += line[at];
-  }
-  line.remove_prefix(std::min(at + 1, line.size()));
-  return cell;
-}
+// Takes the cells of one record after another (RFC 4180): a quoted cell may hold commas, doubled
+// quotation marks and line ends. A quotation mark inside a plain cell is a part of its text, which the
+// RFC leaves open.
+class RecordReader {
+ public:
+  RecordReader(std::string_view text, const std::string& source) : text_(text), source_(source) {}
 
-std::vector<std::string> split_cells(std::string_view line) {
-  std::vector<std::string> cells;
-  for (;;) {
-    if (line.starts_with('"')) {
-      cells.push_back(take_quoted_cell(line));
-    } else {
-      cells.emplace_back(line.substr(0, line.find(',')));
-      line.remove_prefix(cells.back().size());
+  /// The next record that is not an empty line. False at the end. Errors: IoError.
+  bool next(std::vector<std::string>& cells) {
+    while (text_.starts_with('\n')) skip_line_end();
+    if (text_.empty()) return false;
+    first_line_ = line_;
+    cells.clear();
+    for (;;) {
+      cells.push_back(text_.starts_with('"') ? take_quoted() : take_plain());
+      if (!text_.starts_with(',')) break;
+      text_.remove_prefix(1);
     }
-    if (line.empty()) return cells;
-    line.remove_prefix(1);  // the comma
+    if (!text_.empty()) skip_line_end();
+    return true;
+  }
+  /// The line on which the record begins, from 1.
+  std::size_t line() const { return first_line_; }
+
+ private:
+  void skip_line_end() {
+    text_.remove_prefix(1);
+    ++line_;
+  }
+  std::string take_plain() {
+    std::string cell(text_.substr(0, text_.find_first_of(",\n")));
+    text_.remove_prefix(cell.size());
+    return cell;
+  }
+  std::string take_quoted() {
+    const std::size_t opened_on = line_;
+    std::string cell;
+    std::size_t at = 1;
+    for (;; ++at) {
+      if (at >= text_.size()) {
+        throw IoError(fmt::format("{}: line {}: the quotation mark of a cell is never closed",
+                                  source_, opened_on));
+      }
+      if (text_[at] == '"' && !text_.substr(at + 1).starts_with('"')) break;
+      if (text_[at] == '"') ++at;
+      if (text_[at] == '\n') ++line_;
+      cell += text_[at];
+    }
+    text_.remove_prefix(at + 1);
+    if (!text_.empty() && text_.front() != ',' && text_.front() != '\n') {
+      throw IoError(fmt::format(
+          "{}: line {}: text follows the closing quotation mark of a cell; a quotation mark in a "
+          "quoted cell is doubled",
+          source_, line_));
+    }
+    return cell;
+  }
+
+  std::string_view text_;  // what is left
+  const std::string& source_;
+  std::size_t line_ = 1;
+  std::size_t first_line_ = 1;
+};
+
+void check_header(const std::vector<std::string>& columns, const std::string& source,
+                  std::size_t line) {
+  for (auto name = columns.begin(); name != columns.end(); ++name) {
+    if (std::find(columns.begin(), name, *name) != name) {
+      throw IoError(
+          fmt::format("{}: line {}: the header has column '{}' twice", source, line, *name));
+    }
   }
 }
 
 }  // namespace
 
 CsvTable CsvTable::read(const std::string& path, const std::vector<std::string>& needed_columns) {
-  return parse(read_text(path), path, needed_columns);
+  return parse(read_regular_text(path), path, needed_columns);
 }
 
 CsvTable CsvTable::parse(std::string_view text, const std::string& source,
                          const std::vector<std::string>& needed_columns) {
   CsvTable table;
   table.source_ = source;
-  std::size_t line_number = 0;
-  for (const std::string_view line : split_lines(text)) {
-    ++line_number;
-    if (line.empty()) continue;
-    std::vector<std::string> cells = split_cells(line);
+  RecordReader records(text, source);
+  std::vector<std::string> cells;
+  while (records.next(cells)) {
     if (table.columns_.empty()) {
+      check_header(cells, source, records.line());
       table.columns_ = std::move(cells);
       continue;
     }
     if (cells.size() != table.columns_.size()) {
-      throw IoError(fmt::format("{}: line {}: {} cells; the header has {}", source, line_number,
+      throw IoError(fmt::format("{}: line {}: {} cells; the header has {}", source, records.line(),
                                 cells.size(), table.columns_.size()));
     }
     table.rows_.push_back(std::move(cells));
-    table.lines_.push_back(line_number);
+    table.lines_.push_back(records.line());
   }
   for (const auto& name : needed_columns) {
     if (table.has_column(name)) continue;
     throw IoError(fmt::format("{}: column '{}' is missing; needed are {}", source, name,
                               fmt::join(needed_columns, ", ")));
+  }
+  if (table.rows_.empty()) {
+    throw IoError(fmt::format("{}: has a header and no row below it", source));
   }
   return table;
 }

@@ -7,12 +7,13 @@
 
 namespace lowbank::pim {
 
-/// A CSV file with a header: columns go by name, further ones are kept. A cell may be quoted and then
-/// hold commas; it ends on its line.
+/// A CSV file (RFC 4180) with a header: columns go by name, further ones are kept. A cell may be quoted
+/// and then hold commas, line ends and doubled quotation marks.
 class CsvTable {
  public:
-  /// Errors: IoError for an unreadable file, a line with another number of cells than the header,
-  /// or a missing column.
+  /// Errors: IoError for a file that is unreadable or is a device or a pipe, a line with another
+  /// number of cells than the header, a missing column or one that is there twice, a header
+  /// without rows, and a quoted cell that is not closed.
   static CsvTable read(const std::string& path, const std::vector<std::string>& needed_columns);
   static CsvTable parse(std::string_view text, const std::string& source,
                         const std::vector<std::string>& needed_columns);

@@ -252,7 +252,7 @@ void estimate_experiments(const std::string& path, const TableOptions& options, 
   std::string text;
   std::vector<PricedExperiment> priced;
   std::size_t line_number = 0;
-  const std::string input = read_text(path);
+  const std::string input = read_regular_text(path);
   for (const std::string_view line : split_lines(input)) {
     const std::string where = fmt::format("{}: line {}", path, ++line_number);
     if (line.find_first_not_of(" \t") == std::string_view::npos) continue;
@@ -273,6 +273,7 @@ void estimate_experiments(const std::string& path, const TableOptions& options, 
       return result_line(reader.value(), result, mode_name(options.mode), error).dump() + "\n";
     });
   }
+  if (priced.empty()) throw IoError(path + ": has no experiments");
   write_table(options, out, "experiments.jsonl", text);
   const double seconds = seconds_since(start);
   metrics = {{"provenance", "modelled"},     {"mode", mode_name(options.mode)},
@@ -312,7 +313,8 @@ void estimate_pim_calls(const std::string& path, const TableOptions& options, Ru
       }
       call.kind = pim_kind(table.text(row, "op_type"));
       if (!options.trace.empty()) {
-        trace += fmt::format("# {}\n{}", table.line(row), trace_text(model->second, call));
+        trace +=
+            fmt::format("# {}\n{}", printable(table.line(row)), trace_text(model->second, call));
       }
       return model->second.count(call);
     });
@@ -371,8 +373,12 @@ void fit_gpus(const std::string& path, const std::string& base, const TableOptio
               RunDir* out, Metrics& metrics) {
   const CsvTable table = CsvTable::read(path, {"gpu", "kind", "m", "n", "k", "dtype", "time_ms"});
   for (std::size_t row = 0; row < table.num_rows(); ++row) {
+    const std::int64_t m = table.count(row, "m");
+    const std::int64_t n = table.count(row, "n");
+    const std::int64_t k = table.count(row, "k");
     at_line(table.where(row), [&] {
       check_dtype(table.text(row, "dtype"));
+      check_operator_size(m, n, k);
       return 0;
     });
   }

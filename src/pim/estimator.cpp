@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <stdexcept>
 #include <utility>
 
@@ -17,63 +18,31 @@
 namespace lowbank::pim {
 namespace {
 
-class RramSystem : public System {
- public:
-  RramSystem(SystemPreset preset, const SystemOptions& options)
-      : preset_(std::move(preset)),
-        slc_frac_(options.slc_frac),
-        rram_(preset_, options.mode, options.slc_frac, options.num_chips) {}
-
-  PhaseCost price(const Workload& workload, Phase phase) const override {
-    PhaseCost cost = rram_.price(workload, phase);
-    if (factored_size(workload.operators(phase)).num_factored > 0) {
-      cost.notes.emplace_back(
-          "a factored layer is two products in sequence: twice the analog cycles of a dense one "
-          "whose arrays all work at once");
-    }
-    const auto has_format = [](const Operator& op) { return !op.weight_format.empty(); };
-    if (std::any_of(workload.operators(phase).begin(), workload.operators(phase).end(),
-                    has_format)) {
-      cost.notes.emplace_back(
-          "weight formats of the workload are not followed: arrays hold int8, and weight_bytes "
-          "count that");
-    }
-    return cost;
-  }
-  std::vector<SystemPreset> presets() const override { return {preset_}; }
-  std::vector<std::string> notes() const override {
-    return {
-        fmt::format("{:.0f} % of the weights in SLC cells, {:.2f} bits a cell on average",
-                    100 * slc_frac_, rram_.effective_cell_bits()),
-        "a module in use counts with its full power, so models far smaller than a module pay for "
-        "arrays they do not fill; transfers cost time but no known energy",
-        "area is that of whole chips"};
-  }
-
- private:
-  SystemPreset preset_;
-  double slc_frac_;
-  RramModel rram_;
-};
+using StepCost = std::function<PhaseCost(std::int64_t context)>;
 
 constexpr double kStraight = 1e-12;  // of the cost: what is a straight line but for rounding
 
-// The cost of each step, and sums of them.
+// Sums the costs of steps that are asked for by their cached tokens.
 class StepSum {
  public:
-  StepSum(const System& system, const Workload& workload) : system_(system), workload_(workload) {}
+  explicit StepSum(const StepCost& cost_at) : cost_at_(cost_at) {}
 
   PhaseCost over(std::int64_t first, std::int64_t last) {
-    if (first == last) return at(first);
-    PhaseCost sum = summed(first, at(first), last, at(last));
+    const PhaseCost high = at(last);
+    if (first == last) return high;
+    PhaseCost sum = high;  // notes, and what the longest cache decides
+    const PhaseCost steps = summed(first, at(first), last, high);
+    sum.time_ns = steps.time_ns;
+    sum.energy_pj = steps.energy_pj;
     sum.latency_ns = sum.time_ns.total();
+    sum.weight_bytes *= static_cast<double>(last - first + 1);
     return sum;
   }
 
  private:
   PhaseCost at(std::int64_t context) const {
     stop_if_interrupted();
-    return system_.price(reshape_workload(workload_, workload_.batch, context), Phase::kDecode);
+    return cost_at_(context);
   }
   static bool lies_between(const PhaseCost& middle, const PhaseCost& low, const PhaseCost& high) {
     const auto is_mean = [](double value, double a, double b) {
@@ -115,15 +84,104 @@ class StepSum {
     return sum;
   }
 
-  const System& system_;
-  const Workload& workload_;
+  const StepCost& cost_at_;
+};
+
+PhaseCost sum_of_steps(std::int64_t first, std::int64_t last, const StepCost& cost_at) {
+  return StepSum(cost_at).over(first, last);
+}
+
+class RramSystem : public System {
+ public:
+  RramSystem(SystemPreset preset, const SystemOptions& options)
+      : preset_(std::move(preset)),
+        options_(options),
+        rram_(preset_, options.mode,
+              {.slc_frac = options.slc_frac,
+               .num_chips = options.num_chips,
+               .slc_slices = options.slc_slices,
+               .cell_copies = options.cell_copies,
+               .kv_bytes = options.kv_bytes,
+               .state_bytes = options.state_bytes}) {}
+
+  PhaseCost price(const Workload& workload, Phase phase) const override {
+    PhaseCost cost = rram_.price(workload, phase);
+    add_notes(workload, phase, cost);
+    return cost;
+  }
+  // The units that the last step needs are there from the first one on.
+  PhaseCost price_steps(const Workload& workload, std::int64_t first,
+                        std::int64_t last) const override {
+    const std::vector<std::int64_t> chips = rram_.chips_to_try(workload, Phase::kDecode, last);
+    PhaseCost sum = fastest_on(chips, [&](std::int64_t used_chips) {
+      return sum_of_steps(first, last, [&](std::int64_t context) {
+        return rram_.price_on(used_chips, reshape_workload(workload, workload.batch, context),
+                              Phase::kDecode, last);
+      });
+    });
+    add_notes(workload, Phase::kDecode, sum);
+    return sum;
+  }
+  std::vector<SystemPreset> presets() const override { return {preset_}; }
+  std::vector<std::string> notes() const override {
+    std::vector<std::string> notes = {
+        fmt::format("{:.0f} % of the weights in SLC cells, {:.2f} bits a cell on average",
+                    100 * options_.slc_frac, rram_.effective_cell_bits()),
+        "a module in use counts with its full power, so models far smaller than a module pay for "
+        "arrays they do not fill; transfers cost time but no known energy",
+        "area is that of whole chips"};
+    if (options_.slc_slices > 0) {
+      notes.push_back(fmt::format("the {} most significant slices of every weight are in SLC cells",
+                                  options_.slc_slices));
+    }
+    if (options_.cell_copies > 1) {
+      notes.push_back(fmt::format("the encoding takes {} times the cells of two's complement",
+                                  options_.cell_copies));
+    }
+    if (options_.num_gpus > 1) {
+      notes.emplace_back(
+          "num_gpus is the number of GPUs of other systems; here num_chips says how many chips "
+          "there are");
+    }
+    for (const auto& [what, bytes] : {std::pair{"keys and values", options_.kv_bytes},
+                                      std::pair{"states", options_.state_bytes}}) {
+      if (!bytes) continue;
+      notes.push_back(fmt::format(
+          "{} take {} B an element, as asked for, and as many passes of the digital modules, which "
+          "multiply bytes",
+          what, *bytes));
+    }
+    return notes;
+  }
+
+ private:
+  static void add_notes(const Workload& workload, Phase phase, PhaseCost& cost) {
+    if (factored_size(workload.operators(phase)).num_factored > 0) {
+      cost.notes.emplace_back(
+          "a factored layer is two products in sequence: twice the analog cycles of a dense one "
+          "whose arrays all work at once");
+    }
+    const auto has_format = [](const Operator& op) { return !op.weight_format.empty(); };
+    if (std::any_of(workload.operators(phase).begin(), workload.operators(phase).end(),
+                    has_format)) {
+      cost.notes.emplace_back(
+          "weight formats of the workload are not followed: arrays hold int8, and weight_bytes "
+          "count that");
+    }
+  }
+
+  SystemPreset preset_;
+  SystemOptions options_;
+  RramModel rram_;
 };
 
 }  // namespace
 
 PhaseCost System::price_steps(const Workload& workload, std::int64_t first,
                               std::int64_t last) const {
-  return StepSum(*this, workload).over(first, last);
+  return sum_of_steps(first, last, [&](std::int64_t context) {
+    return price(reshape_workload(workload, workload.batch, context), Phase::kDecode);
+  });
 }
 
 GenerationCost price_generation(const System& system, const Workload& workload,
@@ -151,6 +209,10 @@ GenerationCost price_generation(const System& system, const Workload& workload,
   cost.total.energy_pj.add(steps.energy_pj);
   cost.total.weight_bytes += steps.weight_bytes;
   cost.total.memory_bytes = std::max(cost.total.memory_bytes, steps.memory_bytes);
+  if (steps.num_chips > cost.total.num_chips) {
+    cost.total.num_chips = steps.num_chips;
+    cost.total.area_mm2 = steps.area_mm2;
+  }
   for (const std::string& note : steps.notes) {
     auto& notes = cost.total.notes;
     if (std::find(notes.begin(), notes.end(), note) == notes.end()) notes.push_back(note);

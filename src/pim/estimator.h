@@ -38,10 +38,12 @@ struct SystemOptions {
   EstimateMode mode = EstimateMode::kPhysical;
   Corrections corrections = mode;  ///< of GPUs and their memory
   double slc_frac = 0.2;           ///< of RRAM: part of the weights in SLC cells; in [0, 1]
+  std::int64_t slc_slices = 0;     ///< of RRAM: most significant slices of all weights in SLC cells
+  std::int64_t cell_copies = 1;    ///< of RRAM: cells for one of the two's-complement code
   std::int64_t num_gpus = 1;       ///< tensor-parallel GPUs, with their memories
   std::int64_t num_chips = 0;      ///< of RRAM; 0 = as many as the weights need
-  // Of an element of keys and values, and of states, on GPUs and in their memory; nullopt = the
-  // system's own.
+  // Of an element of keys and values, and of states; nullopt = the
+  // system's own. Of RRAM, in its digital modules.
   std::optional<std::int64_t> kv_bytes = {};
   std::optional<std::int64_t> state_bytes = {};
 };

@@ -5,6 +5,7 @@
 #include <functional>
 #include <map>
 #include <set>
+#include <tuple>
 
 #include <fmt/format.h>
 
@@ -139,6 +140,8 @@ GpuTimes with_logs(GpuTimes times, const Vector& logs) {
   for (std::size_t i = 0; i < logs.size(); ++i) {
     times.*kFitted[i].member = lowest(kFitted[i]) + std::exp(logs[i]);
   }
+  times.memory_frac = std::min(times.memory_frac, 1.0);
+  times.wave_frac = std::min(times.wave_frac, 1.0);
   return times;
 }
 
@@ -239,6 +242,13 @@ double four_digits(double value) { return std::stod(fmt::format("{:.4g}", value)
 
 }  // namespace
 
+void check_operator_size(std::int64_t m, std::int64_t n, std::int64_t k) {
+  std::int64_t product = 0;
+  if (__builtin_mul_overflow(m, n, &product) || __builtin_mul_overflow(product, k, &product)) {
+    throw ConfigError(fmt::format("m x n x k = {} x {} x {} does not fit in 63 bits", m, n, k));
+  }
+}
+
 std::vector<std::pair<std::string, Kernels>> read_measured_kernels(const CsvTable& table) {
   std::vector<std::pair<std::string, Kernels>> by_gpu;
   for (std::size_t row = 0; row < table.num_rows(); ++row) {
@@ -258,6 +268,7 @@ std::vector<std::pair<std::string, Kernels>> read_measured_kernels(const CsvTabl
 
 double kernel_s(const GpuModel& gpu, const std::string& kind, std::int64_t m, std::int64_t n,
                 std::int64_t k) {
+  check_operator_size(m, n, k);
   if (kind == "matmul") return gpu.linear(m, n, k, 1).latency_ns * 1e-9;
   if (kind == "norm") return gpu.elementwise(OperatorKind::kNorm, m, n, 1).latency_ns * 1e-9;
   if (kind == "act") return gpu.elementwise(OperatorKind::kActivation, m, n, 1).latency_ns * 1e-9;
@@ -272,6 +283,14 @@ GpuFit fit_gpu(const SystemPreset& start, const Kernels& kernels, const std::str
   }
   GpuFit fit;
   fit.preset = start;
+  std::set<std::tuple<std::int64_t, std::int64_t, std::int64_t>> sizes;
+  for (const auto& kernel : products) sizes.insert({kernel.m, kernel.n, kernel.k});
+  if (sizes.size() < kLeastProducts) {
+    throw ConfigError(
+        fmt::format("{}: the {} matrix products of {} have {} different sizes; at least {} are "
+                    "needed for a fit",
+                    source, products.size(), start.name, sizes.size(), kLeastProducts));
+  }
   fit.num_products = static_cast<std::int64_t>(products.size());
   std::set<std::string> models;
   for (const auto& kernel : products) models.insert(kernel.model);

@@ -35,11 +35,14 @@ struct GpuFit {
   std::vector<std::string> models;
 };
 
-/// Errors: ConfigError for fewer than 40 products.
+/// Errors: ConfigError for fewer than 40 products of different sizes.
 GpuFit fit_gpu(const SystemPreset& start, const std::vector<MeasuredKernel>& kernels,
                const std::string& source);
 
-/// Time of an operator of a table. Errors: ConfigError for an unknown kind.
+/// Errors: ConfigError if m x n x k does not fit in 63 bits.
+void check_operator_size(std::int64_t m, std::int64_t n, std::int64_t k);
+
+/// Time of an operator of a table. Errors: ConfigError for an unknown kind; check_operator_size.
 double kernel_s(const GpuModel& gpu, const std::string& kind, std::int64_t m, std::int64_t n,
                 std::int64_t k);
 

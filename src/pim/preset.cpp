@@ -22,7 +22,11 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
-enum class Range { kPositive, kNotNegative, kFraction, kCount, kWholeNotNegative, kFlag };
+enum class Range { kPositive, kNotNegative, kFraction, kShare, kCount, kWholeNotNegative, kFlag };
+
+// No constant of a machine is larger or, unless it is 0, smaller; figures beyond are mistakes.
+constexpr double kMostValue = 1e18;
+constexpr double kLeastValue = 1e-18;
 
 struct ConstantRule {
   const char* key;
@@ -42,11 +46,11 @@ constexpr ConstantRule kGpuRules[] = {
     {"element_bytes", "B", Range::kCount},
     {"gemm_launch_us", "us", Range::kNotNegative},
     {"gemm_compute_scale", "1"},
-    {"gemm_memory_frac", "1"},
+    {"gemm_memory_frac", "1", Range::kFraction},
     {"gemm_overlap_exponent", "1"},
     {"gemm_startup_depth", "elements", Range::kNotNegative},
     {"gemm_split_us", "us", Range::kNotNegative},
-    {"gemm_wave_frac", "1", Range::kNotNegative},
+    {"gemm_wave_frac", "1", Range::kShare},
     {"gemm_core_bandwidth_scale", "1"},
     {"gemm_cache_bandwidth_scale", "1"},
     {"gemm_sustained_loss", "1", Range::kNotNegative},
@@ -144,6 +148,9 @@ constexpr ConstantRule kRramRules[] = {
     {"adc_conversion_ns", "ns"},
     {"analog_area_mm2_per_pu", "mm2"},
     {"digital_area_mm2_per_pu", "mm2"},
+    {"digital_arrays_per_module", "arrays", Range::kCount, /*is_optional=*/true},
+    {"digital_array_rows", "rows", Range::kCount, /*is_optional=*/true},
+    {"digital_array_columns", "columns", Range::kCount, /*is_optional=*/true},
 };
 
 // In ns, of this toolkit's kernels (src/pim/cpu_system.h).
@@ -201,11 +208,13 @@ bool is_in_range(double value, Range range) {
   if (!std::isfinite(value)) return false;
   switch (range) {
     case Range::kPositive:
-      return value > 0;
+      return value >= kLeastValue && value <= kMostValue;
     case Range::kNotNegative:
-      return value >= 0;
+      return value >= 0 && value <= kMostValue;
     case Range::kFraction:
-      return value > 0 && value <= 1;
+      return value >= kLeastValue && value <= 1;
+    case Range::kShare:
+      return value >= 0 && value <= 1;
     case Range::kCount:
       return value >= 1 && value <= 1e6 && value == std::floor(value);
     case Range::kWholeNotNegative:
@@ -219,11 +228,13 @@ bool is_in_range(double value, Range range) {
 std::string range_name(Range range) {
   switch (range) {
     case Range::kPositive:
-      return "> 0";
+      return "> 0 and at most 1e18";
     case Range::kNotNegative:
-      return ">= 0";
+      return "in [0, 1e18]";
     case Range::kFraction:
       return "in (0, 1]";
+    case Range::kShare:
+      return "in [0, 1]";
     case Range::kCount:
       return "a whole number in [1, 1000000]";
     case Range::kWholeNotNegative:
@@ -273,7 +284,7 @@ struct PresetText {
 
 PresetText find_preset(const std::string& name_or_path) {
   if (name_or_path.ends_with(".json")) {
-    return {read_text(find_input(name_or_path)), fs::path(name_or_path).stem().string(),
+    return {read_regular_text(find_input(name_or_path)), fs::path(name_or_path).stem().string(),
             name_or_path};
   }
   const std::vector<std::string> names = preset_names();
@@ -404,6 +415,7 @@ double nearest_allowed(std::string_view key, double value) {
         case Range::kNotNegative:
           return std::max(value, 0.0);
         case Range::kFraction:
+        case Range::kShare:
           return std::clamp(value, 0.0, 1.0);
         case Range::kCount:
           return std::max(std::round(value), 1.0);

@@ -159,6 +159,22 @@ bool reads_context(const Operator& op, std::int64_t context) {
   return is_attention(op) && (op.kind == OperatorKind::kAttend ? op.k : op.n) == context;
 }
 
+double kept_elements(const Operator& op, std::int64_t batch) {
+  switch (op.kind) {
+    case OperatorKind::kScore:
+    case OperatorKind::kAttend:
+      return area(op.n, op.k) * static_cast<double>(op.count / op.queries_per_cache);
+    case OperatorKind::kStateUpdate:
+      return area(op.n, op.k) * static_cast<double>(op.count);
+    case OperatorKind::kScan:
+      return area(op.n, op.k) * static_cast<double>(batch);
+    case OperatorKind::kConv:
+      return area(op.n, op.k - 1) * static_cast<double>(batch);
+    default:
+      return 0;
+  }
+}
+
 Workload reshape_workload(const Workload& workload, std::int64_t batch, std::int64_t context) {
   for (const auto& [key, value] : {std::pair{"batch", batch}, std::pair{"context", context}}) {
     if (value < 1 || value > kMaxDimension) {

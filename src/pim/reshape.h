@@ -20,6 +20,10 @@ Workload reshape_workload(const Workload& workload, std::int64_t batch, std::int
 /// Whether one token more in the cache changes the operator (of a decode step at `context`).
 bool reads_context(const Operator& op, std::int64_t context);
 
+/// Elements that an operator keeps from one token to the next, of all sequences: keys, values, states,
+/// and the last inputs of a convolution. 0 for operators that keep nothing.
+double kept_elements(const Operator& op, std::int64_t batch);
+
 /// The keys that a score, softmax or attend reads. Errors: std::logic_error for other kinds.
 std::int64_t& num_keys(Operator& op);
 

@@ -1,7 +1,9 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "pim/cost.h"
@@ -15,39 +17,81 @@ namespace lowbank::pim {
 struct RramStage {
   std::int64_t first_operator = 0;
   std::int64_t num_operators = 0;
-  std::int64_t num_pus = 0;  ///< whose modules it uses; own ones if it holds weights
+  std::int64_t num_pus = 0;  ///< whose modules it uses; own ones if it holds weights or caches
   bool holds_weights = false;
+  bool holds_caches = false;
 };
+
+/// How weights, keys and values lie in an RRAM machine.
+struct RramOptions {
+  double slc_frac = 0;  ///< part of the ranks (dense: of the weights) in SLC cells; in [0, 1]
+  std::int64_t num_chips = 0;   ///< 0 = as many as the weights and the caches need
+  std::int64_t slc_slices = 0;  ///< most significant MLC slices of every weight that SLC cells hold
+  /// Cells for one of the two's-complement code: 2 where levels are signed (sign_magnitude) or two
+  /// arrays are subtracted (differential).
+  std::int64_t cell_copies = 1;
+  // Of an element of keys and values, and of states; nullopt = as activations.
+  std::optional<std::int64_t> kv_bytes = {};
+  std::optional<std::int64_t> state_bytes = {};
+};
+
+/// The least latency among `cost_on` of these numbers of chips; the first of equal ones.
+template <class CostOn>
+PhaseCost fastest_on(const std::vector<std::int64_t>& numbers_of_chips, const CostOn& cost_on) {
+  PhaseCost best = cost_on(numbers_of_chips.front());
+  for (std::size_t i = 1; i < numbers_of_chips.size(); ++i) {
+    PhaseCost cost = cost_on(numbers_of_chips[i]);
+    if (cost.latency_ns < best.latency_ns) best = std::move(cost);
+  }
+  return best;
+}
 
 /// Weight-stationary matrix products in analog RRAM arrays, the rest on digital modules.
 ///
 /// Source:  HyFlexPIM (ISCA 2025), the closed forms listed in docs/estimate.md.
 /// Differs: physical mode counts an SLC share of the *weights* (the paper's formula is exact only
-///          for a share of the cells) and prices SLC columns with the 6-bit ADC. A stage of the
+///          for a share of the cells), prices SLC columns with the 6-bit ADC, gives every matrix
+///          whole arrays of its own (the paper fills cells), so that all of them work at once, and
+///          gives a block the units whose digital modules have room for its keys, values and
+///          states. Blocks spread over no more chips than makes the phase faster. A stage of the
 ///          pipeline is a whole decoder block, since its linears share the block's modules.
 class RramModel {
  public:
-  /// `slc_frac`: part of the ranks (of a dense layer: of the weights) in SLC cells; in [0, 1].
-  /// `num_chips`: 0 = as many as the weights need.
-  /// Errors: ConfigError for components that take more power than the module they are parts of.
-  RramModel(const SystemPreset& preset, EstimateMode mode, double slc_frac,
-            std::int64_t num_chips = 0);
+  /// Errors: ConfigError for components that take more power than the module they are parts of, and
+  /// for more protected slices than a weight has.
+  RramModel(const SystemPreset& preset, EstimateMode mode, const RramOptions& options);
 
-  /// Bits of a weight that an average cell holds, in [slc_bits, mlc_bits].
+  /// Bits of a weight that an average cell holds; at most mlc_bits.
   double effective_cell_bits() const { return machine_.cell_bits; }
   /// 64-row arrays that hold one weight matrix.
   double array_tasks(std::int64_t in_features, std::int64_t out_features) const;
   /// Time of one vector through a matrix on `num_modules` modules (may be a part of one).
   double product_ns(std::int64_t in_features, std::int64_t out_features, double num_modules) const;
 
-  /// The stages of a model on its chips, whose spare units the blocks share.
-  /// Errors: ConfigError if the weights need more chips than there are, or absurdly many.
-  std::vector<RramStage> plan(const std::vector<Operator>& operators,
-                              std::int64_t num_layers) const;
+  /// The stages of a phase on its chips, whose spare units the blocks share.
+  /// Errors: ConfigError if weights and caches need more chips than there are, or absurdly many.
+  std::vector<RramStage> plan(const Workload& workload, Phase phase) const;
+  /// On the number of chips on which the phase takes the least time.
   PhaseCost price(const Workload& workload, Phase phase) const;
+
+  /// The numbers of chips that blocks may spread over, from the least that they need on, with room
+  /// for `longest_context` cached tokens.
+  std::vector<std::int64_t> chips_to_try(const Workload& workload, Phase phase,
+                                         std::int64_t longest_context) const;
+  /// With the blocks on that many chips.
+  PhaseCost price_on(std::int64_t used_chips, const Workload& workload, Phase phase,
+                     std::int64_t longest_context) const;
 
  private:
   struct StageCost;
+  struct Need;
+  Need need_of(const Workload& workload, Phase phase, std::int64_t longest_context) const;
+  double kept_bytes(const Workload& workload, const Operator& op,
+                    std::int64_t longest_context) const;
+  std::vector<RramStage> spread(const Workload& workload, Phase phase, const Need& need,
+                                std::int64_t num_chips) const;
+  PhaseCost price_stages(const Workload& workload, Phase phase,
+                         const std::vector<RramStage>& stages) const;
   void add_linears(const Operator* first, const Operator* last, double num_modules,
                    StageCost& stage) const;
   std::int64_t chips_of(std::int64_t num_pus) const;
@@ -70,11 +114,13 @@ class RramModel {
     double cell_bits;           // that an average cell holds
     double adc_energy_frac;     // of that of MLC columns
     double outputs_per_array;
+    std::optional<double> kept_bytes_per_pu;  // of keys, values and states; if the preset tells it
+    bool has_whole_arrays;                    // physical mode
   };
-  static Machine read(const SystemPreset& preset, EstimateMode mode, double slc_frac);
+  static Machine read(const SystemPreset& preset, EstimateMode mode, const RramOptions& options);
 
   Machine machine_;
-  std::int64_t num_chips_;
+  RramOptions options_;
 };
 
 }  // namespace lowbank::pim

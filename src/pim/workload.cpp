@@ -69,13 +69,23 @@ OperatorKind read_operator_kind(const JsonReader& reader) {
   return kKindNames[reader.choice("kind", names)].first;
 }
 
+// Names are shown in tables and errors, where a control character has nothing to say.
+std::string read_name(const JsonReader& reader, std::string_view key) {
+  std::string name = reader.text(key);
+  if (printable(name) != name) {
+    reader.at(key).reject(
+        fmt::format("must hold no control characters and no line ends; got '{}'", printable(name)));
+  }
+  return name;
+}
+
 Operator read_operator(const JsonReader& unnamed, std::int64_t num_layers) {
   Operator op;
-  op.name = unnamed.text("name");
+  op.name = read_name(unnamed, "name");
   const JsonReader reader = unnamed.named(op.name);
   op.kind = read_operator_kind(reader);
   op.layer = reader.integer("layer", -1, num_layers - 1);
-  op.group = reader.text("group");
+  op.group = read_name(reader, "group");
   op.m = reader.integer("m", 1, kMaxDimension);
   op.n = reader.integer("n", 1, kMaxDimension);
   op.k = reader.integer("k", has_contraction(op.kind) ? 1 : 0,
@@ -231,7 +241,7 @@ Workload workload_from_json(const std::string& text, const std::string& source) 
             Workload::kRevision, revision));
   }
   Workload workload;
-  workload.model = reader.text("model");
+  workload.model = read_name(reader, "model");
   workload.batch = reader.integer("batch", 1, kMaxDimension);
   workload.context = reader.integer("context", 1, kMaxDimension);
   std::int64_t tokens = 0;
@@ -253,7 +263,7 @@ Workload workload_from_json(const std::string& text, const std::string& source) 
 }
 
 Workload read_workload(const std::string& path) {
-  return workload_from_json(read_text(path), path);
+  return workload_from_json(read_regular_text(path), path);
 }
 
 std::string workload_to_json(const Workload& workload) {

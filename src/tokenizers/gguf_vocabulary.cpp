@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
+#include "core/log.h"
 #include "core/text.h"
 #include "io/gguf.h"
 
@@ -144,7 +145,15 @@ GgufVocabulary read_gguf_vocabulary(const GgufFile& file) {
   const std::string model = file.text("tokenizer.ggml.model");
   if (model == "gpt2") {
     out.model = GgufVocabulary::Model::kGpt2;
-    out.pre = &find_gguf_pre_tokenizer(file.text("tokenizer.ggml.pre", "default"), file.path());
+    constexpr auto* kPre = "tokenizer.ggml.pre";
+    if (!file.has(kPre)) {
+      warn(
+          "{}: has no key {}, as files of before May 2024: words are cut by the patterns of "
+          "'default', and ids may be others than the model was trained on; make the file again "
+          "from the original model",
+          file.path(), kPre);
+    }
+    out.pre = &find_gguf_pre_tokenizer(file.text(kPre, "default"), file.path());
     out.add_bos = out.pre->add_bos;
     out.merges = file.texts("tokenizer.ggml.merges");
   } else if (model == "llama") {

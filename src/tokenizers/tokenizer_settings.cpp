@@ -297,8 +297,11 @@ std::vector<TokenizerSettings::SpecialToken> TokenizerSettings::special_tokens(
     const char* absent_class) const {
   std::vector<SpecialToken> tokens;
   const auto add = [&](const std::string& role, const JsonReader& value, bool special) {
-    SpecialToken token{.role = role, .token = {}, .has_flags = value.is_object()};
-    token.token = token.has_flags ? read_token(value, special) : plain_token(value.text(), true);
+    const bool has_flags = value.is_object();
+    SpecialToken token{
+        .role = role,
+        .token = has_flags ? read_token(value, special) : plain_token(value.text(), true),
+        .has_flags = has_flags};
     const bool is_list = role.empty();
     const bool is_known =
         is_list && std::any_of(tokens.begin(), tokens.end(), [&](const SpecialToken& other) {

@@ -83,6 +83,28 @@ void order_marks(std::vector<std::int32_t>& text) {
 
 }  // namespace
 
+char32_t lenient_code_point(std::string_view text, std::size_t& at) {
+  const auto byte = [&](std::size_t i) {
+    return static_cast<char32_t>(static_cast<unsigned char>(text[at + i]));
+  };
+  const char32_t first = byte(0);
+  if (first < 0x80) {
+    at += 1;
+    return first;
+  }
+  const std::size_t size = first < 0xC0 ? 0 : first < 0xE0 ? 2 : first < 0xF0 ? 3 : 4;
+  bool is_whole = size != 0 && first < 0xF8 && at + size <= text.size();
+  for (std::size_t i = 1; is_whole && i < size; ++i) is_whole = (byte(i) & 0xC0U) == 0x80;
+  char32_t c = kReplacementCodePoint;
+  if (is_whole) {
+    c = first & (0x7FU >> size);
+    for (std::size_t i = 1; i < size; ++i) c = c << 6 | (byte(i) & 0x3FU);
+    is_whole = c <= 0x10FFFF && (c < 0xD800 || c > 0xDFFF);
+  }
+  at += is_whole ? size : 1;
+  return is_whole ? c : kReplacementCodePoint;
+}
+
 char32_t previous_code_point(std::string_view text, std::size_t& at) {
   do {
     --at;

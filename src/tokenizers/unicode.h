@@ -32,6 +32,12 @@ inline char32_t next_code_point(std::string_view text, std::size_t& at) {
   return c;
 }
 
+inline constexpr char32_t kReplacementCodePoint = 0xFFFD;
+
+/// Code point at text[at], which is moved past it; U+FFFD and one byte where there is none. Longer
+/// spellings than needed are read as llama.cpp reads them.
+char32_t lenient_code_point(std::string_view text, std::size_t& at);
+
 /// Code point that ends before text[at], which is moved to its start.
 char32_t previous_code_point(std::string_view text, std::size_t& at);
 

@@ -44,8 +44,10 @@ class LayoutFitter {
   /// `rename` returns the Hugging Face name, or nothing for a tensor that the model has no place
   /// for.
   void fit(const std::function<std::optional<std::string>(const std::string&)>& rename);
-  /// The transform that a tensor's values need; set it before fit().
+  /// The transform that a tensor's values need, and whether a tensor that is missing is zero; set
+  /// them before fit().
   std::function<TensorTransform(const std::string&)> transform_of;
+  std::function<bool(const std::string&)> may_lack;
 
  private:
   void drop_ties();
@@ -128,6 +130,10 @@ void LayoutFitter::fit(
   for (const auto& [name, shape, initialisation, part] : layout_.parameters) {
     const auto found = stored_.find(name);
     if (found == stored_.end()) {
+      if (may_lack && may_lack(name)) {
+        source_.tensors.push_back({.name = name, .shape = shape, .transform = {}});
+        continue;
+      }
       // A model may lack a whole optional part (the pooler); half of a part is an error.
       if (part.empty() || present.contains(part)) {
         add_problem(fmt::format("'{}' [{}] is missing", name, fmt::join(shape, ", ")));
@@ -230,6 +236,7 @@ void open_gguf(const std::string& path, ConvertSource& source) {
   source.archive = file;
   LayoutFitter fitter(source, model_parameters(config, path));
   fitter.transform_of = [&](const std::string& name) { return transform_from_gguf(config, name); };
+  fitter.may_lack = [&](const std::string& name) { return may_lack_in_gguf(architecture, name); };
   fitter.fit([&](const std::string& name) { return hugging_face_name(architecture, name); });
   source.files = tokenizers::tokenizer_files_from_gguf(*file);
   if (config.contains("eos_token_id")) {

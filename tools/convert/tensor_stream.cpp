@@ -10,6 +10,11 @@ namespace lowbank {
 
 void stream_tensor(const TensorArchive& archive, const MappedTensor& tensor, ElementType type,
                    const ByteSink& sink) {
+  if (tensor.entry == nullptr) {
+    sink(
+        std::vector<std::byte>(static_cast<std::size_t>(tensor_bytes(type, tensor.shape).value())));
+    return;
+  }
   const TensorEntry& entry = *tensor.entry;
   std::int64_t position = 0;
   const auto refuse = [&](std::int64_t index, const std::string& what) {

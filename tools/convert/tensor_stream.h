@@ -12,10 +12,11 @@ namespace lowbank {
 
 /// One tensor of a conversion's result and where it comes from.
 struct MappedTensor {
-  const TensorEntry* entry = nullptr;  ///< of the source's archive
+  const TensorEntry* entry = nullptr;  ///< of the source's archive; nullptr: all values are zero
   std::string name;                    ///< Hugging Face's
   std::vector<std::int64_t> shape;     ///< after the transform
   TensorTransform transform;
+  ElementType stored_type() const { return entry == nullptr ? ElementType::kF32 : entry->type; }
 };
 
 /// Reads one tensor, transforms it, converts its values to `type`, and passes the bytes to `sink`

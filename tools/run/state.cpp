@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "config/fingerprint.h"
+#include "config/run_dir.h"
 #include "core/error.h"
 #include "core/json.h"
 #include "core/opened_files.h"
@@ -15,33 +16,22 @@ namespace lowbank {
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
-namespace {
-
-// With both members, null where the record lacks them.
-Json read_record(const std::string& path) {
-  Json record = read_json(path);
-  if (!record.is_object()) record = Json::object();
-  for (const char* key : {"fingerprint", "outputs"}) record.emplace(key, nullptr);
-  return record;
-}
-
-}  // namespace
-
 StageState stage_state(const StageConfig& config) {
   const std::string folder = config.run_folder();
   if (folder.empty()) return StageState::kFresh;  // a single file has no record of its stage
   forget_opened_files();  // what this process read before may have changed: it makes no result
   try {
     if (fs::exists(folder + "/run.json")) {
-      const Json run = read_record(folder + "/run.json");
-      const Json& known = run["fingerprint"];
+      const Json run = read_run_record(folder);
+      const Json known = run.value("fingerprint", Json());
       if (same_fingerprint(stage_fingerprint(config, known), known) &&
-          has_outputs(folder, config.page(), run["outputs"])) {
+          has_outputs(folder, config.page(), run.value("outputs", Json()))) {
         return StageState::kDone;
       }
     } else if (fs::exists(folder + "/started.json")) {
       const Fields fields = config.fields();
-      const Json known = read_record(folder + "/started.json")["fingerprint"];
+      const Json started = read_json(folder + "/started.json");
+      const Json known = started.is_object() ? started.value("fingerprint", Json()) : Json();
       if (find_field(fields, "resume") != nullptr &&
           same_fingerprint(stage_fingerprint(config, known), known)) {
         return StageState::kResume;

@@ -20,6 +20,8 @@ ResultFields CompressMetrics::fields() {
           {"rank_policy", &rank_policy},
           ResultField("params_before", &params_before).required(),
           ResultField("params_after", &params_after).required(),
+          {"bytes_before", &bytes_before},
+          {"bytes_after", &bytes_after},
           {"seconds", &seconds},
           {"num_svds", &num_svds},
           {"linears", &linears}};

@@ -27,6 +27,8 @@ struct CompressMetrics {
   std::string rank_policy = {};
   Count params_before = {};
   Count params_after = {};
+  Count bytes_before = {};  ///< of the weights, as stored
+  Count bytes_after = {};
   double seconds = kNotReported;
   Count num_svds = {};
   std::vector<Linear> linears = {};

@@ -20,7 +20,9 @@ Fields CompressConfig::stage_fields() const {
       Field("modules", &modules,
             "regular expressions, searched anywhere in the module path; empty: every linear "
             "inside the blocks"),
-      Field("to", &to, "factors, or dense: multiply the factors out").one_of({"factors", "dense"})};
+      Field("to", &to, "factors, or dense: multiply the factors out").one_of({"factors", "dense"}),
+      Field("dtype", &dtype, "type of the weights; keep: as stored, and factors as their layer's")
+          .one_of({"keep", "f32", "bf16", "f16"})};
 }
 
 }  // namespace lowbank

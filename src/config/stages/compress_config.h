@@ -13,6 +13,7 @@ struct CompressConfig : StageConfig {
   std::string rank = "break_even";
   std::vector<std::string> modules;
   std::string to = "factors";
+  std::string dtype = "keep";
   CommandInfo info() const override;
   Fields stage_fields() const override;
 };

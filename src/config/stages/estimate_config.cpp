@@ -1,5 +1,6 @@
 #include "config/stages/estimate_config.h"
 
+#include <algorithm>
 #include <cmath>
 #include <utility>
 
@@ -8,6 +9,18 @@
 #include "core/error.h"
 
 namespace lowbank {
+namespace {
+
+template <class Value>
+void expect_distinct(const char* key, const std::vector<Value>& values) {
+  for (auto value = values.begin(); value != values.end(); ++value) {
+    if (std::find(values.begin(), value, *value) != value) {
+      throw ConfigError(fmt::format("{}: {} is given twice", key, *value));
+    }
+  }
+}
+
+}  // namespace
 
 CommandInfo EstimateConfig::info() const {
   return {.name = "estimate",
@@ -39,6 +52,13 @@ Fields EstimateConfig::stage_fields() const {
       Field("slc_frac", &slc_frac, "part of the weights in SLC cells, on RRAM systems")
           .at_least(0)
           .at_most(1),
+      Field("slc_slices", &slc_slices,
+            "most significant slices of every weight in SLC cells, on RRAM systems")
+          .at_least(0)
+          .at_most(8),
+      Field("encoding", &encoding,
+            "of weights in RRAM cells; sign_magnitude and differential take twice the cells")
+          .one_of({"twos_complement", "sign_magnitude", "differential", "offset_binary"}),
       Field("batch", &batch,
             "sequences at a time, in place of the workload's own; several: a sweep")
           .many()
@@ -86,12 +106,13 @@ void EstimateConfig::validate() const {
   if (workload.empty() && !system.empty() && (fit.empty() || system.size() > 1)) {
     throw ConfigError("system: belongs to workload, or is the one preset that fit starts from");
   }
-  if (workload.empty() && (!batch.empty() || !context.empty() || output_tokens > 0 ||
-                           num_gpus > 1 || num_chips > 0 || kv_format != "none" ||
-                           state_format != "none" || crossovers || break_even || sensitivity > 0)) {
+  if (workload.empty() &&
+      (!batch.empty() || !context.empty() || output_tokens > 0 || num_gpus > 1 || num_chips > 0 ||
+       slc_slices > 0 || encoding != "twos_complement" || kv_format != "none" ||
+       state_format != "none" || crossovers || break_even || sensitivity > 0)) {
     throw ConfigError(
-        "estimate: batch, context, output_tokens, num_gpus, num_chips, kv_format, state_format, "
-        "crossovers, break_even and sensitivity belong to workload");
+        "estimate: batch, context, output_tokens, num_gpus, num_chips, slc_slices, encoding, "
+        "kv_format, state_format, crossovers, break_even and sensitivity belong to workload");
   }
   for (const auto& [key, values] : {std::pair{"batch", &batch}, std::pair{"context", &context}}) {
     for (const double value : *values) {
@@ -100,7 +121,9 @@ void EstimateConfig::validate() const {
             fmt::format("{}: must be whole numbers in [1, 1e12]; got {}", key, value));
       }
     }
+    expect_distinct(key, *values);
   }
+  expect_distinct("correct", correct);
   if (crossovers && system.size() < 2) throw ConfigError("crossovers: needs at least two systems");
   if (!trace.empty() && pim_calls.empty()) {
     throw ConfigError("trace: belongs to pim_calls, and cannot be given without it");

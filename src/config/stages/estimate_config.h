@@ -20,8 +20,10 @@ struct EstimateConfig : StageConfig {
   std::string mode = "physical";
   std::vector<std::string> correct;  ///< corrections added to reference mode
   double slc_frac = 0.2;        ///< share of the weights in SLC cells of an RRAM system; in [0, 1]
-  std::vector<double> batch;    ///< sequences; empty = each workload's own
-  std::vector<double> context;  ///< tokens; empty = each workload's own
+  std::int64_t slc_slices = 0;  ///< protected slices of every weight of an RRAM system
+  std::string encoding = "twos_complement";  ///< how RRAM cells hold a weight, as in noise
+  std::vector<double> batch;                 ///< sequences; empty = each workload's own
+  std::vector<double> context;               ///< tokens; empty = each workload's own
   std::int64_t output_tokens = 0;     ///< tokens generated after the prompt; 0 = single phases only
   std::int64_t num_gpus = 1;          ///< GPUs that share every layer (tensor parallel)
   std::int64_t num_chips = 0;         ///< chips of an RRAM system; 0 = as many as the weights need

@@ -52,6 +52,11 @@ Json bert_from_gguf(const GgufConfig& gguf) {
           {"vocab_size", gguf.vocab_size()}};
 }
 
+// What llama.cpp takes as optional, an absent one as zero.
+bool bert_may_lack(std::string_view name) {
+  return name.ends_with("output.dense.bias") || name.ends_with("intermediate.dense.bias");
+}
+
 void add_bert_keys(const Json& json, const std::string& source, GgufKeyBuilder& keys) {
   const BertConfig c = read_bert_config(json, source);
   if (c.hidden_act != ActivationKind::kGelu) {
@@ -74,7 +79,8 @@ GgufMapping bert_gguf() {
   return {.names = kBertGgufNames,
           .prefix = "bert.",
           .read_config = bert_from_gguf,
-          .add_keys = add_bert_keys};
+          .add_keys = add_bert_keys,
+          .may_lack = bert_may_lack};
 }
 
 }  // namespace lowbank

@@ -80,6 +80,9 @@ struct GgufMapping {
   /// What the values of the parameter with this Hugging Face name need; nullptr: nothing.
   TensorTransform (*transform)(const nlohmann::ordered_json& config, std::string_view name,
                                GgufDirection direction) = nullptr;
+  /// Whether a file may lack the parameter with this Hugging Face name, which is zero then; nullptr:
+  /// none.
+  bool (*may_lack)(std::string_view name) = nullptr;
   /// The values of rope_freqs.weight, empty for a model that needs none; nullptr: never any.
   std::vector<float> (*rope_divisors)(const nlohmann::ordered_json& config) = nullptr;
 };

@@ -33,6 +33,11 @@ constexpr GgufNamePair kLlamaGgufNames[] = {
     {"blk.{}.ffn_up.", "model.layers.{}.mlp.up_proj."},
     {"blk.{}.ffn_down.", "model.layers.{}.mlp.down_proj."}};
 
+// Keys of our own, which llama.cpp passes over: rope_freqs.weight alone does not tell the bands.
+constexpr std::string_view kLlama3FactorKey = "rope.scaling.llama3_factor";
+constexpr std::string_view kLowFactorKey = "rope.scaling.low_freq_factor";
+constexpr std::string_view kHighFactorKey = "rope.scaling.high_freq_factor";
+
 std::vector<float> llama3_divisors(const RotaryOptions& rope, std::int64_t head_dim) {
   const auto original = static_cast<double>(rope.original_max_positions);
   std::vector<float> divisors;
@@ -53,14 +58,13 @@ std::vector<float> llama3_divisors(const RotaryOptions& rope, std::int64_t head_
   return divisors;
 }
 
-/// The scaling whose divisors these are. The factor is the largest of them; of the other three only
-/// the published values are tried: two files with the same divisors compute the same.
-/// A file may name the original context, as ours do.
-std::optional<RotaryOptions> recover_rope(std::span<const float> divisors, double theta,
-                                          std::int64_t original_positions) {
+/// The scaling whose divisors these are. `rope` has what the file names, if it is one of ours: two
+/// files with the same divisors compute the same. A factor of 0 is the largest divisor; for the
+/// original context the published values are tried too.
+std::optional<RotaryOptions> recover_rope(std::span<const float> divisors, RotaryOptions rope) {
   const auto head_dim = 2 * static_cast<std::int64_t>(divisors.size());
-  RotaryOptions rope{.kind = RotaryKind::kLlama3, .theta = theta};
-  rope.factor = *std::max_element(divisors.begin(), divisors.end());
+  const std::int64_t original_positions = rope.original_max_positions;
+  if (rope.factor == 0) rope.factor = *std::max_element(divisors.begin(), divisors.end());
   if (!(rope.factor >= 1) || !std::isfinite(rope.factor)) return std::nullopt;
   for (const std::int64_t original :
        {original_positions, std::int64_t{8192}, std::int64_t{2048}, std::int64_t{4096},
@@ -79,18 +83,23 @@ void add_rope(const GgufConfig& gguf, std::int64_t head_dim, Json& config) {
   const double theta = gguf.positive("rope.freq_base", 10000);
   config["rope_theta"] = theta;
   config["rope_scaling"] = nullptr;
+  // As llama.cpp reads them: without a type the scaling is linear; older files have their factor
+  // under another key; a factor of 0 is none.
   const std::string type_key = gguf.key("rope.scaling.type");
-  const std::string type = gguf.file().text(type_key, "none");
-  if (type == "linear") {
-    config["rope_scaling"] = {{"rope_type", "linear"},
-                              {"factor", gguf.positive("rope.scaling.factor")}};
-  } else if (type != "none") {
-    gguf.refuse(type_key, type, "none, linear");
+  const std::string type = gguf.file().text(type_key, "linear");
+  if (type != "none" && type != "linear") gguf.refuse(type_key, "'" + type + "'", "none, linear");
+  std::string factor_key = "rope.scaling.factor";
+  if (gguf.file().number(gguf.key(factor_key), 0) == 0) factor_key = "rope.scale_linear";
+  const double factor = gguf.file().number(gguf.key(factor_key), 0);
+  const bool is_scaled = type == "linear" && factor != 0 && factor != 1;
+  if (is_scaled) {
+    config["rope_scaling"] = {{"rope_type", "linear"}, {"factor", gguf.positive(factor_key)}};
   }
+  gguf.want_number("rope.scaling.attn_factor", 1);
   const TensorEntry* const entry = gguf.file().find("rope_freqs.weight");
   if (entry == nullptr) return;
   if (entry->type != ElementType::kF32 || entry->shape != std::vector<std::int64_t>{head_dim / 2} ||
-      type != "none") {
+      is_scaled) {
     throw ConfigError(
         fmt::format("{}: tensor 'rope_freqs.weight' wants [{}] F32 and no other rope "
                     "scaling beside it",
@@ -99,8 +108,12 @@ void add_rope(const GgufConfig& gguf, std::int64_t head_dim, Json& config) {
   std::vector<std::byte> scratch;
   std::vector<float> divisors(static_cast<std::size_t>(head_dim / 2));
   values_to_f32(entry->type, gguf.file().bytes(*entry, scratch), divisors);
-  const auto rope =
-      recover_rope(divisors, theta, gguf.size("rope.scaling.original_context_length", 8192));
+  RotaryOptions named{.kind = RotaryKind::kLlama3, .theta = theta};
+  named.factor = gguf.file().number(gguf.key(kLlama3FactorKey), 0);
+  named.original_max_positions = gguf.size("rope.scaling.original_context_length", 8192);
+  named.low_freq_factor = gguf.positive(kLowFactorKey, named.low_freq_factor);
+  named.high_freq_factor = gguf.positive(kHighFactorKey, named.high_freq_factor);
+  const auto rope = recover_rope(divisors, named);
   if (!rope) {
     throw ConfigError(gguf.file().path() +
                       ": tensor 'rope_freqs.weight' is not what llama3 rope scaling gives with any "
@@ -112,6 +125,18 @@ void add_rope(const GgufConfig& gguf, std::int64_t head_dim, Json& config) {
                             {"high_freq_factor", rope->high_freq_factor},
                             {"original_max_position_embeddings", rope->original_max_positions}};
 }
+
+// llama.cpp takes each bias alone as optional, an absent one as zero; Hugging Face has all of a
+// group or none.
+bool has_bias(const GgufFile& file, std::initializer_list<std::string_view> parts) {
+  return std::ranges::any_of(file.entries(), [&](const TensorEntry& entry) {
+    return std::ranges::any_of(parts, [&](std::string_view part) {
+      return entry.name.starts_with("blk.") && entry.name.ends_with(fmt::format(".{}.bias", part));
+    });
+  });
+}
+
+bool llama_may_lack(std::string_view name) { return name.ends_with("_proj.bias"); }
 
 Json llama_from_gguf(const GgufConfig& gguf) {
   const auto hidden = gguf.size("embedding_length"), heads = gguf.size("attention.head_count");
@@ -134,7 +159,7 @@ Json llama_from_gguf(const GgufConfig& gguf) {
   for (const auto* scale : {"embedding_scale", "residual_scale"}) gguf.want_number(scale, 1);
   const auto& file = gguf.file();
   Json config = {{"architectures", {"LlamaForCausalLM"}},
-                 {"attention_bias", file.find("blk.0.attn_q.bias") != nullptr},
+                 {"attention_bias", has_bias(file, {"attn_q", "attn_k", "attn_v", "attn_output"})},
                  {"attention_dropout", 0.0},
                  {"head_dim", head_dim},
                  {"hidden_act", "silu"},
@@ -142,7 +167,7 @@ Json llama_from_gguf(const GgufConfig& gguf) {
                  {"initializer_range", 0.02},
                  {"intermediate_size", gguf.size("feed_forward_length")},
                  {"max_position_embeddings", gguf.size("context_length")},
-                 {"mlp_bias", file.find("blk.0.ffn_up.bias") != nullptr},
+                 {"mlp_bias", has_bias(file, {"ffn_gate", "ffn_up", "ffn_down"})},
                  {"model_type", "llama"},
                  {"num_attention_heads", heads},
                  {"num_hidden_layers", gguf.size("block_count")},
@@ -179,6 +204,9 @@ void add_llama_keys(const Json& json, const std::string& source, GgufKeyBuilder&
       break;
     case RotaryKind::kLlama3:  // next to rope_freqs.weight
       keys.add_size("rope.scaling.original_context_length", c.rotary.original_max_positions);
+      keys.add_number(kLlama3FactorKey, c.rotary.factor);
+      keys.add_number(kLowFactorKey, c.rotary.low_freq_factor);
+      keys.add_number(kHighFactorKey, c.rotary.high_freq_factor);
       break;
     case RotaryKind::kDynamic: {
       const JsonReader rope = rotary_group(JsonReader(json, source));
@@ -210,6 +238,7 @@ GgufMapping llama_gguf() {
           .read_config = llama_from_gguf,
           .add_keys = add_llama_keys,
           .transform = llama_transform,
+          .may_lack = llama_may_lack,
           .rope_divisors = llama_rope_divisors};
 }
 

@@ -2,6 +2,7 @@
 
 #include <string>
 
+#include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include "core/json_reader.h"
@@ -9,8 +10,31 @@
 
 namespace lowbank {
 
+namespace {
+
+// Where the two versions of transformers read different things, nobody knows what was meant.
+void check_rotary_group(const JsonReader& config, const JsonReader& rope) {
+  for (const auto& [key, member] : rope.members()) {
+    if (member.value().is_object()) rope.refuse(key, "one setting for all layers");
+  }
+  if (rope.has("type") && rope.text("type", "") != rope.text("rope_type", rope.text("type", ""))) {
+    rope.refuse("type", "that of rope_type");
+  }
+  if (config.has("rope_scaling") && rope.has("rope_theta")) {
+    const double theta = config.positive("rope_theta", RotaryOptions().theta);
+    if (rope.positive("rope_theta", theta) != theta) {
+      rope.refuse("rope_theta",
+                  fmt::format("{}, as transformers 4 reads it beside the group", theta));
+    }
+  }
+}
+
+}  // namespace
+
+// Both versions take rope_scaling where both groups are there; an empty one counts as absent.
 JsonReader rotary_group(const JsonReader& config) {
-  return config.group(config.has("rope_parameters") ? "rope_parameters" : "rope_scaling");
+  const JsonReader scaling = config.group("rope_scaling");
+  return scaling.members().empty() ? config.group("rope_parameters") : scaling;
 }
 
 const char* rotary_type_key(const JsonReader& rope) {
@@ -21,6 +45,7 @@ RotaryOptions read_rotary_options(const JsonReader& config, std::int64_t max_pos
   RotaryOptions options;
   options.theta = config.positive("rope_theta", options.theta);
   const JsonReader rope = rotary_group(config);
+  check_rotary_group(config, rope);
   options.theta = rope.positive("rope_theta", options.theta);
   for (const JsonReader& place : {config, rope}) {
     if (place.positive("partial_rotary_factor", 1.0) != 1.0) {

@@ -24,8 +24,8 @@ struct RotaryOptions {
   std::int64_t original_max_positions = 8192;  ///< llama3 and dynamic: trained length
 };
 
-/// The group of config.json that describes the scaling: rope_parameters (transformers 5) or
-/// rope_scaling (4); empty where there is neither.
+/// The group of config.json that describes the scaling: rope_scaling (transformers 4) or else
+/// rope_parameters (5); empty where there is neither.
 JsonReader rotary_group(const JsonReader& config);
 
 /// The key of `rope` that names the kind of scaling.

@@ -7,6 +7,7 @@
 #include <gmock/gmock.h>
 
 #include "core/error.h"
+#include "error_text.h"
 #include "models/factory.h"
 #include "models/llama.h"
 #include "tiny_llama.h"
@@ -92,6 +93,40 @@ TEST(LlamaConfig, BothVersionsOfTheRopeKeysMeanTheSame) {
     EXPECT_EQ(rotary.factor, 8.0);
     EXPECT_EQ(rotary.original_max_positions, 32);
   }
+}
+
+TEST(LlamaConfig, OfBothRopeGroupsRopeScalingCounts) {
+  auto config = tiny_config();
+  config["rope_theta"] = 500.0;
+  config["rope_scaling"] = {{"rope_type", "linear"}, {"factor", 4.0}};
+  config["rope_parameters"] = {{"rope_type", "default"}, {"rope_theta", 700.0}};
+  auto rotary = read_llama_config(config, "config").rotary;
+  EXPECT_EQ(rotary.kind, RotaryKind::kLinear);
+  EXPECT_EQ(rotary.factor, 4.0);
+  EXPECT_EQ(rotary.theta, 500.0) << "rope_parameters is not read at all";
+  for (const Json& none : {Json(), Json::object()}) {
+    config["rope_scaling"] = none;
+    rotary = read_llama_config(config, "config").rotary;
+    EXPECT_EQ(rotary.kind, RotaryKind::kDefault);
+    EXPECT_EQ(rotary.theta, 700.0);
+  }
+}
+
+TEST(LlamaConfig, RopeGroupsThatTheVersionsReadDifferentlyAreRefused) {
+  const auto refusal = [](const char* group, const Json& value) {
+    auto config = tiny_config();
+    config["rope_theta"] = 500.0;
+    config[group] = value;
+    return testing::error_text<ConfigError>([&] { read_llama_config(config, "config"); });
+  };
+  EXPECT_THAT(
+      refusal("rope_scaling", {{"type", "linear"}, {"rope_type", "default"}, {"factor", 2}}),
+      HasSubstr("rope_scaling.type is \"linear\""));
+  EXPECT_THAT(refusal("rope_scaling", {{"rope_type", "default"}, {"rope_theta", 700.0}}),
+              HasSubstr("rope_scaling.rope_theta is 700"));
+  EXPECT_THAT(refusal("rope_parameters", {{"full_attention", {{"rope_type", "default"}}},
+                                          {"sliding_attention", {{"rope_type", "default"}}}}),
+              HasSubstr("rope_parameters.full_attention"));
 }
 
 TEST(LlamaConfig, AbsentAndNullKeysTakeTransformersDefaults) {

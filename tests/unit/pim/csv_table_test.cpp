@@ -29,7 +29,20 @@ TEST(CsvTableTest, QuotedCellsAreReadAndFormulasAreWrittenAsText) {
   EXPECT_EQ(table.with_columns({"c"}, {{"7"}, {"-8"}}),
             "a,the note,'=b,c\n1,\"x, \"\"y\"\"\",'@SUM(A1),7\n2,'=1+1,-1.5,-8\n");
   EXPECT_EQ(CsvTable::parse("a,b\n1,\"\"\n", "t.csv", {}).text(0, "b"), "");
-  EXPECT_EQ(CsvTable::parse("a,b\n1,\"open\n", "t.csv", {}).text(0, "b"), "open");
+}
+
+TEST(CsvTableTest, QuotedCellsMayHoldLineEndsAsInRfc4180) {
+  const CsvTable table = CsvTable::parse(
+      "a,\"two\nlines\"\n1,\"x\ny, \"\"z\"\"\n\"\n\n2,5\" disk\n", "t.csv", {"a", "two\nlines"});
+  ASSERT_EQ(table.num_rows(), 2u);
+  EXPECT_EQ(table.text(0, "two\nlines"), "x\ny, \"z\"\n");
+  EXPECT_EQ(table.text(1, "two\nlines"), "5\" disk")
+      << "RFC 4180 leaves plain cells with marks open";
+  EXPECT_EQ(table.where(0), "t.csv: line 3") << "the line on which the row begins";
+  EXPECT_EQ(table.where(1), "t.csv: line 7");
+  // What is written is read again as it was.
+  const CsvTable again = CsvTable::parse(table.with_columns({}, {{}, {}}), "t.csv", {"a"});
+  EXPECT_EQ(again.text(0, "two\nlines"), table.text(0, "two\nlines"));
 }
 
 template <class ErrorType>
@@ -46,6 +59,14 @@ TEST(CsvTableTest, WhatCannotBeMeantIsRefusedByLineAndColumn) {
   EXPECT_THAT(csv_error<IoError>("b\n1\n"), HasSubstr("column 'a' is missing"));
   EXPECT_THAT(csv_error<IoError>(""), HasSubstr("column 'a' is missing"));
   EXPECT_THAT(csv_error<IoError>("a\n1,2\n"), HasSubstr("line 2: 2 cells"));
+  EXPECT_THAT(csv_error<IoError>("a\n"), HasSubstr("has a header and no row below it"));
+  EXPECT_THAT(csv_error<IoError>("a\n\n\n"), HasSubstr("has a header and no row below it"));
+  EXPECT_THAT(csv_error<IoError>("a,b,a\n1,2,3\n"),
+              HasSubstr("line 1: the header has column 'a' twice"));
+  EXPECT_THAT(csv_error<IoError>("a,b\n1,2\n3,\"open\n5,6\n"),
+              HasSubstr("line 3: the quotation mark of a cell is never closed"));
+  EXPECT_THAT(csv_error<IoError>("a,b\n1,\"x\" y\n"),
+              HasSubstr("line 2: text follows the closing"));
   for (const char* const cell :
        {"0", "-3", "1.5", "x", " 1", "1e3", "2199023255552", "99999999999999999999"}) {
     EXPECT_THAT(csv_error<ConfigError>(std::string("a\n") + cell + "\n"),

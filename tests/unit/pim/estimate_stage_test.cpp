@@ -5,7 +5,9 @@
 #include <filesystem>
 #include <fstream>
 #include <sstream>
+#include <sys/stat.h>
 #include <sys/wait.h>
+#include <tuple>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -272,6 +274,34 @@ TEST_F(EstimateStageTest, RramSystemsHaveTheChipsAskedFor) {
   EXPECT_EQ(run_estimate(start + " --num-chips -1").exit_code, 2);
 }
 
+TEST_F(EstimateStageTest, AnOptionThatNoneOfTheSystemsKnowsIsRefusedAndElseARowSaysWhoseItIs) {
+  const std::string cpu = folder_.file("cpu.json", testing::cpu_json().dump());
+  const std::string start =
+      "--workload " + workload_file("dense", 0) + " --out " + folder_.path("run") + " --system ";
+  for (const auto& [arguments, key] : {std::pair{"rram-hyflexpim --num-gpus 4", "num_gpus"},
+                                       std::pair{"gpu-a100 --num-chips 4", "num_chips"},
+                                       std::pair{"gpu-a100 --slc-slices 1", "slc_slices"},
+                                       std::pair{"gpu-a100 --encoding differential", "encoding"}}) {
+    const Outcome outcome = run_estimate(start + arguments);
+    EXPECT_EQ(outcome.exit_code, 2) << outcome.output;
+    EXPECT_THAT(outcome.output, AllOf(HasSubstr(key), HasSubstr("none of the systems is one")));
+  }
+  EXPECT_EQ(run_estimate(start + cpu + " --kv-format int8").exit_code, 2);
+  EXPECT_EQ(run_estimate(start + cpu + " --state-format int8").exit_code, 2);
+  const Outcome both = run_estimate(start + "gpu-a100 rram-hyflexpim --num-gpus 4");
+  EXPECT_EQ(both.exit_code, 0) << both.output;
+  EXPECT_THAT(both.output, HasSubstr("rram-hyflexpim: num_gpus is the number of GPUs of other"));
+
+  const auto energy = [&](const std::string& more) {
+    const Outcome outcome = run_estimate(start + "rram-hyflexpim " + more);
+    EXPECT_EQ(outcome.exit_code, 0) << outcome.output;
+    return read_json(folder_.path("run/estimate.json"))["rows"][1]["energy_pj"].get<double>();
+  };
+  EXPECT_EQ(energy("--encoding offset_binary"), energy(""));
+  EXPECT_EQ(energy("--kv-format int8"), energy(""));
+  EXPECT_GT(energy("--kv-format fp16"), energy(""));
+}
+
 TEST_F(EstimateStageTest, WhatDoesNotFitTheMemorySaysSo) {
   // 2000 B of parameters and 16384 B of keys and values, which 32 generated tokens nearly double.
   Json preset = read_json(std::string(LOWBANK_SOURCE_DIR) + "/configs/pim/gpu-a100.json");
@@ -503,6 +533,11 @@ TEST_F(EstimateStageTest, BadInputsEndInOneLineAndLeaveNothingBehind) {
         std::pair{"--sensitivity 1", "sensitivity"}, std::pair{"--crossovers", "two systems"}}) {
     expect("--workload " + good + " --system gpu-a100 " + flags, 2, text);
   }
+  for (const char* const list : {"--batch 4,4", "--batch 1 4 1", "--context 8,16,8"}) {
+    expect("--workload " + good + " --system gpu-a100 " + list, 2, "is given twice");
+  }
+  expect("--workload " + good + " --system gpu-a100 --mode reference --correct refresh,refresh", 2,
+         "correct: refresh is given twice");
   expect("--operators none.csv --batch 4", 2, "belong to workload");
   expect("--operators none.csv --kv-format int8", 2, "belong to workload");
 
@@ -515,6 +550,74 @@ TEST_F(EstimateStageTest, BadInputsEndInOneLineAndLeaveNothingBehind) {
   newer["revision"] = Workload::kRevision + 1;
   expect("--workload " + folder_.file("newer.json", newer.dump()) + " --system gpu-a100", 2,
          "revision");
+}
+
+// What could be taken for a figure of a machine, an operator or a name, and is none.
+TEST_F(EstimateStageTest, AbsurdConstantsOperatorsAndNamesAreRefused) {
+  const std::string good = workload_file("dense", 0);
+  const auto expect = [&](const std::string& arguments, const std::string& text) {
+    const Outcome outcome = run_estimate(arguments + " --out " + folder_.path("bad.csv"));
+    EXPECT_EQ(outcome.exit_code, 2) << outcome.output;
+    EXPECT_THAT(outcome.output, HasSubstr(text));
+    EXPECT_EQ(std::count(outcome.output.begin(), outcome.output.end(), '\n'), 1) << outcome.output;
+    EXPECT_EQ(outcome.output.find('\x1b'), std::string::npos);
+  };
+  int number = 0;
+  const auto file = [&](const std::string& text, const char* extension) {
+    return folder_.file(std::to_string(++number) + extension, text);
+  };
+  for (const auto& [key, value, text] :
+       {std::tuple{"gemm_memory_frac", 7.0, "gemm_memory_frac.value: must be in (0, 1]; got 7"},
+        std::tuple{"gemm_wave_frac", 1.5, "gemm_wave_frac.value: must be in [0, 1]; got 1.5"},
+        std::tuple{"peak_flops_per_s", 1e300, "must be > 0 and at most 1e18; got 1e+300"},
+        std::tuple{"memory_bytes_per_s", 1e-300, "must be > 0 and at most 1e18; got 1e-300"},
+        std::tuple{"gemm_launch_us", 1e300, "must be in [0, 1e18]; got 1e+300"}}) {
+    Json preset = read_json(std::string(LOWBANK_SOURCE_DIR) + "/configs/pim/gpu-a100.json");
+    preset["constants"][key]["value"] = value;
+    expect("--workload " + good + " --system " + file(preset.dump(), ".json"), text);
+  }
+
+  const std::string header = "gpu,kind,m,n,k,dtype";
+  const std::string huge = "A100,matmul,1099511627776,1099511627776,1099511627776,f16";
+  expect(
+      "--operators " + file(header + "\n" + huge + "\n", ".csv"),
+      "line 2: m x n x k = 1099511627776 x 1099511627776 x 1099511627776 does not fit in 63 bits");
+  expect("--fit " + file(header + ",time_ms\n" + huge + ",1\n", ".csv"), "line 2: m x n x k");
+  std::string equal = header + ",time_ms\n";
+  for (int i = 0; i < 50; ++i) equal += "A100,matmul,128,4096,4096,f16,0.03\n";
+  expect("--fit " + file(equal, ".csv"),
+         "50 matrix products of gpu-a100 have 1 different sizes; at least 40");
+
+  for (const char* const name : {"a\x1b[31mred", "two\nlines", "\x7f", "\u202egnp"}) {
+    Json document = Json::parse(workload_to_json(testing::sample_workload()));
+    document["model"] = name;
+    expect("--workload " + file(document.dump(), ".json") + " --system gpu-a100",
+           "model: must hold no control characters");
+    document["model"] = "sample";
+    document["decode"][1]["name"] = name;
+    expect("--workload " + file(document.dump(), ".json") + " --system gpu-a100",
+           "name: must hold no control characters");
+  }
+}
+
+TEST_F(EstimateStageTest, DevicesAndPipesThatMayNeverEndAreRefused) {
+  const std::string pipe = folder_.path("pipe");
+  ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
+  const std::string good = workload_file("dense", 0);
+  for (const std::string& input : {pipe, std::string("/dev/zero"), std::string("/dev/null")}) {
+    for (const std::string& arguments :
+         {"--workload " + input + " --system gpu-a100", "--experiments " + input,
+          "--pim-calls " + input, "--operators " + input, "--fit " + input}) {
+      const Outcome outcome =
+          run_estimate("--mode physical " + arguments + " --out " + folder_.path("bad.csv"));
+      EXPECT_EQ(outcome.exit_code, 3) << outcome.output;
+      EXPECT_THAT(outcome.output, HasSubstr(input + ": is a device or a pipe")) << arguments;
+    }
+  }
+  const Outcome empty = run_estimate("--experiments " + folder_.file("none.jsonl", "\n") +
+                                     " --out " + folder_.path("bad.jsonl"));
+  EXPECT_EQ(empty.exit_code, 3);
+  EXPECT_THAT(empty.output, HasSubstr("has no experiments"));
 }
 
 TEST_F(EstimateStageTest, EnergyThatIsNotKnownIsNullAndNoGain) {

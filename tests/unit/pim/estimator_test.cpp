@@ -6,6 +6,7 @@
 
 #include "core/error.h"
 #include "core/json.h"
+#include "cpu_sample.h"
 #include "pim/experiment.h"
 #include "pim_samples.h"
 #include "temp_folder.h"
@@ -118,6 +119,30 @@ TEST(EstimatorTest, AGenerationIsItsPromptAndItsSteps) {
     EXPECT_NEAR(many.total.time_ns.total() / many.total.latency_ns, 1.0, 1e-9) << name;
     EXPECT_GE(many.last_token_ns * 32, many.later_tokens_ns * (1 - 1e-12)) << name;
   }
+}
+
+TEST(EstimatorTest, AGenerationReadsTheWeightsInThePromptAndInEveryStep) {
+  // Llama-2-7B's linears and norms, in int8 on RRAM: 6.6 GB a pass and 40 passes. The sample's embedding
+  // and norms tell no bytes.
+  const SampleShape shape = {.num_layers = 32,
+                             .hidden = 4096,
+                             .feed_forward = 11008,
+                             .heads = 32,
+                             .vocabulary = 32000,
+                             .context = 512};
+  const double weights = 32.0 * (4 * 4096.0 * 4096 + 3 * 4096.0 * 11008) + 32000 * 4096.0;
+  const Workload workload = sample_workload(shape);
+  const auto generation_bytes = [&](const std::string& system) {
+    return price_generation(*make_system(system, SystemOptions{}), workload, 40).total.weight_bytes;
+  };
+  EXPECT_NEAR(generation_bytes("rram-hyflexpim") / (40 * weights), 1, 1e-12);
+  EXPECT_NEAR(generation_bytes("rram-hyflexpim") * 1e-9, 264.3, 0.05);
+  EXPECT_NEAR(generation_bytes("gpu-a100") / (40 * 2 * weights), 1, 1e-12);
+  const lowbank::testing::TempFolder folder;
+  // A CPU reads float32, as the workload stores it.
+  EXPECT_NEAR(
+      generation_bytes(folder.file("cpu.json", testing::cpu_json().dump())) / (40 * 4 * weights), 1,
+      1e-12);
 }
 
 TEST(EstimatorTest, AGenerationNeedsBothPhasesAndTokens) {

@@ -25,7 +25,7 @@ Workload one_linear(std::int64_t out, std::int64_t in) {
 }
 
 TEST(RramTest, OneArrayOfTwoBitCellsAsComputedByHand) {
-  const RramModel rram(hyflexpim(), EstimateMode::kReference, /*slc_frac=*/0);
+  const RramModel rram(hyflexpim(), EstimateMode::kReference, {.slc_frac = 0});
   // 64 inputs x 32 outputs of four 2-bit cells: exactly one array of 64 x 128.
   EXPECT_EQ(rram.array_tasks(64, 32), 1);
   EXPECT_EQ(rram.array_tasks(65, 33), 4);
@@ -49,20 +49,24 @@ TEST(RramTest, OneArrayOfTwoBitCellsAsComputedByHand) {
 
 TEST(RramTest, ASlcShareOfTheWeightsTakesThatManyMoreCells) {
   // Half the weights in eight 1-bit cells, half in four 2-bit ones: six cells a weight.
-  EXPECT_DOUBLE_EQ(RramModel(hyflexpim(), EstimateMode::kPhysical, 0.5).effective_cell_bits(),
-                   8.0 / 6);
-  EXPECT_DOUBLE_EQ(RramModel(hyflexpim(), EstimateMode::kReference, 0.5).effective_cell_bits(),
-                   1.5);
+  EXPECT_DOUBLE_EQ(
+      RramModel(hyflexpim(), EstimateMode::kPhysical, {.slc_frac = 0.5}).effective_cell_bits(),
+      8.0 / 6);
+  EXPECT_DOUBLE_EQ(
+      RramModel(hyflexpim(), EstimateMode::kReference, {.slc_frac = 0.5}).effective_cell_bits(),
+      1.5);
   for (const auto mode : {EstimateMode::kPhysical, EstimateMode::kReference}) {
-    EXPECT_DOUBLE_EQ(RramModel(hyflexpim(), mode, 0).effective_cell_bits(), 2);
-    EXPECT_DOUBLE_EQ(RramModel(hyflexpim(), mode, 1).effective_cell_bits(), 1);
+    EXPECT_DOUBLE_EQ(RramModel(hyflexpim(), mode, {.slc_frac = 0}).effective_cell_bits(), 2);
+    EXPECT_DOUBLE_EQ(RramModel(hyflexpim(), mode, {.slc_frac = 1}).effective_cell_bits(), 1);
   }
 }
 
 TEST(RramTest, SlcColumnsUseTheCheaperAdcInPhysicalModeOnly) {
   const Workload workload = one_linear(16, 64);  // one array even when all cells are SLC
   const auto adc = [&](EstimateMode mode) {
-    return RramModel(hyflexpim(), mode, 1).price(workload, Phase::kDecode).energy_pj.part("adc");
+    return RramModel(hyflexpim(), mode, {.slc_frac = 1})
+        .price(workload, Phase::kDecode)
+        .energy_pj.part("adc");
   };
   EXPECT_NEAR(adc(EstimateMode::kPhysical) / adc(EstimateMode::kReference), 0.5652 / 0.78125,
               1e-12);
@@ -75,7 +79,8 @@ TEST(RramTest, MoreSlcIsNeverFasterNorSmaller) {
     double latency_ns = 0;
     double area_mm2 = 0;
     for (const double slc_frac : {0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.8, 1.0}) {
-      const PhaseCost cost = RramModel(hyflexpim(), mode, slc_frac).price(workload, Phase::kDecode);
+      const PhaseCost cost =
+          RramModel(hyflexpim(), mode, {.slc_frac = slc_frac}).price(workload, Phase::kDecode);
       // Digital work spreads over the units the weights need, so the few percent of it may shrink.
       const double gemm_ns = cost.time_ns.part("gemm");
       EXPECT_GE(gemm_ns, latency_ns * (1 - 1e-12)) << slc_frac;
@@ -95,7 +100,7 @@ TEST(RramTest, TheTwoProductsOfAFactoredLayerFollowEachOther) {
     factored.decode[static_cast<std::size_t>(stage)].stage = stage;
     factored.decode[static_cast<std::size_t>(stage)].rank = 32;
   }
-  const RramModel rram(hyflexpim(), EstimateMode::kPhysical, 0);
+  const RramModel rram(hyflexpim(), EstimateMode::kPhysical, {.slc_frac = 0});
   EXPECT_DOUBLE_EQ(rram.price(one_linear(64, 64), Phase::kDecode).time_ns.part("gemm"), 800);
   EXPECT_DOUBLE_EQ(rram.price(factored, Phase::kDecode).time_ns.part("gemm"), 1600);
 }
@@ -113,11 +118,28 @@ TEST(RramTest, TheTilesOfATiledLayerRunSideBySideAndTheirTwoStagesFollowEachOthe
     op.tile = 64;
     op.count = 2;
   }
-  const RramModel rram(hyflexpim(), EstimateMode::kPhysical, 0);
+  const RramModel rram(hyflexpim(), EstimateMode::kPhysical, {.slc_frac = 0});
   const PhaseCost cost = rram.price(tiled, Phase::kDecode);
   EXPECT_DOUBLE_EQ(cost.time_ns.part("gemm"), 2 * 800);
-  // In each stage both matrices (of two arrays) work, each in a module of its own.
-  EXPECT_NEAR(cost.energy_pj.total(), 2 * 2 * 800 * 22.33659 / 24 * 1e3, 1e-6);
+  // In each stage both matrices (of two arrays) work, in one module.
+  EXPECT_NEAR(cost.energy_pj.total(), 2 * 800 * 22.33659 / 24 * 1e3, 1e-6);
+}
+
+TEST(RramTest, ManySmallTilesPayForTheModulesThatTheirArraysFillOnAnyNumberOfChips) {
+  // 4096 x 4096 in tiles of 64 x 64, each of rank 8; 20 % SLC: 1 / (0.2 / 1 + 0.8 / 2) = 5 / 3 bits a
+  // cell, 128 x 5 / 24 = 26.7 outputs an array. Stage 0: 64 matrices of 64 x 512, ceil(512 / 26.7) = 20
+  // arrays each, 1280 arrays, 2.5 -> 3 modules of 512. Stage 1: 64 matrices of 512 x 64, 8 x
+  // ceil(64 / 26.7) = 24 arrays each, 1536 arrays, 3 modules.
+  const Workload tiled = testing::tiled_workload({.in = 4096, .out = 4096, .tile = 64, .rank = 8});
+  // A module: 22.33659 / 24 W, of which ADCs 0.512 W, and a third of the columns is SLC.
+  const double module_w = 22.33659 / 24 - 0.512 / 3 * (1 - 0.5652 / 0.78125);
+  for (const std::int64_t num_chips : {0, 1, 9}) {
+    const RramModel rram(hyflexpim(), EstimateMode::kPhysical,
+                         {.slc_frac = 0.2, .num_chips = num_chips});
+    const double pj = rram.price(tiled, Phase::kDecode).energy_pj.total();
+    EXPECT_NEAR(pj, 6 * 800 * module_w * 1e3, 1) << num_chips;
+    EXPECT_NEAR(pj * 1e-6, 4.24, 0.005) << num_chips;
+  }
 }
 
 TEST(RramTest, AGroupRunsSideBySideAndTakesAsLongAsItsSlowest) {
@@ -125,10 +147,11 @@ TEST(RramTest, AGroupRunsSideBySideAndTakesAsLongAsItsSlowest) {
   workload.decode = {testing::linear("q", 0, "qkv", 1, 32, 64),
                      testing::linear("k", 0, "qkv", 1, 32, 64),
                      testing::linear("o", 0, "", 1, 32, 64)};
-  const RramModel rram(hyflexpim(), EstimateMode::kPhysical, 0);
+  const RramModel rram(hyflexpim(), EstimateMode::kPhysical, {.slc_frac = 0});
   const PhaseCost cost = rram.price(workload, Phase::kDecode);
   EXPECT_DOUBLE_EQ(cost.time_ns.part("gemm"), 2 * 800);
-  EXPECT_NEAR(cost.energy_pj.total(), 3 * 800 * 22.33659 / 24 * 1e3, 1e-6);  // three modules work
+  // The arrays of q and k lie in one module, and later that of o in another.
+  EXPECT_NEAR(cost.energy_pj.total(), 2 * 800 * 22.33659 / 24 * 1e3, 1e-6);
 }
 
 TEST(RramTest, EqualMatricesOfOneOperatorLieSideBySideAsOperatorsOfAGroupDo) {
@@ -142,9 +165,9 @@ TEST(RramTest, EqualMatricesOfOneOperatorLieSideBySideAsOperatorsOfAGroupDo) {
     counted.decode.resize(1);
     counted.decode.front().count = 2;
     for (const auto mode : {EstimateMode::kPhysical, EstimateMode::kReference}) {
-      const RramModel rram(hyflexpim(), mode, 0.2);
-      EXPECT_EQ(rram.plan(counted.decode, 1).front().num_pus,
-                rram.plan(two.decode, 1).front().num_pus);
+      const RramModel rram(hyflexpim(), mode, {.slc_frac = 0.2});
+      EXPECT_EQ(rram.plan(counted, Phase::kDecode).front().num_pus,
+                rram.plan(two, Phase::kDecode).front().num_pus);
       const PhaseCost a = rram.price(counted, Phase::kDecode);
       const PhaseCost b = rram.price(two, Phase::kDecode);
       EXPECT_EQ(a.latency_ns, b.latency_ns) << out;
@@ -161,8 +184,8 @@ TEST(RramTest, AttentionAsComputedByHandForOneBlock) {
   workload.decode.push_back(testing::other(OperatorKind::kScore, "s", 0, 1, 1000, 64, 8));
   workload.decode.push_back(testing::other(OperatorKind::kAttend, "a", 0, 1, 64, 1000, 8));
   workload.decode.push_back(testing::other(OperatorKind::kSoftmax, "p", 0, 1, 1000, 0, 8));
-  const PhaseCost cost =
-      RramModel(hyflexpim(), EstimateMode::kPhysical, 0).price(workload, Phase::kDecode);
+  const PhaseCost cost = RramModel(hyflexpim(), EstimateMode::kPhysical, {.slc_frac = 0})
+                             .price(workload, Phase::kDecode);
   // One block gets the whole chip: 24 units of 8 modules.
   EXPECT_DOUBLE_EQ(cost.time_ns.part("attention"), (1 + 1.5) * 8 * 64 * 1000 / (24 * 8 * 273.0));
   EXPECT_DOUBLE_EQ(cost.time_ns.part("others"), 8 * 1000 / (24 * 8 * 256.0));
@@ -183,12 +206,12 @@ Workload blocks_of(const std::vector<std::int64_t>& in_features) {
 }
 
 RramModel chips(std::int64_t num_chips) {
-  return RramModel(hyflexpim(), EstimateMode::kPhysical, 0, num_chips);
+  return RramModel(hyflexpim(), EstimateMode::kPhysical, {.num_chips = num_chips});
 }
 
 std::vector<std::int64_t> units_of(const Workload& workload, std::int64_t num_chips) {
   std::vector<std::int64_t> units;
-  for (const RramStage& stage : chips(num_chips).plan(workload.decode, workload.num_layers)) {
+  for (const RramStage& stage : chips(num_chips).plan(workload, Phase::kDecode)) {
     units.push_back(stage.num_pus);
   }
   return units;
@@ -246,6 +269,113 @@ TEST(RramTest, FewerChipsThanTheWeightsNeedAreRefusedWithBothFigures) {
   }
 }
 
+TEST(RramTest, SignedEncodingsAndProtectedSlicesTakeTheirCells) {
+  const auto bits = [](const RramOptions& options) {
+    return RramModel(hyflexpim(), EstimateMode::kPhysical, options).effective_cell_bits();
+  };
+  // A weight of 8 bits: four slices of 2 bits; a protected one takes two cells of 1 bit.
+  EXPECT_DOUBLE_EQ(bits({.slc_slices = 0}), 8.0 / 4);
+  EXPECT_DOUBLE_EQ(bits({.slc_slices = 1}), 8.0 / 5);
+  EXPECT_DOUBLE_EQ(bits({.slc_slices = 2}), 8.0 / 6);
+  EXPECT_DOUBLE_EQ(bits({.slc_slices = 4}), 8.0 / 8);
+  EXPECT_DOUBLE_EQ(bits({.slc_frac = 1, .slc_slices = 1}), 8.0 / 8);
+  // Half of the weights in 8 cells, half in 5.
+  EXPECT_DOUBLE_EQ(bits({.slc_frac = 0.5, .slc_slices = 1}), 8.0 / 6.5);
+  EXPECT_DOUBLE_EQ(bits({.cell_copies = 2}), 8.0 / 8);
+  EXPECT_DOUBLE_EQ(bits({.slc_slices = 1, .cell_copies = 2}), 8.0 / 10);
+  EXPECT_THROW(bits({.slc_slices = 5}), ConfigError);
+
+  const RramModel plain(hyflexpim(), EstimateMode::kPhysical, {});
+  const RramModel pairs(hyflexpim(), EstimateMode::kPhysical, {.cell_copies = 2});
+  EXPECT_EQ(plain.array_tasks(64, 32), 1);
+  EXPECT_EQ(pairs.array_tasks(64, 32), 2);
+  // 12,288 arrays a unit: 32 x 128 two-bit-cell weights in each array fill one, pairs of cells two.
+  Workload full = one_linear(32 * 12288, 64);
+  EXPECT_EQ(chips(0).price(full, Phase::kDecode).num_chips, 1);
+  full.decode.front().count = 24;
+  EXPECT_EQ(plain.price(full, Phase::kDecode).num_chips, 1);
+  EXPECT_EQ(pairs.price(full, Phase::kDecode).num_chips, 2);
+  EXPECT_NEAR(pairs.price(full, Phase::kDecode).energy_pj.total() /
+                  plain.price(full, Phase::kDecode).energy_pj.total(),
+              2, 1e-9);
+}
+
+TEST(RramTest, EveryMatrixHasWholeArraysSoThatAllOfThemWorkAtOnce) {
+  // A million matrices of one array each (64 x 16, a third of its cells): a chip has 24 x 24 x 512 =
+  // 294,912 arrays, so four chips hold them.
+  Workload many = one_linear(16, 64);
+  many.decode.front().count = 1'000'000;
+  const RramModel rram(hyflexpim(), EstimateMode::kPhysical, {.slc_frac = 0.2});
+  const PhaseCost cost = rram.price(many, Phase::kDecode);
+  EXPECT_EQ(cost.num_chips, 4);
+  EXPECT_DOUBLE_EQ(cost.time_ns.part("gemm"), 800);
+  // 1,000,000 / 512 modules, rounded up.
+  const double module_w = 22.33659 / 24 - 0.512 / 3 * (1 - 0.5652 / 0.78125);
+  EXPECT_NEAR(cost.energy_pj.total() / (1954 * 800 * module_w * 1e3), 1, 1e-9);
+}
+
+// One block that holds 8 key-value heads of 128: 2048 B a token with elements of one byte.
+Workload caching(std::int64_t context) {
+  Workload workload = one_linear(32, 64);
+  workload.context = context;
+  workload.decode.push_back(testing::other(OperatorKind::kScore, "s", 0, 1, context, 128, 8));
+  workload.decode.push_back(testing::other(OperatorKind::kAttend, "a", 0, 1, 128, context, 8));
+  return workload;
+}
+
+TEST(RramTest, ChipsHaveRoomForKeysAndValuesInTheirDigitalModules) {
+  // A unit: 8 modules of 256 arrays of 1024 x 1024 bits, 268,435,456 B, 131,072 tokens; a chip has 24.
+  const std::int64_t chip_tokens = 24 * 131'072;
+  const auto num_chips = [](std::int64_t context, std::optional<std::int64_t> kv_bytes) {
+    const RramModel rram(hyflexpim(), EstimateMode::kPhysical, {.kv_bytes = kv_bytes});
+    return rram.price(caching(context), Phase::kDecode).num_chips;
+  };
+  EXPECT_EQ(num_chips(chip_tokens, {}), 1);
+  EXPECT_EQ(num_chips(chip_tokens + 1, {}), 2);
+  EXPECT_EQ(num_chips(chip_tokens / 2, 2), 1);
+  EXPECT_EQ(num_chips(chip_tokens / 2 + 1, 2), 2);
+  EXPECT_EQ(RramModel(hyflexpim(), EstimateMode::kReference, {})
+                .price(caching(chip_tokens + 1), Phase::kDecode)
+                .num_chips,
+            1)
+      << "the publication does not count this room";
+  EXPECT_THROW(chips(1).price(caching(chip_tokens + 1), Phase::kDecode), ConfigError);
+  EXPECT_EQ(chips(0).price(caching(1000), Phase::kDecode).memory_bytes, 2048 * 1000);
+
+  // The modules multiply bytes, so elements of two bytes take two passes.
+  const auto attention_ns = [](std::optional<std::int64_t> kv_bytes) {
+    const RramModel rram(hyflexpim(), EstimateMode::kPhysical, {.kv_bytes = kv_bytes});
+    return rram.price(caching(1000), Phase::kDecode).time_ns.part("attention");
+  };
+  EXPECT_DOUBLE_EQ(attention_ns(1), attention_ns({}));
+  EXPECT_DOUBLE_EQ(attention_ns(2), 2 * attention_ns({}));
+}
+
+TEST(RramTest, MoreChipsNeverMakeAVectorSlower) {
+  // Attention gains by more units, and each chip that the blocks spread over adds a hop of 4096 / 128
+  // ns; with few cached tokens the hops outweigh the gain.
+  for (const std::int64_t context : {1, 100, 10'000}) {
+    Workload workload = blocks_of(std::vector<std::int64_t>(60, 4096));
+    workload.context = context;
+    for (std::int64_t layer = 0; layer < 60; ++layer) {
+      const auto place = workload.decode.begin() + 2 * layer;
+      workload.decode.insert(place,
+                             testing::other(OperatorKind::kScore, "s", layer, 1, context, 128, 32));
+    }
+    double latency_ns = chips(3).price(workload, Phase::kDecode).latency_ns;
+    for (std::int64_t num_chips = 4; num_chips < 80; ++num_chips) {
+      const PhaseCost cost = chips(num_chips).price(workload, Phase::kDecode);
+      EXPECT_LE(cost.latency_ns, latency_ns) << context << " " << num_chips;
+      EXPECT_EQ(cost.num_chips, num_chips);
+      latency_ns = cost.latency_ns;
+    }
+  }
+  const PhaseCost cost =
+      chips(9).price(blocks_of(std::vector<std::int64_t>(60, 4096)), Phase::kDecode);
+  EXPECT_NEAR(cost.latency_ns, 60 * (800 + 24) + 2 * 4096 / 128.0, 1e-6) << "as on three chips";
+  EXPECT_THAT(cost.notes, ::testing::Contains(::testing::HasSubstr("over 3 of the 9 chips")));
+}
+
 TEST(RramTest, ABatchFillsThePipelineUntilTheSlowestStageLimits) {
   Workload workload = one_linear(32, 64);
   workload.num_layers = 10;
@@ -253,7 +383,7 @@ TEST(RramTest, ABatchFillsThePipelineUntilTheSlowestStageLimits) {
   for (int layer = 0; layer < 10; ++layer) {
     workload.decode.push_back(testing::linear("l" + std::to_string(layer), layer, "", 1, 32, 64));
   }
-  const RramModel rram(hyflexpim(), EstimateMode::kPhysical, 0);
+  const RramModel rram(hyflexpim(), EstimateMode::kPhysical, {.slc_frac = 0});
   const auto latency_of_batch = [&](std::int64_t batch) {
     Workload w = workload;
     w.batch = batch;
@@ -270,7 +400,7 @@ TEST(RramTest, ComponentsThatExceedTheModuleArePresetErrors) {
   for (auto& constant : preset.constants) {
     if (constant.key == "analog_power_w_per_pu") constant.value = 5;
   }
-  EXPECT_THROW(RramModel(preset, EstimateMode::kPhysical, 0), ConfigError);
+  EXPECT_THROW(RramModel(preset, EstimateMode::kPhysical, {}), ConfigError);
 }
 
 }  // namespace

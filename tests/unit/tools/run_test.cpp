@@ -411,6 +411,12 @@ TEST_F(RunRecipeTest, ADamagedRecordIsNoRecord) {
     folder.file("out/evaluate/run.json", record);
     EXPECT_THAT(run(), ElementsAre("evaluate")) << record;
   }
+  for (const char* key : {"seconds", "provenance", "device", "hash"}) {
+    Json record = read_json(folder.path("out/evaluate/run.json"));
+    record[key] = key == std::string("seconds") ? Json(1.25) : Json("other");
+    folder.file("out/evaluate/run.json", dump_json(record));
+    EXPECT_THAT(run(), ElementsAre("evaluate")) << key;
+  }
   fs::remove(folder.path("out/evaluate/run.json"));
   folder.file("out/evaluate/started.json", "[1]");
   EXPECT_THAT(run(), ElementsAre("evaluate"));

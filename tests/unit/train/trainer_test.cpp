@@ -175,6 +175,22 @@ TEST_F(TrainerTest, ACorruptResumePointIsReported) {
                IoError);
 }
 
+TEST_F(TrainerTest, MetricsThatWereChangedSinceThePointWasSavedAreReported) {
+  const auto data = testing::toy_dataset(folder_);
+  const auto model = testing::tiny_model();
+  PowerCut power_cut;
+  EXPECT_THROW(testing::fit_in(folder_.path("run"), *model, data, testing::short_settings(), 0,
+                               nullptr, false, {&power_cut}),
+               std::runtime_error);
+  std::string lines = read_text(folder_.path("run/metrics.jsonl"));
+  const auto digit = lines.find('.') + 1;
+  lines[digit] = lines[digit] == '1' ? '2' : '1';
+  folder_.file("run/metrics.jsonl", lines);
+  EXPECT_THROW(testing::fit_in(folder_.path("run"), *model, data, testing::short_settings(), 0,
+                               nullptr, true),
+               DamagedRecord);
+}
+
 TEST_F(TrainerTest, ALossThatIsNotFiniteStopsBeforeTheUpdate) {
   const auto data = testing::toy_dataset(folder_);
   const auto model = testing::tiny_model();
