@@ -140,6 +140,8 @@ pim::SystemOptions options_of(const EstimateConfig& config) {
           .cell_copies = takes_two_cells(config.encoding) ? 2 : 1,
           .num_gpus = config.num_gpus,
           .num_chips = config.num_chips,
+          .fuses_attention = config.attention == "fused",
+          .interconnect = config.interconnect,
           .kv_bytes = element_bytes_of(config.kv_format),
           .state_bytes = element_bytes_of(config.state_format)};
 }
@@ -201,8 +203,12 @@ std::vector<Point> make_points(const EstimateConfig& config,
     std::size_t place = 0;
     for (const std::int64_t context : sizes(config.context, source.workload.context)) {
       for (const std::int64_t batch : sizes(config.batch, source.workload.batch)) {
-        points.push_back(
-            {&source, place++, pim::reshape_workload(source.workload, batch, context)});
+        pim::Workload workload = pim::reshape_workload(source.workload, batch, context);
+        // The reference has no prompts; what it is given it prices as it is.
+        if (config.prompt_head == "last" && mode_of(config) == pim::EstimateMode::kPhysical) {
+          workload = pim::with_last_token_head(workload);
+        }
+        points.push_back({&source, place++, std::move(workload)});
       }
     }
   }
@@ -288,7 +294,9 @@ struct Gain {
 Gain gain_over(const Row* base, const Row& row) {
   if (base == nullptr) return {};
   Gain gain{.speedup = base->ns_per_token() / row.ns_per_token(), .energy = {}};
-  if (base->energy_pj && row.energy_pj) gain.energy = *base->pj_per_token() / *row.pj_per_token();
+  const bool is_like = base->cost.accounting == row.cost.accounting;
+  if (is_like && base->energy_pj && row.energy_pj)
+    gain.energy = *base->pj_per_token() / *row.pj_per_token();
   return gain;
 }
 

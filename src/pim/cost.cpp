@@ -18,7 +18,10 @@ constexpr std::pair<const char*, bool Corrections::*> kCorrections[] = {
     {"built_hardware", &Corrections::built_hardware},
     {"every_context", &Corrections::every_context},
     {"fitted_gpu", &Corrections::fitted_gpu},
-    {"gpu_energy", &Corrections::gpu_energy}};
+    {"gpu_energy", &Corrections::gpu_energy},
+    {"fused_kernels", &Corrections::fused_kernels},
+    {"fitted_links", &Corrections::fitted_links},
+    {"static_power", &Corrections::static_power}};
 
 }  // namespace
 
@@ -55,12 +58,17 @@ const char* mode_name(EstimateMode mode) {
   return mode == EstimateMode::kReference ? "reference" : "physical";
 }
 
+const char* accounting_name(EnergyAccounting accounting) {
+  return accounting == EnergyAccounting::kTotal ? "total" : "dynamic";
+}
+
 const char* time_category(OperatorKind kind) {
   switch (kind) {
     case OperatorKind::kLinear:
       return "gemm";
     case OperatorKind::kScore:
     case OperatorKind::kAttend:
+    case OperatorKind::kAttention:
       return "attention";
     case OperatorKind::kConv:
       return "causal_conv1d";

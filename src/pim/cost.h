@@ -30,7 +30,10 @@ struct Corrections {
   bool built_hardware;  ///< constants of the machines as built, not the reference's
   bool every_context;   ///< attention in memory is summed over all lengths, not interpolated
   bool fitted_gpu;      ///< GPU times by the rule fitted to measurement
-  bool gpu_energy;      ///< register energy of every product of a batch, with its bytes
+  bool gpu_energy;      ///< register energy of every product of a batch; tiles as for the time
+  bool fused_kernels;   ///< attention, and state updates of decode, as one GPU kernel each
+  bool fitted_links;    ///< all-reduces by the rule fitted to measurement, with the links' energy
+  bool static_power;    ///< a GPU's idle and active power
 };
 
 /// Names of the corrections, in the order above.
@@ -87,11 +90,21 @@ struct OperatorCost {
   Breakdown energy_pj;  ///< by component
 };
 
+/// What an energy contains: quotients of energies make sense between equal ones only.
+enum class EnergyAccounting {
+  kDynamic,  ///< what the operators switch
+  kTotal     ///< that, and the power that the machine draws meanwhile
+};
+
+/// "dynamic" or "total".
+const char* accounting_name(EnergyAccounting accounting);
+
 /// What one run of a phase costs on a system: a whole prompt, or one token of every sequence.
 struct PhaseCost {
   double latency_ns = 0;
-  Breakdown time_ns;        ///< by `time_category`; sums to latency_ns
-  Breakdown energy_pj;      ///< by component; no parts: not known
+  Breakdown time_ns;    ///< by `time_category`; sums to latency_ns
+  Breakdown energy_pj;  ///< by component; no parts: not known
+  EnergyAccounting accounting = EnergyAccounting::kDynamic;  ///< of energy_pj
   double weight_bytes = 0;  ///< of the parameters read, in the system's own format
   double memory_bytes = 0;  ///< of all chips: parameters, caches and states; 0 = not told
   std::optional<double> memory_capacity_bytes;  ///< of all chips, where the preset tells it

@@ -151,6 +151,7 @@ std::vector<std::vector<CpuTerm>> cpu_terms(const std::vector<Operator>& operato
         terms.push_back({"scan_ns_per_mac", macs(op)});
         break;
       case OperatorKind::kAllReduce:
+      case OperatorKind::kAttention:
         break;  // one machine, nothing to add up
     }
     before = &op;

@@ -16,6 +16,7 @@
 #include "config/results/experiment_line.h"
 #include "core/atomic_file.h"
 #include "core/error.h"
+#include "core/hash.h"
 #include "core/json.h"
 #include "core/json_reader.h"
 #include "core/log.h"
@@ -24,6 +25,7 @@
 #include "pim/csv_table.h"
 #include "pim/experiment.h"
 #include "pim/gpu_fit.h"
+#include "pim/gpu_kernel_fit.h"
 #include "pim/hbm_pim.h"
 #include "pim/preset.h"
 #include "pim/workload.h"
@@ -189,15 +191,21 @@ HbmPimModel call_model(const std::string& hardware, std::int64_t channels,
   return HbmPimModel(preset, corrections);
 }
 
-// A GPU by its name in tables ("A100"), or a preset of kind gpu by name or file.
-SystemPreset gpu_preset(const std::string& gpu) {
-  const std::vector<std::string> known = reference_gpu_names();
-  std::string name = gpu;
-  if (std::find(known.begin(), known.end(), gpu) != known.end()) {
-    for (char& c : name) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-    name = "gpu-" + name;
+// "A100" -> "gpu-a100": the preset of a GPU by its name in tables.
+std::string gpu_file_name(const std::string& gpu) {
+  std::string name = "gpu-" + gpu;
+  for (char& c : name) {
+    c = c == ' ' ? '-' : static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
   }
-  SystemPreset preset = load_preset(name);
+  return name;
+}
+
+// A GPU by its name in tables, or a preset of kind gpu by name or file.
+SystemPreset gpu_preset(const std::string& gpu) {
+  const std::vector<std::string> known = system_names();
+  const std::string file = gpu_file_name(gpu);
+  const bool is_known = std::find(known.begin(), known.end(), file) != known.end();
+  SystemPreset preset = load_preset(is_known ? file : gpu);
   if (preset.kind != SystemKind::kGpu) {
     throw ConfigError(
         fmt::format("gpu: '{}' is of kind {}, not gpu", gpu, system_kind_name(preset.kind)));
@@ -208,6 +216,104 @@ SystemPreset gpu_preset(const std::string& gpu) {
 void check_dtype(const std::string& dtype) {
   if (dtype != "f16" && dtype != "bf16") {
     throw ConfigError(fmt::format("dtype: must be f16 or bf16; got '{}'", dtype));
+  }
+}
+
+std::string data_name(const std::string& path) {
+  return fmt::format("{} (xxh3 {})", std::filesystem::path(path).filename().string(),
+                     hash_file(path).substr(0, 16));
+}
+
+CsvTable read_kernel_table(const std::string& path, bool is_timed) {
+  std::vector<std::string> columns = kernel_columns(kernel_table_of(CsvTable::read(path, {"gpu"})));
+  if (is_timed) columns.emplace_back("time_ms");
+  return CsvTable::read(path, columns);
+}
+
+// Operators of a table that is not of products.
+void estimate_kernels(const CsvTable& table, const TableOptions& options, RunDir* out,
+                      Metrics& metrics) {
+  if (!make_corrections(options.mode, options.correct).fused_kernels) {
+    throw ConfigError("operators: reference mode has rules for products, norms and activations");
+  }
+  std::map<std::string, SystemPreset> presets;
+  std::vector<std::vector<std::string>> cells;
+  const auto kernels = read_timed_kernels(table);
+  for (std::size_t row = 0; row < table.num_rows(); ++row) {
+    if (!kernels[row]) {
+      cells.push_back({""});
+      continue;
+    }
+    const double time_s = at_line(table.where(row), [&] {
+      auto preset = presets.find(kernels[row]->gpu);
+      if (preset == presets.end()) {
+        preset = presets.emplace(kernels[row]->gpu, gpu_preset(kernels[row]->gpu)).first;
+      }
+      return timed_kernel_s(preset->second, *kernels[row]);
+    });
+    cells.push_back({fmt::format("{}", time_s * 1e3)});
+  }
+  write_table(options, out, "operators.csv", table.with_columns({"time_ms"}, cells));
+  metrics = {{"provenance", "modelled"},
+             {"mode", mode_name(options.mode)},
+             {"correct", options.correct},
+             {kNumOperatorsKey, table.num_rows()}};
+  print("{} operators ({} mode; modelled figures)", table.num_rows(), mode_name(options.mode));
+}
+
+// One preset a GPU, or that of `base`; GPUs without one are left out if others have one.
+void fit_kernel_table(const CsvTable& table, const std::string& path, const std::string& base,
+                      const TableOptions& options, RunDir* out, Metrics& metrics) {
+  std::vector<std::pair<std::string, std::vector<TimedKernel>>> by_gpu;
+  for (auto& kernel : read_timed_kernels(table)) {
+    if (!kernel) continue;
+    auto entry = std::find_if(by_gpu.begin(), by_gpu.end(),
+                              [&](const auto& known) { return known.first == kernel->gpu; });
+    if (entry == by_gpu.end()) entry = by_gpu.insert(by_gpu.end(), {kernel->gpu, {}});
+    entry->second.push_back(std::move(*kernel));
+  }
+  if (!base.empty()) {
+    const std::string name = load_preset(base).name;
+    const auto is_mine = [&](const auto& entry) { return gpu_file_name(entry.first) == name; };
+    if (by_gpu.size() > 1 && std::any_of(by_gpu.begin(), by_gpu.end(), is_mine)) {
+      std::erase_if(by_gpu, [&](const auto& entry) { return !is_mine(entry); });
+    }
+  }
+  if (by_gpu.size() != 1 && (out == nullptr || !base.empty())) {
+    throw ConfigError(
+        fmt::format("{}: tells of {} GPUs; one file, or one system to start from, takes one", path,
+                    by_gpu.size()));
+  }
+  metrics = {{"provenance", "modelled"}, {kGpuFitsKey, Json::array()}};
+  if (out != nullptr) out->begin();
+  for (const auto& [gpu, kernels] : by_gpu) {
+    const KernelFit fit =
+        fit_kernels(gpu_preset(base.empty() ? gpu : base), kernels, data_name(path));
+    const std::string text = preset_to_json(fit.preset);
+    if (out != nullptr) {
+      out->write(fit.preset.name + ".json", text);
+    } else {
+      write_file(options.out, text);
+    }
+    for (const SystemPreset& links : fit.links) {
+      if (out != nullptr) out->write(links.name + ".json", preset_to_json(links));
+    }
+    Json kinds = Json::array();
+    for (const KindFit& kind : fit.kinds) {
+      kinds.push_back({{"kind", kind.kind},
+                       {"num_kernels", kind.num_kernels},
+                       {"num_usual", kind.num_usual},
+                       {"is_fitted", kind.is_fitted},
+                       {"held_out", to_json(kind.held_out)}});
+      print("{}: {}, {} kernels, {} of usual size; {}: {}", fit.preset.name, kind.kind,
+            kind.num_kernels, kind.num_usual, kind.is_fitted ? "shapes held out" : "not fitted",
+            percent(kind.held_out));
+      for (const auto& [source, error] : kind.by_source) {
+        kinds.back()["by_source"][source] = to_json(error);
+        print("  {}: {}", source, percent(error));
+      }
+    }
+    metrics[kGpuFitsKey].push_back({{"preset", fit.preset.name}, {"kinds", std::move(kinds)}});
   }
 }
 
@@ -337,7 +443,11 @@ void estimate_pim_calls(const std::string& path, const TableOptions& options, Ru
 void estimate_operators(const std::string& path, const TableOptions& options, RunDir* out,
                         Metrics& metrics) {
   const Corrections corrections = make_corrections(options.mode, options.correct);
-  const CsvTable table = CsvTable::read(path, {"gpu", "kind", "m", "n", "k", "dtype"});
+  const CsvTable table = read_kernel_table(path, /*is_timed=*/false);
+  if (kernel_table_of(table) != KernelTable::kProducts) {
+    estimate_kernels(table, options, out, metrics);
+    return;
+  }
   std::map<std::string, GpuModel> models;
   std::vector<std::vector<std::string>> cells;
   for (std::size_t row = 0; row < table.num_rows(); ++row) {
@@ -371,7 +481,11 @@ void estimate_operators(const std::string& path, const TableOptions& options, Ru
 
 void fit_gpus(const std::string& path, const std::string& base, const TableOptions& options,
               RunDir* out, Metrics& metrics) {
-  const CsvTable table = CsvTable::read(path, {"gpu", "kind", "m", "n", "k", "dtype", "time_ms"});
+  const CsvTable table = read_kernel_table(path, /*is_timed=*/true);
+  if (kernel_table_of(table) != KernelTable::kProducts) {
+    fit_kernel_table(table, path, base, options, out, metrics);
+    return;
+  }
   for (std::size_t row = 0; row < table.num_rows(); ++row) {
     const std::int64_t m = table.count(row, "m");
     const std::int64_t n = table.count(row, "n");
@@ -391,8 +505,7 @@ void fit_gpus(const std::string& path, const std::string& base, const TableOptio
   }
   std::vector<GpuFit> fits;
   for (const auto& [gpu, kernels] : measured) {
-    fits.push_back(fit_gpu(gpu_preset(base.empty() ? gpu : base), kernels,
-                           std::filesystem::path(path).filename().string()));
+    fits.push_back(fit_gpu(gpu_preset(base.empty() ? gpu : base), kernels, data_name(path)));
   }
 
   metrics = {{"provenance", "modelled"}, {kGpuFitsKey, Json::array()}};

@@ -234,6 +234,7 @@ std::unique_ptr<System> make_system(const std::vector<SystemPreset>& presets,
       return make_cpu_system(preset);
     case SystemKind::kMemory:
     case SystemKind::kPimUnit:
+    case SystemKind::kLink:
       throw ConfigError(fmt::format("system: '{}' is a part of machines (kind {}); there are {}",
                                     preset.name, system_kind_name(preset.kind),
                                     fmt::join(system_names(), ", ")));

@@ -42,6 +42,8 @@ struct SystemOptions {
   std::int64_t cell_copies = 1;    ///< of RRAM: cells for one of the two's-complement code
   std::int64_t num_gpus = 1;       ///< tensor-parallel GPUs, with their memories
   std::int64_t num_chips = 0;      ///< of RRAM; 0 = as many as the weights need
+  bool fuses_attention = true;     ///< on GPUs, where corrections have fused kernels
+  std::string interconnect = {};   ///< of GPUs: a preset of kind link; "" = the GPU's own links
   // Of an element of keys and values, and of states; nullopt = the
   // system's own. Of RRAM, in its digital modules.
   std::optional<std::int64_t> kv_bytes = {};

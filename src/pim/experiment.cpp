@@ -124,7 +124,7 @@ struct ExperimentSystem::Pricing {
     ExperimentCost::Part& part = parts[category];
     part.time_s += cost.latency_ns * 1e-9 * times;
     part.memory_pj += cost.dram_pj * times;
-    part.compute_pj += cost.on_chip_pj() * times;
+    part.compute_pj += (cost.on_chip_pj() + cost.link_pj) * times;
   }
   void add(const char* category, const OperatorCost& cost, double times) {
     ExperimentCost::Part& part = parts[category];
@@ -146,6 +146,10 @@ struct ExperimentSystem::Pricing {
       return;
     }
     const std::int64_t bytes = system.state_bytes_;
+    if (system.corrections_.fused_kernels) {
+      add(op.category, system.gpu_.state_update(op.head_dim, op.state_dim, count, bytes), times);
+      return;
+    }
     add(op.category,
         system.gpu_.batched(
             {.m = op.head_dim, .n = op.state_dim, .k = 1, .count = count, .element_bytes = bytes}),
@@ -162,6 +166,18 @@ struct ExperimentSystem::Pricing {
     const std::int64_t last = experiment.input_tokens + num_steps();
     for (std::int64_t context = experiment.input_tokens + 1; context <= last; ++context) {
       stop_if_interrupted();
+      if (!system.pim_ && system.corrections_.fused_kernels) {
+        const auto heads = static_cast<double>(count);
+        add(op.category,
+            system.gpu_.attention({.query_heads = heads,
+                                   .kv_heads = heads,
+                                   .head_dim = static_cast<double>(op.head_dim),
+                                   .cached = static_cast<double>(context - 1),
+                                   .kv_bytes = static_cast<double>(system.state_bytes_)},
+                                  /*is_decode=*/true),
+            times);
+        continue;
+      }
       add("others", system.gpu_.elementwise(OperatorKind::kSoftmax, 1, context, count), times);
       if (system.pim_) continue;
       add(op.category,

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <functional>
 #include <map>
 #include <set>
 #include <tuple>
@@ -10,14 +9,14 @@
 #include <fmt/format.h>
 
 #include "core/error.h"
-#include "core/stats.h"
+#include "pim/fit_search.h"
 
 namespace lowbank::pim {
 namespace {
 
-using Vector = std::vector<double>;
 using Kernels = std::vector<MeasuredKernel>;
 
+constexpr double kGatedAccesses = 3;  // a gated activation reads two values and writes one
 constexpr std::size_t kLeastProducts = 40;
 constexpr std::size_t kLeastPerModel = 20;
 // Outliers are many and real: kernels that a library chose badly.
@@ -31,53 +30,6 @@ constexpr double kLinePower = 1.4;
 // to its usual value, with a force that stops growing at kPriorWidth, so that unusual GPUs fit too.
 constexpr double kPriorWeight = 0.1;
 constexpr double kPriorWidth = 0.2;  // of the logarithm
-
-// Minimum of f by the simplex method of Nelder and Mead (1965), from x with edges of `edge`.
-Vector descend(const std::function<double(const Vector&)>& f, const Vector& x, double edge,
-               int num_steps) {
-  using Corner = std::pair<double, Vector>;
-  const std::size_t n = x.size();
-  std::vector<Corner> corners = {{f(x), x}};
-  for (std::size_t i = 0; i < n; ++i) {
-    Vector y = x;
-    y[i] += edge;
-    corners.emplace_back(f(y), y);
-  }
-  const auto by_value = [](const Corner& a, const Corner& b) { return a.first < b.first; };
-  for (int step = 0; step < num_steps; ++step) {
-    std::sort(corners.begin(), corners.end(), by_value);
-    Corner& worst = corners.back();
-    Vector centre(n, 0.0);
-    for (std::size_t i = 0; i < n; ++i) {
-      for (std::size_t j = 0; j < n; ++j) {
-        centre[j] += corners[i].second[j] / static_cast<double>(n);
-      }
-    }
-    const auto at = [&](double part) {
-      Vector y(n);
-      for (std::size_t j = 0; j < n; ++j) y[j] = centre[j] + part * (worst.second[j] - centre[j]);
-      const double value = f(y);
-      return Corner(value, std::move(y));
-    };
-    const Corner reflected = at(-1);
-    if (reflected.first < corners.front().first) {
-      const Corner expanded = at(-2);
-      worst = expanded.first < reflected.first ? expanded : reflected;
-    } else if (reflected.first < corners[n - 1].first) {
-      worst = reflected;
-    } else if (const Corner contracted = at(0.5); contracted.first < worst.first) {
-      worst = contracted;
-    } else {
-      for (std::size_t i = 1; i <= n; ++i) {
-        for (std::size_t j = 0; j < n; ++j) {
-          corners[i].second[j] = (corners[i].second[j] + corners.front().second[j]) / 2;
-        }
-        corners[i].first = f(corners[i].second);
-      }
-    }
-  }
-  return std::min_element(corners.begin(), corners.end(), by_value)->second;
-}
 
 double bounded(double error) {
   return std::isfinite(error) ? std::min(error, kMostError) : kMostError;
@@ -105,11 +57,6 @@ double line_loss(const GpuLine& line, const Kernels& kernels, double accesses) {
     sum += std::pow(bounded(std::abs(std::log(us * 1e-6 / kernel.time_s))), kLinePower);
   }
   return sum;
-}
-
-Vector minimise(const std::function<double(const Vector&)>& f, Vector x) {
-  for (const double edge : {0.4, 0.2, 0.1, 0.3, 0.05}) x = descend(f, x, edge, 160);
-  return x;
 }
 
 struct FittedConstant {
@@ -178,10 +125,6 @@ Kernels of_kind(const Kernels& kernels, const std::string& kind) {
   return chosen;
 }
 
-GpuTimeError summarise(const Vector& errors) {
-  return {.median_frac = upper_quantile(errors, 0.5), .p90_frac = upper_quantile(errors, 0.9)};
-}
-
 template <class TimeOf>
 void add_errors(const Kernels& products, const TimeOf& time_s, Vector& errors) {
   for (const auto& kernel : products) {
@@ -235,10 +178,8 @@ GpuTimeError held_out_error(const GpuTimes& machine, const Kernels& products,
         },
         errors);
   }
-  return summarise(errors);
+  return time_error(errors);
 }
-
-double four_digits(double value) { return std::stod(fmt::format("{:.4g}", value)); }
 
 }  // namespace
 
@@ -271,7 +212,10 @@ double kernel_s(const GpuModel& gpu, const std::string& kind, std::int64_t m, st
   check_operator_size(m, n, k);
   if (kind == "matmul") return gpu.linear(m, n, k, 1).latency_ns * 1e-9;
   if (kind == "norm") return gpu.elementwise(OperatorKind::kNorm, m, n, 1).latency_ns * 1e-9;
-  if (kind == "act") return gpu.elementwise(OperatorKind::kActivation, m, n, 1).latency_ns * 1e-9;
+  if (kind == "act") {
+    const double bytes = kGatedAccesses * 2 * static_cast<double>(m) * static_cast<double>(n);
+    return gpu.elementwise(OperatorKind::kActivation, m, n, 1, bytes).latency_ns * 1e-9;
+  }
   throw ConfigError(fmt::format("kind: must be one of matmul, norm, act; got '{}'", kind));
 }
 
@@ -302,7 +246,7 @@ GpuFit fit_gpu(const SystemPreset& start, const Kernels& kernels, const std::str
   for (const auto& constant : kFitted) values[constant.key] = times.*constant.member;
   const SystemPreset reference = start.with_hardware(/*as_built=*/false);
   for (const auto& [kind, name, accesses] :
-       {std::tuple("norm", "norm", 3.0), std::tuple("act", "activation", 2.0)}) {
+       {std::tuple("norm", "norm", 2.0), std::tuple("act", "activation", kGatedAccesses)}) {
     const Kernels rows = of_kind(kernels, kind);
     if (rows.size() < kLeastPerModel) continue;
     const std::string prefix = name;
@@ -344,7 +288,7 @@ GpuFit fit_gpu(const SystemPreset& start, const Kernels& kernels, const std::str
           return kernel_s(gpu, kernel.kind, kernel.m, kernel.n, kernel.k);
         },
         errors);
-    return summarise(errors);
+    return time_error(errors);
   };
   fit.fitted = error_of(fit.preset, EstimateMode::kPhysical);
   fit.reference = error_of(start, EstimateMode::kReference);

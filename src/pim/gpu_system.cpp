@@ -29,10 +29,14 @@ struct RunInfo {
   Phase phase = Phase::kDecode;
   std::int64_t batch = 1;
   double stored_bytes = 0;  // of a value, where a workload tells bytes
+  bool is_causal = true;
 };
 
 RunInfo run_of(const Workload& workload, Phase phase) {
-  return {.phase = phase, .batch = workload.batch, .stored_bytes = workload.weight_bits / 8};
+  return {.phase = phase,
+          .batch = workload.batch,
+          .stored_bytes = workload.weight_bits / 8,
+          .is_causal = workload.is_causal()};
 }
 
 // Of all that decides what an operator costs.
@@ -53,7 +57,9 @@ class GpuSystem : public System {
         num_gpus_(options.num_gpus),
         kv_bytes_(options.kv_bytes),
         state_bytes_(options.state_bytes),
-        gpu_(preset_, corrections_) {}
+        fuses_attention_(options.fuses_attention && corrections_.fused_kernels),
+        links_(read_links(options)),
+        gpu_(preset_, corrections_, links_ ? &*links_ : nullptr) {}
 
   PhaseCost price(const Workload& workload, Phase phase) const override {
     const RunInfo run = run_of(workload, phase);
@@ -75,11 +81,19 @@ class GpuSystem : public System {
     };
     return summed(workload, Phase::kDecode, num_steps, last, cost_of);
   }
-  std::vector<SystemPreset> presets() const override { return {preset_}; }
+  std::vector<SystemPreset> presets() const override {
+    std::vector<SystemPreset> all = {preset_};
+    if (links_) all.push_back(*links_);
+    return all;
+  }
   std::optional<GpuTimeError> gpu_time_error() const override { return gpu_.time_error(); }
   std::vector<std::string> notes() const override {
     std::vector<std::string> notes = {
-        "energy is dynamic only: a GPU's idle and static power is not in it"};
+        accounting() == EnergyAccounting::kTotal
+            ? fmt::format("energy is {}: it contains what a GPU draws idle and awake, beside the "
+                          "operators' own",
+                          accounting_name(accounting()))
+            : std::string("energy is dynamic only: a GPU's idle and static power is not in it")};
     const GpuTimeError error = gpu_.time_error();
     notes.push_back(fmt::format(
         "GPU times by {}: on measured matrix products {} median error {:.0f} %, 90th percentile "
@@ -87,11 +101,14 @@ class GpuSystem : public System {
         corrections_.fitted_gpu ? "a rule fitted to measurement" : "the reference's roofline",
         corrections_.fitted_gpu ? "not fitted to," : "its", 100 * error.median_frac,
         100 * error.p90_frac));
+    add_kind_errors(notes);
     if (num_gpus_ > 1) {
       notes.push_back(fmt::format(
           "{} GPUs share each layer (linears split by output, then by input, with an all-reduce); "
-          "all-reduce times are the reference's rule, not measured",
-          num_gpus_));
+          "all-reduce times are {}",
+          num_gpus_,
+          corrections_.fitted_links ? "by a rule fitted to measurement"
+                                    : "the reference's rule, not measured"));
     }
     for (const auto& [what, bytes] :
          {std::pair{"keys and values", kv_bytes_}, std::pair{"states", state_bytes_}}) {
@@ -118,6 +135,8 @@ class GpuSystem : public System {
       case OperatorKind::kScore:
       case OperatorKind::kAttend:
         return attention_cost(op, run).named();
+      case OperatorKind::kAttention:
+        return fused_attention_cost(op, run).named();
       case OperatorKind::kConv:
       case OperatorKind::kScan:
         return streamed_cost(op, run).named();
@@ -132,7 +151,7 @@ class GpuSystem : public System {
       case OperatorKind::kEmbedding:
         break;
     }
-    return gpu_.elementwise(op.kind, op.m, op.n, op.count).named();
+    return gpu_.elementwise(op.kind, op.m, op.n, op.count, true_bytes(op, run)).named();
   }
   virtual std::optional<double> area_mm2() const { return std::nullopt; }
   // An operator that reads `first`, `first` + 1, ... `last` keys.
@@ -152,6 +171,62 @@ class GpuSystem : public System {
   bool is_physical() const { return is_physical_; }
 
  private:
+  // What the constants of the other kinds of kernel are known to be off, on shapes of usual size
+  // that they were not fitted to.
+  void add_kind_errors(std::vector<std::string>& notes) const {
+    std::vector<std::string> errors;
+    const auto add = [&](bool is_used, const SystemPreset& preset, const char* what,
+                         const std::string& key) {
+      const auto median = preset.find(key + "_error_median_frac");
+      const auto p90 = preset.find(key + "_error_p90_frac");
+      if (!is_used || !median || !p90) return;
+      errors.push_back(fmt::format("{} {:.0f} and {:.0f} %", what, 100 * *median, 100 * *p90));
+    };
+    const bool is_fused = corrections_.fused_kernels;
+    add(fuses_attention_, preset_, "attention of a prompt", "prompt_attention");
+    add(fuses_attention_, preset_, "attention of a step", "decode_attention");
+    add(is_fused, preset_, "state updates", "state_update");
+    add(corrections_.fitted_links && num_gpus_ > 1, links_ ? *links_ : preset_, "all-reduces",
+        "all_reduce");
+    if (errors.empty()) return;
+    notes.push_back(fmt::format(
+        "median error and 90th percentile of other kernels, on measured ones not fitted to: {}",
+        fmt::join(errors, "; ")));
+  }
+  static std::optional<SystemPreset> read_links(const SystemOptions& options) {
+    if (options.interconnect.empty()) return std::nullopt;
+    SystemPreset links = load_preset(options.interconnect);
+    if (links.kind != SystemKind::kLink) {
+      throw ConfigError(fmt::format("interconnect: '{}' is of kind {}, not link", links.name,
+                                    system_kind_name(links.kind)));
+    }
+    return links;
+  }
+  EnergyAccounting accounting() const {
+    return corrections_.static_power && preset_.find("idle_power_w") ? EnergyAccounting::kTotal
+                                                                     : EnergyAccounting::kDynamic;
+  }
+  // What an elementwise operator moves in the GPU's format, where the workload tells it.
+  double true_bytes(const Operator& op, const RunInfo& run) const {
+    if (op.kind == OperatorKind::kSoftmax) return 0;
+    return (op.activation_bytes + op.weight_bytes) / run.stored_bytes * real(gpu_.element_bytes());
+  }
+  // A decode step reads n keys, the last of them its own; a prompt's window is told by fewer keys
+  // than queries.
+  GpuCost fused_attention_cost(const Operator& op, const RunInfo& run) const {
+    const bool is_decode = run.phase == Phase::kDecode;
+    const AttentionShape shape = {.query_heads = real(op.count),
+                                  .kv_heads = real(op.count / op.queries_per_cache),
+                                  .head_dim = real(op.k),
+                                  .queries = real(op.m),
+                                  .cached = std::max(real(op.n - op.m), 0.0),
+                                  .window = !is_decode && op.n < op.m ? real(op.n) : 0.0,
+                                  .is_causal = run.is_causal,
+                                  .element_bytes = real(gpu_.element_bytes()),
+                                  .kv_bytes = real(kv_bytes_.value_or(gpu_.element_bytes())),
+                                  .writes_cache = run.is_causal};
+    return gpu_.attention(shape, is_decode);
+  }
   // The tiles of a layer run side by side in one kernel.
   GpuCost linear_cost(const Operator& op) const {
     // Weights of a format of their own are read as they are, and multiplied at the GPU's width.
@@ -186,6 +261,10 @@ class GpuSystem : public System {
                            .element_bytes = gpu_.element_bytes(),
                            .matrix_bytes = real(state_bytes_.value_or(0))};
     if (run.phase == Phase::kPrefill) return gpu_.batched(product).times(2);
+    if (corrections_.fused_kernels) {
+      return gpu_.state_update(op.k, op.n, op.count, state_bytes_.value_or(gpu_.element_bytes()))
+          .times(real(op.m));
+    }
     product.m = 1;
     MatrixShape update = product;
     update.m = op.k;
@@ -221,7 +300,8 @@ class GpuSystem : public System {
   PhaseCost summed(const Workload& workload, Phase phase, double num_steps,
                    std::int64_t last_context, const CostOf& cost_of) const {
     const std::vector<Operator>& operators = workload.operators(phase);
-    const std::vector<Operator> mine = split_over_gpus(operators, workload.batch, num_gpus_);
+    std::vector<Operator> mine = split_over_gpus(operators, workload.batch, num_gpus_);
+    if (fuses_attention_) mine = fuse_on_gpu(std::move(mine), run_of(workload, phase));
     std::vector<std::pair<const Operator*, OperatorCost>> known;
     PhaseCost cost;
     const double gpus = real(num_gpus_);
@@ -239,15 +319,51 @@ class GpuSystem : public System {
     cost.energy_pj.scale(gpus);
     cost.weight_bytes *= gpus * num_steps;
     cost.latency_ns = cost.time_ns.total();
+    cost.accounting = accounting();
+    if (cost.accounting == EnergyAccounting::kTotal) {
+      const double pj_per_watt = cost.latency_ns * 1e3 * gpus;
+      cost.energy_pj.add("idle", preset_.value("idle_power_w") * pj_per_watt);
+      cost.energy_pj.add("active", preset_.find("active_power_w").value_or(0) * pj_per_watt);
+    }
     if (const auto area = area_mm2()) cost.area_mm2 = *area * gpus;
     cost.num_chips = num_gpus_;
-    cost.memory_bytes =
-        parameter_bytes(workload, phase) + state_bytes(workload, phase, last_context);
+    cost.memory_bytes = parameter_bytes(workload, phase) +
+                        state_bytes(workload, phase, last_context) +
+                        (phase == Phase::kPrefill ? score_bytes(mine) * gpus : 0.0);
     if (const auto capacity = preset_.find("memory_capacity_bytes")) {
       cost.memory_capacity_bytes = *capacity * gpus;
     }
     add_notes(operators, phase, cost);
     return cost;
+  }
+  // What computes in memory is not fused. An activation of one input is the end of the product
+  // before it.
+  std::vector<Operator> fuse_on_gpu(std::vector<Operator> operators, const RunInfo& run) const {
+    const bool is_in_memory =
+        std::any_of(operators.begin(), operators.end(), [&](const Operator& op) {
+          return is_attention_product(op) && runs_in_memory(op, run.phase);
+        });
+    if (!is_in_memory) operators = fuse_attention(operators);
+    std::vector<Operator> fused;
+    fused.reserve(operators.size());
+    for (Operator& op : operators) {
+      const bool ends_product =
+          op.kind == OperatorKind::kActivation && !fused.empty() &&
+          fused.back().kind == OperatorKind::kLinear && fused.back().n == op.n &&
+          fused.back().m == op.m && op.activation_bytes > 0 &&
+          op.activation_bytes < 2.5 * real(op.m) * real(op.n) * run.stored_bytes;
+      if (!ends_product) fused.push_back(std::move(op));
+    }
+    return fused;
+  }
+  // The scores of a layer's prompt, where attention is no single kernel.
+  double score_bytes(const std::vector<Operator>& operators) const {
+    double most = 0;
+    for (const Operator& op : operators) {
+      if (op.kind != OperatorKind::kScore) continue;
+      most = std::max(most, real(op.m) * real(op.n) * real(op.count) * real(gpu_.element_bytes()));
+    }
+    return most;
   }
   double parameter_bytes(const Workload& workload, Phase phase) const {
     double own_params = real(workload.num_params);
@@ -305,6 +421,8 @@ class GpuSystem : public System {
   std::int64_t num_gpus_;
   std::optional<std::int64_t> kv_bytes_;
   std::optional<std::int64_t> state_bytes_;
+  bool fuses_attention_;
+  std::optional<SystemPreset> links_;
   GpuModel gpu_;
 };
 

@@ -7,10 +7,8 @@
 namespace lowbank::pim {
 namespace {
 
-struct Tile {
-  double m, n;
-};
-constexpr Tile kTiles[] = {{256, 128}, {128, 256}, {128, 128}, {128, 64}, {64, 128}, {64, 64}};
+constexpr GpuTimes::Tile kTiles[] = {{256, 128}, {128, 256}, {128, 128},
+                                     {128, 64},  {64, 128},  {64, 64}};
 constexpr double kSplits[] = {1, 2, 3, 4, 6, 8};
 constexpr double kLeastSplitDepth = 256;  // of k
 constexpr double kMostSplitWaves = 4;
@@ -39,6 +37,8 @@ GpuTimes::GpuTimes(const SystemPreset& preset)
       sustained_loss(preset.value("gemm_sustained_loss")),
       aligned_loss(preset.value("gemm_aligned_loss")) {}
 
+std::span<const GpuTimes::Tile> GpuTimes::tiles() { return kTiles; }
+
 double GpuTimes::matrix_s(std::int64_t rows, std::int64_t columns, std::int64_t depth,
                           std::int64_t num_products, std::int64_t element_bytes, bool is_batched,
                           double saved_bytes) const {
@@ -61,7 +61,10 @@ double GpuTimes::matrix_s(std::int64_t rows, std::int64_t columns, std::int64_t 
   for (const double split : kSplits) {
     if (split > 1 && k / split < kLeastSplitDepth) break;
     double compute_s = std::numeric_limits<double>::infinity();
-    for (const Tile& tile : kTiles) {
+    for (const Tile& whole : kTiles) {
+      const struct {
+        double m, n;
+      } tile = {static_cast<double>(whole.rows), static_cast<double>(whole.columns)};
       const double tiles = std::ceil(m / tile.m) * std::ceil(n / tile.n) * count * split;
       if (split > 1 && tiles > kMostSplitWaves * num_cores) continue;
       const double waves = tiles / num_cores;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 
 #include "pim/preset.h"
 
@@ -29,6 +30,12 @@ struct GpuTimes {
   double matrix_s(std::int64_t rows, std::int64_t columns, std::int64_t depth,
                   std::int64_t num_products, std::int64_t element_bytes, bool is_batched,
                   double saved_bytes = 0) const;
+
+  /// What a core computes at a time.
+  struct Tile {
+    std::int64_t rows, columns;
+  };
+  static std::span<const Tile> tiles();
 
   double num_cores;
   double flops_per_s;  ///< peak, of 2-byte elements

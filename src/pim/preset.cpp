@@ -59,6 +59,7 @@ constexpr ConstantRule kGpuRules[] = {
     {"gemm_error_p90_frac", "1"},
     {"elementwise_base_bytes_per_s", "B/s"},
     {"softmax_us_per_byte", "us/B"},
+    {"softmax_us_per_column", "us", Range::kNotNegative, /*is_optional=*/true},
     {"softmax_launch_us", "us", Range::kNotNegative},
     {"norm_us_per_byte", "us/B"},
     {"norm_us_per_column", "us", Range::kNotNegative},
@@ -66,11 +67,61 @@ constexpr ConstantRule kGpuRules[] = {
     {"activation_us_per_byte", "us/B"},
     {"activation_us_per_column", "us", Range::kNotNegative},
     {"activation_launch_us", "us", Range::kNotNegative},
+    {"embedding_us_per_byte", "us/B", Range::kPositive, /*is_optional=*/true},
+    {"embedding_us_per_column", "us", Range::kNotNegative, /*is_optional=*/true},
+    {"embedding_launch_us", "us", Range::kNotNegative, /*is_optional=*/true},
+    {"rotary_us_per_byte", "us/B", Range::kPositive, /*is_optional=*/true},
+    {"rotary_us_per_column", "us", Range::kNotNegative, /*is_optional=*/true},
+    {"rotary_launch_us", "us", Range::kNotNegative, /*is_optional=*/true},
+    {"residual_add_us_per_byte", "us/B", Range::kPositive, /*is_optional=*/true},
+    {"residual_add_us_per_column", "us", Range::kNotNegative, /*is_optional=*/true},
+    {"residual_add_launch_us", "us", Range::kNotNegative, /*is_optional=*/true},
+    {"attention_launch_us", "us", Range::kNotNegative, /*is_optional=*/true},
+    {"attention_compute_scale", "1", Range::kPositive, /*is_optional=*/true},
+    {"attention_startup_keys", "keys", Range::kNotNegative, /*is_optional=*/true},
+    {"attention_score_ps", "ps", Range::kNotNegative, /*is_optional=*/true},
+    {"attention_memory_frac", "1", Range::kPositive, /*is_optional=*/true},
+    {"attention_longest_frac", "1", Range::kNotNegative, /*is_optional=*/true},
+    {"attention_sustained_loss", "1", Range::kNotNegative, /*is_optional=*/true},
+    {"prompt_attention_error_median_frac", "1", Range::kPositive, /*is_optional=*/true},
+    {"prompt_attention_error_p90_frac", "1", Range::kPositive, /*is_optional=*/true},
+    {"decode_attention_launch_us", "us", Range::kNotNegative, /*is_optional=*/true},
+    {"decode_attention_memory_frac", "1", Range::kFraction, /*is_optional=*/true},
+    {"decode_attention_startup_us", "us", Range::kNotNegative, /*is_optional=*/true},
+    {"decode_attention_core_bandwidth_scale", "1", Range::kPositive, /*is_optional=*/true},
+    {"decode_attention_split_us", "us", Range::kNotNegative, /*is_optional=*/true},
+    {"decode_attention_row_scale", "1", Range::kNotNegative, /*is_optional=*/true},
+    {"decode_attention_query_scale", "1", Range::kNotNegative, /*is_optional=*/true},
+    {"decode_attention_wave_frac", "1", Range::kNotNegative, /*is_optional=*/true},
+    {"decode_attention_most_splits", "parts", Range::kCount, /*is_optional=*/true},
+    {"decode_attention_most_splits_alone", "parts", Range::kCount, /*is_optional=*/true},
+    {"decode_attention_error_median_frac", "1", Range::kPositive, /*is_optional=*/true},
+    {"decode_attention_error_p90_frac", "1", Range::kPositive, /*is_optional=*/true},
+    {"state_update_launch_us", "us", Range::kNotNegative, /*is_optional=*/true},
+    {"state_update_memory_frac", "1", Range::kFraction, /*is_optional=*/true},
+    {"state_update_element_ps", "ps", Range::kNotNegative, /*is_optional=*/true},
+    {"state_update_error_median_frac", "1", Range::kPositive, /*is_optional=*/true},
+    {"state_update_error_p90_frac", "1", Range::kPositive, /*is_optional=*/true},
     {"memory_capacity_bytes", "B", Range::kPositive, /*is_optional=*/true},
     {"link_bytes_per_s", "B/s"},
     {"link_base_bytes_per_s", "B/s"},
     {"link_us_per_byte", "us/B"},
     {"link_launch_us", "us", Range::kNotNegative},
+    {"ring_launch_us", "us", Range::kNotNegative, /*is_optional=*/true},
+    {"ring_hop_us", "us", Range::kNotNegative, /*is_optional=*/true},
+    {"ring_hop_exponent", "1", Range::kNotNegative, /*is_optional=*/true},
+    {"ring_frac", "1", Range::kPositive, /*is_optional=*/true},
+    {"ring_frac_exponent", "1", Range::kNotNegative, /*is_optional=*/true},
+    {"direct_launch_us", "us", Range::kNotNegative, /*is_optional=*/true},
+    {"direct_hop_us", "us", Range::kNotNegative, /*is_optional=*/true},
+    {"direct_frac", "1", Range::kPositive, /*is_optional=*/true},
+    {"direct_frac_exponent", "1", Range::kNotNegative, /*is_optional=*/true},
+    {"direct_most_bytes", "B", Range::kNotNegative, /*is_optional=*/true},
+    {"all_reduce_error_median_frac", "1", Range::kPositive, /*is_optional=*/true},
+    {"all_reduce_error_p90_frac", "1", Range::kPositive, /*is_optional=*/true},
+    {"link_pj_per_byte", "pJ/B", Range::kNotNegative, /*is_optional=*/true},
+    {"idle_power_w", "W", Range::kNotNegative, /*is_optional=*/true},
+    {"active_power_w", "W", Range::kNotNegative, /*is_optional=*/true},
     {"dram_pj_per_byte", "pJ/B"},
     {"l2_pj_per_byte", "pJ/B"},
     {"l1_pj_per_byte", "pJ/B"},
@@ -117,6 +168,23 @@ constexpr ConstantRule kPimUnitRules[] = {
     {"hides_transfers", "0 or 1", Range::kFlag},
     {"compute_pj", "pJ"},
     {"area_overhead_frac", "1", Range::kPositive, /*is_optional=*/true},
+};
+
+constexpr ConstantRule kLinkRules[] = {
+    {"link_bytes_per_s", "B/s"},
+    {"ring_launch_us", "us", Range::kNotNegative},
+    {"ring_hop_us", "us", Range::kNotNegative},
+    {"ring_hop_exponent", "1", Range::kNotNegative},
+    {"ring_frac", "1"},
+    {"ring_frac_exponent", "1", Range::kNotNegative},
+    {"direct_launch_us", "us", Range::kNotNegative, /*is_optional=*/true},
+    {"direct_hop_us", "us", Range::kNotNegative, /*is_optional=*/true},
+    {"direct_frac", "1", Range::kPositive, /*is_optional=*/true},
+    {"direct_frac_exponent", "1", Range::kNotNegative, /*is_optional=*/true},
+    {"direct_most_bytes", "B", Range::kNotNegative},
+    {"all_reduce_error_median_frac", "1", Range::kPositive, /*is_optional=*/true},
+    {"all_reduce_error_p90_frac", "1", Range::kPositive, /*is_optional=*/true},
+    {"link_pj_per_byte", "pJ/B", Range::kNotNegative},
 };
 
 constexpr ConstantRule kRramRules[] = {
@@ -193,7 +261,8 @@ const KindEntry kKinds[] = {{SystemKind::kGpu, "gpu", kGpuRules},
                             {SystemKind::kRram, "rram", kRramRules},
                             {SystemKind::kCpu, "cpu", kCpuRules},
                             {SystemKind::kMemory, "memory", kMemoryRules},
-                            {SystemKind::kPimUnit, "pim-unit", kPimUnitRules}};
+                            {SystemKind::kPimUnit, "pim-unit", kPimUnitRules},
+                            {SystemKind::kLink, "link", kLinkRules}};
 
 std::span<const ConstantRule> rules_of(SystemKind kind) {
   for (const auto& entry : kKinds) {
@@ -406,6 +475,34 @@ SystemPreset combine_hbm_pim(std::string name, const SystemPreset& gpu, const Sy
   return whole;
 }
 
+void set_constant(SystemPreset& preset, Constant constant) {
+  const std::span<const ConstantRule> rules = rules_of(preset.kind);
+  const auto place = [&](std::string_view key) {
+    const auto rule = std::find_if(rules.begin(), rules.end(),
+                                   [&](const ConstantRule& each) { return each.key == key; });
+    if (rule == rules.end()) {
+      throw std::logic_error(fmt::format("{} has no constant '{}'", preset.name, key));
+    }
+    return rule - rules.begin();
+  };
+  const auto mine = place(constant.key);
+  auto after = std::find_if(preset.constants.begin(), preset.constants.end(),
+                            [&](const Constant& each) { return place(each.key) >= mine; });
+  if (after == preset.constants.end() || after->key != constant.key) {
+    preset.constants.insert(after, std::move(constant));
+    return;
+  }
+  if (!constant.reference) constant.reference = after->reference;
+  *after = std::move(constant);
+}
+
+std::string constant_unit(SystemKind kind, std::string_view key) {
+  for (const auto& rule : rules_of(kind)) {
+    if (rule.key == key) return rule.unit;
+  }
+  throw std::logic_error(fmt::format("no constant '{}'", key));
+}
+
 double nearest_allowed(std::string_view key, double value) {
   for (const auto& kind : kKinds) {
     for (const ConstantRule& rule : kind.rules) {
@@ -433,7 +530,9 @@ std::vector<std::string> system_names() {
   std::vector<std::string> names;
   for (const auto& name : preset_names()) {
     const SystemKind kind = load_preset(name).kind;
-    if (kind != SystemKind::kMemory && kind != SystemKind::kPimUnit) names.push_back(name);
+    if (kind != SystemKind::kMemory && kind != SystemKind::kPimUnit && kind != SystemKind::kLink) {
+      names.push_back(name);
+    }
   }
   return names;
 }

@@ -11,7 +11,7 @@ namespace lowbank::pim {
 struct Constant {
   std::string key;
   double value = 0;
-  std::optional<double> reference;  ///< what the reference simulator has in its place
+  std::optional<double> reference = {};  ///< what the reference simulator has in its place
   std::string unit;
   std::string source;
   std::string uncertain;  ///< what is not sure about it; "" = nothing known
@@ -22,9 +22,10 @@ enum class SystemKind {
   kGpu,
   kHbmPim,  ///< a GPU whose memory computes; put together of a kGpu, a kMemory and a kPimUnit
   kRram,
-  kCpu,     ///< measured by `lowbank bench --calibrate`
-  kMemory,  ///< stacks of memory: geometry, timings
-  kPimUnit  ///< the processing units next to its banks
+  kCpu,      ///< measured by `lowbank bench --calibrate`
+  kMemory,   ///< stacks of memory: geometry, timings
+  kPimUnit,  ///< the processing units next to its banks
+  kLink      ///< what joins GPUs, in place of a GPU's own links
 };
 
 /// One machine: configs/pim/<name>.json (docs/estimate.md lists the keys and units of each kind).
@@ -45,7 +46,7 @@ struct SystemPreset {
   SystemPreset with_hardware(bool as_built) const;
 };
 
-/// "gpu", "hbm-pim", "rram", "cpu", "memory" or "pim-unit".
+/// "gpu", "hbm-pim", "rram", "cpu", "memory", "pim-unit" or "link".
 std::string system_kind_name(SystemKind kind);
 
 /// A preset by its name in configs/pim, or by the path of a file of that form (ends in .json).
@@ -64,6 +65,13 @@ std::string preset_to_json(const SystemPreset& preset);
 /// a part of another kind.
 SystemPreset combine_hbm_pim(std::string name, const SystemPreset& gpu, const SystemPreset& memory,
                              const SystemPreset& unit);
+
+/// Puts a constant in the place that its kind has for it, over an older value.
+/// Errors: std::logic_error for a key that the kind does not have (our bug).
+void set_constant(SystemPreset& preset, Constant constant);
+
+/// The unit that a kind's constant of that name has. Errors: as set_constant.
+std::string constant_unit(SystemKind kind, std::string_view key);
 
 /// The value nearest to `value` that a constant of that name may have: whole numbers rounded,
 /// fractions at most 1, switches as they are. Errors: std::logic_error for a name no kind has.

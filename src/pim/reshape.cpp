@@ -14,7 +14,7 @@ namespace {
 
 bool is_attention(const Operator& op) {
   return op.kind == OperatorKind::kScore || op.kind == OperatorKind::kAttend ||
-         op.kind == OperatorKind::kSoftmax;
+         op.kind == OperatorKind::kSoftmax || op.kind == OperatorKind::kAttention;
 }
 
 double area(std::int64_t a, std::int64_t b) {
@@ -206,6 +206,40 @@ Workload reshape_workload(const Workload& workload, std::int64_t batch, std::int
   return reshaped;
 }
 
+Workload with_last_token_head(const Workload& workload) {
+  Workload changed = workload;
+  std::vector<Operator>& prompt = changed.prefill;
+  if (!workload.is_causal()) return changed;
+  for (auto op = prompt.rbegin(); op != prompt.rend() && op->layer < 0; ++op) {
+    if (op->kind != OperatorKind::kLinear || op->m != workload.tokens(Phase::kPrefill)) continue;
+    op->activation_bytes *= static_cast<double>(workload.batch) / static_cast<double>(op->m);
+    op->m = workload.batch;
+  }
+  return changed;
+}
+
+std::vector<Operator> fuse_attention(const std::vector<Operator>& operators) {
+  std::vector<Operator> fused;
+  fused.reserve(operators.size());
+  for (std::size_t i = 0; i < operators.size(); ++i) {
+    const Operator& op = operators[i];
+    if (op.kind == OperatorKind::kScore && i + 2 < operators.size()) {
+      const Operator& softmax = operators[i + 1];
+      const Operator& attend = operators[i + 2];
+      if (softmax.kind == OperatorKind::kSoftmax && attend.kind == OperatorKind::kAttend &&
+          softmax.n == op.n && attend.k == op.n && attend.n == op.k && attend.m == op.m &&
+          attend.count == op.count && attend.queries_per_cache == op.queries_per_cache) {
+        fused.push_back(op);
+        fused.back().kind = OperatorKind::kAttention;
+        i += 2;
+        continue;
+      }
+    }
+    fused.push_back(op);
+  }
+  return fused;
+}
+
 std::vector<Operator> split_over_gpus(const std::vector<Operator>& operators, std::int64_t batch,
                                       std::int64_t num_gpus) {
   if (num_gpus == 1) return operators;
@@ -247,6 +281,7 @@ std::vector<Operator> split_over_gpus(const std::vector<Operator>& operators, st
       case OperatorKind::kScore:
       case OperatorKind::kAttend:
       case OperatorKind::kSoftmax:
+      case OperatorKind::kAttention:
       case OperatorKind::kStateUpdate: {
         const std::int64_t heads = std::max<std::int64_t>(op.count / batch, 1);
         if (num_gpus > heads) {

@@ -27,6 +27,13 @@ double kept_elements(const Operator& op, std::int64_t batch);
 /// The keys that a score, softmax or attend reads. Errors: std::logic_error for other kinds.
 std::int64_t& num_keys(Operator& op);
 
+/// The workload whose prompt computes the head for the last token of each sequence only, as a
+/// generation does. An encoder's is left as it is.
+Workload with_last_token_head(const Workload& workload);
+
+/// The list with every score, softmax and attend that follow one another as one kAttention.
+std::vector<Operator> fuse_attention(const std::vector<Operator>& operators);
+
 /// The operators of one of `num_gpus` tensor-parallel GPUs.
 ///
 /// Source:  Megatron-LM's scheme: the first linears after a whole activation are split by output,

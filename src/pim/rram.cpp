@@ -397,6 +397,7 @@ PhaseCost RramModel::price_stages(const Workload& workload, Phase phase,
   const std::vector<Operator>& operators = workload.operators(phase);
   const auto num_tokens = static_cast<double>(workload.tokens(phase));
   PhaseCost cost;
+  cost.accounting = EnergyAccounting::kTotal;  // power of the modules x time
   double single_ns = 0;
   double period_ns = 0;
   std::int64_t num_pus = 0;

@@ -226,6 +226,12 @@ Json operators_to_json(const std::vector<Operator>& operators) {
 
 std::string phase_name(Phase phase) { return phase == Phase::kPrefill ? "prefill" : "decode"; }
 
+bool Workload::is_causal() const {
+  return !decode.empty() || std::none_of(prefill.begin(), prefill.end(), [](const Operator& op) {
+    return op.name.find("encoder.layer") != std::string::npos;
+  });
+}
+
 Workload workload_from_json(const std::string& text, const std::string& source) {
   const JsonReader reader(parse_json(text, source), source, kRules);
   if (reader.text("format") != kFormatName) {

@@ -25,7 +25,9 @@ enum class OperatorKind {
                  ///< state: the update and the output
   kStateUpdate,  ///< per sequence and head, m tokens: S = decay S + k v^T and y = S^T q, of n
                  ///< channels and k states; two multiply-adds a state
-  kAllReduce     ///< m rows of n that all GPUs of a group add up; never in a file
+  kAllReduce,    ///< m rows of n that all GPUs of a group add up; never in a file
+  kAttention     ///< score, softmax and attend in one: m queries, n keys, k = head_dim; never in a
+                 ///< file
 };
 
 inline bool keeps_state(OperatorKind kind) {
@@ -81,6 +83,9 @@ struct Workload {
   const std::vector<Operator>& operators(Phase phase) const {
     return phase == Phase::kPrefill ? prefill : decode;
   }
+  /// Whether a token attends to those before it only, as language models do; an encoder's prompt,
+  /// which no decode step follows, is told by the names of its layers.
+  bool is_causal() const;
   /// Tokens that one run of the phase takes in: prompts, or one per sequence.
   std::int64_t tokens(Phase phase) const {
     return phase == Phase::kPrefill ? batch * context : batch;

@@ -81,6 +81,12 @@ Fields EstimateConfig::stage_fields() const {
       Field("kv_format", &kv_format, "of keys and values; none = each system's own")
           .one_of(cache_formats),
       Field("state_format", &state_format, "of states, likewise").one_of(cache_formats),
+      Field("attention", &attention, "on GPUs: one kernel, or score, softmax and attend each")
+          .one_of({"fused", "unfused"}),
+      Field("prompt_head", &prompt_head, "tokens of a prompt that the head computes")
+          .one_of({"last", "all"}),
+      Field("interconnect", &interconnect,
+            "of the GPUs: a preset of kind link, in place of their own links"),
       Field("crossovers", &crossovers,
             "also the batches and contexts at which one system overtakes another"),
       Field("break_even", &break_even,
@@ -109,10 +115,12 @@ void EstimateConfig::validate() const {
   if (workload.empty() &&
       (!batch.empty() || !context.empty() || output_tokens > 0 || num_gpus > 1 || num_chips > 0 ||
        slc_slices > 0 || encoding != "twos_complement" || kv_format != "none" ||
-       state_format != "none" || crossovers || break_even || sensitivity > 0)) {
+       state_format != "none" || attention != "fused" || prompt_head != "last" ||
+       !interconnect.empty() || crossovers || break_even || sensitivity > 0)) {
     throw ConfigError(
         "estimate: batch, context, output_tokens, num_gpus, num_chips, slc_slices, encoding, "
-        "kv_format, state_format, crossovers, break_even and sensitivity belong to workload");
+        "kv_format, state_format, attention, prompt_head, interconnect, crossovers, break_even and "
+        "sensitivity belong to workload");
   }
   for (const auto& [key, values] : {std::pair{"batch", &batch}, std::pair{"context", &context}}) {
     for (const double value : *values) {

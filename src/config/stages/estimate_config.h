@@ -27,6 +27,9 @@ struct EstimateConfig : StageConfig {
   std::int64_t output_tokens = 0;     ///< tokens generated after the prompt; 0 = single phases only
   std::int64_t num_gpus = 1;          ///< GPUs that share every layer (tensor parallel)
   std::int64_t num_chips = 0;         ///< chips of an RRAM system; 0 = as many as the weights need
+  std::string attention = "fused";    ///< on GPUs, in physical mode
+  std::string prompt_head = "last";   ///< tokens of a prompt that the head computes
+  std::string interconnect;           ///< preset of kind link; "" = the GPUs' own
   std::string kv_format = "none";     ///< format of keys and values; none = the system's own
   std::string state_format = "none";  ///< format of states; none = the system's own
   bool crossovers = false;

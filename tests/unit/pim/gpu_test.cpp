@@ -46,10 +46,54 @@ TEST(GpuTest, ElementwiseKernelsFollowTheirStraightLines) {
               3 * (4.47e-7 * bandwidth_ratio * 2 * 4096 * 2 + 8.29) * 1e3, 1e-6);
   const GpuModel physical(a100(), EstimateMode::kPhysical);
   EXPECT_NEAR(physical.elementwise(OperatorKind::kNorm, 32, 4096, 1).latency_ns,
-              (a100().value("norm_us_per_byte") * 3 * 32 * 4096 * 2 +
+              (a100().value("norm_us_per_byte") * 2 * 32 * 4096 * 2 +
                a100().value("norm_us_per_column") * 4096 + a100().value("norm_launch_us")) *
                   1e3,
               1e-6);
+}
+
+// 4096 values a row in, gate and value, and 4096 out: 3 x 2 B x 4096 a row, whatever the preset
+// was fitted to; nothing is faster than the memory.
+TEST(GpuTest, ElementwiseKernelsMoveTheirTrueBytesAndDoNotOutrunTheMemory) {
+  const GpuModel gpu(a100(), EstimateMode::kPhysical);
+  const double bytes = 3.0 * 2 * 4096 * 8192;
+  const GpuCost gated = gpu.elementwise(OperatorKind::kActivation, 8192, 4096, 1, bytes);
+  EXPECT_DOUBLE_EQ(gated.dram_pj, bytes * 28.72);
+  EXPECT_NEAR(gated.latency_ns * 1e-3,
+              a100().value("activation_us_per_byte") * bytes +
+                  a100().value("activation_us_per_column") * 4096 +
+                  a100().value("activation_launch_us"),
+              1e-6);
+  EXPECT_GT(bytes / (gated.latency_ns * 1e-9), 0.9e12);  // it was 0.70 TB/s
+  for (const char* const name : {"gpu-a100", "gpu-h100", "gpu-h200", "gpu-b200"}) {
+    const SystemPreset preset = load_preset(name);
+    const GpuModel any(preset, EstimateMode::kPhysical);
+    for (const OperatorKind kind : {OperatorKind::kSoftmax, OperatorKind::kNorm,
+                                    OperatorKind::kActivation, OperatorKind::kEmbedding}) {
+      const double moved = 2.0 * 2 * 65536 * 4096;
+      EXPECT_LE(moved / (any.elementwise(kind, 65536, 4096, 1).latency_ns * 1e-9),
+                preset.value("memory_bytes_per_s"))
+          << name;
+    }
+  }
+}
+
+// Nothing of what a product costs falls as it grows: not at 25 and 26 rows of a 4096 x 4096 layer,
+// where the tile of another rule changed.
+TEST(GpuTest, TheEnergyOfAProductGrowsWithEverySize) {
+  const GpuModel gpu(a100(), EstimateMode::kPhysical);
+  for (const std::int64_t columns : {512, 4096, 11008, 32000}) {
+    GpuCost before;
+    for (std::int64_t rows = 1; rows <= 700; ++rows) {
+      const GpuCost cost = gpu.linear(rows, columns, 4096, 1);
+      EXPECT_GE(cost.dram_pj, before.dram_pj) << rows << " x " << columns;
+      EXPECT_GE(cost.on_chip_pj(), before.on_chip_pj()) << rows << " x " << columns;
+      before = cost;
+    }
+  }
+  // Every byte once: (26 x 4096 + 4096 x 4096 + 26 x 4096) x 2 B.
+  EXPECT_DOUBLE_EQ(gpu.linear(26, 4096, 4096, 1).dram_pj,
+                   2.0 * (2 * 26 * 4096 + 4096.0 * 4096) * 28.72);
 }
 
 TEST(GpuTest, RegisterEnergyOfABatchCountsEveryProductInPhysicalModeOnly) {
