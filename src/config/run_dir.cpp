@@ -210,7 +210,7 @@ void RunDir::append_metrics(const Json& line) {
 Json RunDir::read_metrics() const {
   Json read = Json::array();
   if (!fs::exists(path("metrics.jsonl"))) return read;
-  const std::string text = read_text(path("metrics.jsonl"));
+  const std::string text = read_bytes(path("metrics.jsonl"));  // damaged lines are told below
   int line_number = 0;
   for (const auto line : split_lines(text)) {
     ++line_number;

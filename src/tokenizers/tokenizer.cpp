@@ -11,6 +11,7 @@
 
 #include "core/error.h"
 #include "core/interrupt.h"
+#include "core/log.h"
 #include "core/text.h"
 #include "tokenizers/gguf_tokenizer.h"
 #include "tokenizers/sentencepiece_tokenizer.h"
@@ -47,7 +48,8 @@ bool is_llama(const TokenizerSettings& settings) {
   // Others number the pieces differently, or add other tokens.
   settings.config().reject(
       fmt::format("tokenizer_class {} is not supported without a tokenizer.json; supported: "
-                  "LlamaTokenizer, LlamaTokenizerFast; --sentencepiece-raw reads the model alone",
+                  "LlamaTokenizer, LlamaTokenizerFast; tokenize --sentencepiece-raw reads "
+                  "the model alone",
                   settings.class_name()));
 }
 
@@ -196,9 +198,17 @@ std::unique_ptr<Tokenizer> open_tokenizer(const std::string& path, const OpenOpt
                                            : open_json_tokenizer(file.string());
   }
   const std::string bytes = read_bytes(file.string());
-  if (is_tiktoken(bytes)) return make_tiktoken_tokenizer(bytes, file.string());
   const std::string folder = file.parent_path().string();
   const auto settings = TokenizerSettings::of_folder(folder.empty() ? "." : folder);
+  if (is_tiktoken(bytes)) {
+    if (settings.has_added_tokens()) {
+      warn(
+          "{}: added tokens are ignored: {} holds tiktoken ranks, whose special tokens are "
+          "those of Llama 3",
+          settings.config().where(), file.string());
+    }
+    return make_tiktoken_tokenizer(bytes, file.string());
+  }
   if (!options.is_sentencepiece_raw && is_llama(settings)) {
     return make_llama_tokenizer(bytes, file.string(), settings);
   }

@@ -79,6 +79,8 @@ class TokenizerSettings {
   /// does not open the folder, and a vocabulary is read by itself.
   bool has_class() const { return !class_name_.empty() || has_config_; }
   bool is_llama() const;
+  /// Whether added_tokens_decoder or added_tokens.json has tokens.
+  bool has_added_tokens() const { return !tokens_.empty(); }
   /// Without "Fast"; empty if no file names one.
   const std::string& class_name() const { return class_name_; }
 

@@ -20,7 +20,8 @@ void check_rotary_group(const JsonReader& config, const JsonReader& rope) {
   if (rope.has("type") && rope.text("type", "") != rope.text("rope_type", rope.text("type", ""))) {
     rope.refuse("type", "that of rope_type");
   }
-  if (config.has("rope_scaling") && rope.has("rope_theta")) {
+  const bool is_scaling = !config.group("rope_scaling").members().empty();
+  if (is_scaling && rope.has("rope_theta")) {
     const double theta = config.positive("rope_theta", RotaryOptions().theta);
     if (rope.positive("rope_theta", theta) != theta) {
       rope.refuse("rope_theta",

@@ -111,6 +111,20 @@ TEST_F(RunDirTest, AFolderWithMetricsOrThatWasAskedForIsKept) {
   EXPECT_FALSE(fs::exists(folder.path("a/run.json")));
 }
 
+TEST_F(RunDirTest, DamagedMetricsAreTheirOwnKindOfError) {
+  RunDir out(folder.path("run"), config);
+  out.begin();
+  const std::string good = R"({"step": 1})";
+  for (const std::string bad : {"{\"step\": \"\xff\"}", "7", "{damaged", "\x80"}) {
+    folder.file("run/metrics.jsonl", good + "\n" + bad + "\n" + good + "\n");
+    EXPECT_THAT(error_text<DamagedRecord>([&] { out.read_metrics(); }),
+                HasSubstr("run/metrics.jsonl:2: damaged"))
+        << bad;
+    folder.file("run/metrics.jsonl", good + "\n" + bad);  // half a last line
+    EXPECT_EQ(out.read_metrics().size(), 1u);
+  }
+}
+
 TEST_F(RunDirTest, AnEarlierRunIsUntouchedUntilBegin) {
   const std::string path = folder.path("run");
   complete_run(path);

@@ -28,7 +28,7 @@ using testing::TempFolder;
 const std::string kSource = LOWBANK_SOURCE_DIR;
 const std::string kFolders = kSource + "/tests/parity/fixtures/tokenizers/folders.jsonl";
 const std::string kCases = kSource + "/tests/parity/fixtures/cases/";
-const std::string kStoriesModel = kSource + "/data/samples/stories260K/tok512.model";
+const std::string kSentencepieceFile = kSource + "/data/samples/stories260K/tok512.model";
 
 std::string decode_base64(const std::string& text) {
   constexpr std::string_view kDigits =
@@ -151,7 +151,7 @@ TEST(TokenizerFolder, GivesTheIdsOfTheReportedCases) {
     SCOPED_TRACE(from.string());
     const TempFolder folder;
     fs::copy(is_sentencepiece ? from / "folder" : from, folder.path(), fs::copy_options::recursive);
-    if (is_sentencepiece) folder.file("tokenizer.model", read_bytes(kStoriesModel));
+    if (is_sentencepiece) folder.file("tokenizer.model", read_bytes(kSentencepieceFile));
     const auto tokenizer = open_tokenizer(folder.path());
     const std::string content = read_text((from / "texts.jsonl").string());
     std::size_t k = 0;
@@ -178,7 +178,7 @@ TEST(TokenizerFolder, GivesTheIdsOfTheReportedCases) {
 TEST(TokenizerFolder, GgufKeysHaveTheAddedTokens) {
   for (const char* name : {"added_tokens_decoder", "added_tokens_json"}) {
     const std::string from = kCases + "P01_sp_added_tokens/" + name;
-    TokenizerFiles files = {{"tokenizer.model", read_bytes(kStoriesModel)}};
+    TokenizerFiles files = {{"tokenizer.model", read_bytes(kSentencepieceFile)}};
     for (const char* file :
          {"tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"}) {
       const std::string path = from + "/folder/" + file;
@@ -208,7 +208,7 @@ TEST(TokenizerFolder, GgufKeysHaveTheAddedTokens) {
 
 TEST(TokenizerFolder, ATokenWithoutARowInTheModelIsLeftOutOfAGgufFile) {
   const TokenizerFiles files = {
-      {"tokenizer.model", read_bytes(kStoriesModel)},
+      {"tokenizer.model", read_bytes(kSentencepieceFile)},
       {"tokenizer_config.json", R"({"pad_token": "<pad>", "eos_token": "</s>"})"}};
   ::testing::internal::CaptureStderr();
   const auto keys = gguf_tokenizer_keys(files, Json{{"vocab_size", 512}}, "folder");
@@ -221,13 +221,13 @@ TEST(TokenizerFolder, ATokenWithoutARowInTheModelIsLeftOutOfAGgufFile) {
 
 TEST(TokenizerFolder, TheRawReadingIsThatOfTheLibrary) {
   const TempFolder folder;
-  folder.file("tokenizer.model", read_bytes(kStoriesModel));
+  folder.file("tokenizer.model", read_bytes(kSentencepieceFile));
   folder.file("tokenizer.json", "not read");
   folder.file("tokenizer_config.json",
               R"({"tokenizer_class": "LlamaTokenizer", "pad_token": "<pad>",
                                            "add_prefix_space": false})");
   const auto raw = open_tokenizer(folder.path(), {.is_sentencepiece_raw = true});
-  const SentencepieceTokenizer library(read_bytes(kStoriesModel), "library");
+  const SentencepieceTokenizer library(read_bytes(kSentencepieceFile), "library");
   for (const char* text : {"Tim  ran ", "<s>Tim<pad>", "the <unk> said", " Once"}) {
     EXPECT_EQ(raw->encode(text, true), library.encode(text, true));
   }
@@ -239,8 +239,8 @@ TEST(TokenizerFolder, TheRawReadingIsThatOfTheLibrary) {
 
 TEST(TokenizerFolder, AModelWithoutAClassIsReadByItself) {
   const TempFolder folder;
-  folder.file("tokenizer.model", read_bytes(kStoriesModel));
-  const SentencepieceTokenizer library(read_bytes(kStoriesModel), "library");
+  folder.file("tokenizer.model", read_bytes(kSentencepieceFile));
+  const SentencepieceTokenizer library(read_bytes(kSentencepieceFile), "library");
   EXPECT_EQ(open_tokenizer(folder.path())->encode("Tim  <unk>"), library.encode("Tim  <unk>"));
   folder.file("config.json", R"({"model_type": "llama"})");
   EXPECT_EQ(open_tokenizer(folder.path())->encode("<unk>"), (Ids{0}));
@@ -252,7 +252,7 @@ TEST(TokenizerFolder, NamesFileAndKeyOfASettingThatCannotBeHonoured) {
     folder.file("tokenizer_config.json", settings);
     return testing::error_text<ConfigError>([&] { open_tokenizer(folder.path()); });
   };
-  folder.file("tokenizer.model", read_bytes(kStoriesModel));
+  folder.file("tokenizer.model", read_bytes(kSentencepieceFile));
   EXPECT_THAT(error(R"({"tokenizer_class": "T5Tokenizer"})"),
               ::testing::AllOf(::testing::HasSubstr("tokenizer_config.json"),
                                ::testing::HasSubstr("tokenizer_class T5Tokenizer")));
