@@ -468,7 +468,7 @@ TEST_F(TokenizerFilesTest, WhatATokenizerJsonCannotHoldIsWarnedOf) {
   scores[270] = scores[260];  // h + e, and " " + h, which is further left
   EXPECT_THAT(warnings(same), HasSubstr("have the same score"));
   GgufKeys unreachable = keys;
-  value_of<std::vector<std::string>>(unreachable, "tokens")[300] = "a\xE2\x82\xAC";
+  value_of<std::vector<std::string>>(unreachable, "tokens")[300] = "a\xF0\x9F\x98\x80";
   EXPECT_THAT(warnings(unreachable), HasSubstr("has characters that are no tokens"));
   GgufKeys byteless = keys;
   value_of<std::vector<std::string>>(byteless, "tokens")[3 + 0x80] = "[gone]";
