@@ -69,6 +69,31 @@ bool is_side_file(std::string_view name) {
          std::ranges::find(kSideFiles, name) != std::end(kSideFiles);
 }
 
+std::optional<std::string> foreign_folder_hint(const std::string& path) {
+  std::error_code error;
+  if (!fs::is_directory(path, error) || fs::exists(fs::path(path) / "config.json", error)) {
+    return std::nullopt;
+  }
+  bool has_weights = false;
+  for (fs::directory_iterator it(path, error), end; !error && it != end; it.increment(error)) {
+    const std::string name = it->path().filename().string();
+    has_weights = has_weights || (name.starts_with("consolidated.") &&
+                                  (name.ends_with(".pth") || name.ends_with(".safetensors")));
+  }
+  const bool has_params = fs::is_regular_file(fs::path(path) / "params.json", error);
+  if (!has_params && !has_weights) return std::nullopt;
+  return fmt::format(
+      "{}: is a model in Meta's original form ({}), which Lowbank does not read; make a Hugging "
+      "Face folder of it first: python -m transformers.models.llama.convert_llama_weights_to_hf "
+      "--input_dir {} --output_dir OUT (with its --model_size and --llama_version), or take the "
+      "model's folder with config.json",
+      path,
+      has_params && has_weights ? "params.json and consolidated.* files"
+      : has_params              ? "params.json"
+                                : "consolidated.* files",
+      path);
+}
+
 std::string resolve_checkpoint(const std::string& path) {
   std::error_code error;
   if (fs::is_regular_file(fs::path(path) / "config.json", error)) return path;
@@ -80,6 +105,7 @@ std::string resolve_checkpoint(const std::string& path) {
                   ": is a file; a checkpoint is a folder with config.json (`lowbank convert` makes "
                   "one)");
   }
+  if (const auto hint = foreign_folder_hint(path)) throw ConfigError(*hint);
   throw IoError(path +
                 ": is no checkpoint: neither it nor its folder `checkpoint` has config.json");
 }

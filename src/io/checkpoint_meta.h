@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -24,6 +25,10 @@ struct CheckpointMeta {
   std::vector<SlotRecord> linears;  ///< the slots that hold anything else than one dense layer
   std::vector<HistoryEntry> history;
 };
+
+/// What a folder is that looks like a model and is none that Lowbank reads (Meta's original form:
+/// params.json and consolidated.*.pth), and what to do; nothing for other paths.
+std::optional<std::string> foreign_folder_hint(const std::string& path);
 
 /// The folder that holds config.json: `path` itself, or its `checkpoint` for a run folder.
 /// Errors: IoError if there is none.

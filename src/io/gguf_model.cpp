@@ -86,7 +86,9 @@ Json config_from_gguf(const GgufFile& file) {
     }
     gguf.refuse("general.architecture", "'" + gguf.architecture() + "'", supported);
   }
-  Json config = find_family(gguf.architecture())->gguf.read_config(gguf);
+  const GgufMapping& mapping = find_family(gguf.architecture())->gguf;
+  warn_of_unknown_keys(file, gguf.architecture() + ".", mapping.keys);
+  Json config = mapping.read_config(gguf);
   add_token_ids(file, config);
   return config;
 }

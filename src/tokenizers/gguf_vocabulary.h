@@ -53,11 +53,19 @@ GgufVocabulary read_gguf_vocabulary(const GgufFile& file);
 /// tokenizer.json of a gpt2 vocabulary, without its added tokens and its post-processor.
 nlohmann::ordered_json byte_bpe_json(const GgufVocabulary& vocabulary);
 
+/// `model` of a tokenizer.json for a llama vocabulary: BPE whose merges are in the order of the
+/// scores. Warns of what makes other ids of it than the scores do: two pieces of one score, pieces
+/// with characters that are no tokens, missing byte tokens. `where` names the vocabulary.
+///
+/// Source:  transformers 4.57.1 convert_slow_tokenizer.py (generate_merges, behaviour).
+/// Errors:  ConfigError for a token of more than 4096 bytes, and for a score that is no number.
+nlohmann::ordered_json score_bpe_json(const GgufVocabulary& vocabulary, const std::string& where);
+
 /// `{"text": id, ...}` without a search for each key.
 nlohmann::ordered_json vocab_json(const std::vector<std::string>& tokens);
 
 /// The token of a WordPiece vocab.txt for one of a bert GGUF file, and back ("##ing" is stored as
-/// "ing", "word" with U+2581 in front).
+/// "ing", "word" with U+2581 in front, control and user-defined tokens as they are).
 std::string word_piece_of(const std::string& token, TokenKind kind);
 std::string gguf_token_of_word_piece(const std::string& piece, TokenKind kind);
 

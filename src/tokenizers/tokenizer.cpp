@@ -13,6 +13,7 @@
 #include "core/interrupt.h"
 #include "core/log.h"
 #include "core/text.h"
+#include "io/checkpoint_meta.h"
 #include "tokenizers/gguf_tokenizer.h"
 #include "tokenizers/sentencepiece_tokenizer.h"
 #include "tokenizers/vocab_files.h"
@@ -183,6 +184,7 @@ std::unique_ptr<Tokenizer> open_tokenizer(const std::string& path, const OpenOpt
   if (fs::is_directory(path, error)) {
     file = find_tokenizer(path, options);
     if (file.empty()) {
+      if (const auto hint = foreign_folder_hint(path)) throw ConfigError(*hint);
       throw IoError(fmt::format("{}: holds no tokenizer; {}", path, kSupported));
     }
   }

@@ -32,19 +32,32 @@ bool is_special_kind(TokenKind kind) {
 
 // ------------------------------------------------------------------ GGUF to files
 
-void add_token_name(Json& config, const char* key, const GgufVocabulary& vocabulary,
-                    std::optional<std::int64_t> id) {
-  if (id) config[key] = vocabulary.tokens[static_cast<std::size_t>(*id)];
+// Whether a text that spells the token is cut there.
+bool is_found_in_texts(const GgufVocabulary& vocabulary, std::size_t id) {
+  return vocabulary.is_special(id) || vocabulary.kinds[id] == TokenKind::kUserDefined;
+}
+
+void add_token_name(Json& config, const char* key, const GgufFile& file,
+                    const GgufVocabulary& vocabulary, std::optional<std::int64_t> id) {
+  if (!id) return;
+  const auto at = static_cast<std::size_t>(*id);
+  config[key] = vocabulary.tokens[at];
+  if (!is_found_in_texts(vocabulary, at)) {
+    warn(
+        "{}: token '{}' is the {}, but no control token: a text that spells it gets other ids from "
+        "the folder, where such tokens are always found",
+        file.path(), vocabulary.tokens[at], key);
+  }
 }
 
 Json common_config(const GgufFile& file, const GgufVocabulary& vocabulary, const char* class_name) {
   Json config = {{"add_bos_token", vocabulary.add_bos},
                  {"add_eos_token", vocabulary.add_eos},
                  {"clean_up_tokenization_spaces", false}};
-  add_token_name(config, "bos_token", vocabulary, vocabulary.bos);
-  add_token_name(config, "eos_token", vocabulary, vocabulary.eos);
-  add_token_name(config, "unk_token", vocabulary, vocabulary.unk);
-  add_token_name(config, "pad_token", vocabulary, vocabulary.pad);
+  add_token_name(config, "bos_token", file, vocabulary, vocabulary.bos);
+  add_token_name(config, "eos_token", file, vocabulary, vocabulary.eos);
+  add_token_name(config, "unk_token", file, vocabulary, vocabulary.unk);
+  add_token_name(config, "pad_token", file, vocabulary, vocabulary.pad);
   const std::string length_key = file.text("general.architecture", "") + ".context_length";
   if (file.has(length_key)) config["model_max_length"] = file.integer(length_key);
   if (constexpr auto* key = "tokenizer.chat_template"; file.has(key)) {
@@ -63,12 +76,18 @@ Json added_token(std::int64_t id, const std::string& text, bool is_special) {
           {"rstrip", false}, {"normalized", false}, {"special", is_special}};
 }
 
-// Start and end tokens around a text, where the file asks for them.
-Json template_json(const GgufVocabulary& vocabulary) {
+/// The tokens around a text, where there are any.
+struct Frame {
+  std::optional<std::int64_t> first, last;
+  bool second_has_first = true;  ///< `first` stands before the second text of a pair, too
+};
+
+Json template_json(const GgufVocabulary& vocabulary, const Frame& frame) {
   Json single = Json::array();
   Json pair = Json::array();
   Json tokens = Json::object();
   const auto add = [&](std::optional<std::int64_t> id, int type_id, bool in_single) {
+    if (!id) return;
     const std::string& text = vocabulary.tokens[static_cast<std::size_t>(*id)];
     const Json item = {{"SpecialToken", {{"id", text}, {"type_id", type_id}}}};
     if (in_single) single.push_back(item);
@@ -78,33 +97,69 @@ Json template_json(const GgufVocabulary& vocabulary) {
   const auto add_text = [](Json& list, const char* name, int type_id) {
     list.push_back({{"Sequence", {{"id", name}, {"type_id", type_id}}}});
   };
-  if (vocabulary.add_bos) add(vocabulary.bos, 0, true);
+  add(frame.first, 0, true);
   add_text(single, "A", 0);
   add_text(pair, "A", 0);
-  if (vocabulary.add_eos) add(vocabulary.eos, 0, true);
-  if (vocabulary.add_bos) add(vocabulary.bos, 1, false);
+  add(frame.last, 0, true);
+  if (frame.second_has_first) add(frame.first, 1, false);
   add_text(pair, "B", 1);
-  if (vocabulary.add_eos) add(vocabulary.eos, 1, false);
+  add(frame.last, 1, false);
   return {{"type", "TemplateProcessing"},
           {"single", single},
           {"pair", pair},
           {"special_tokens", tokens}};
 }
 
+Json added_tokens_json(const GgufVocabulary& vocabulary) {
+  Json tokens = Json::array();
+  for (std::size_t i = 0; i < vocabulary.tokens.size(); ++i) {
+    if (!is_found_in_texts(vocabulary, i)) continue;
+    tokens.push_back(added_token(static_cast<std::int64_t>(i), vocabulary.tokens[i],
+                                 is_special_kind(vocabulary.kinds[i])));
+  }
+  return tokens;
+}
+
 TokenizerFiles byte_bpe_files(const GgufFile& file, const GgufVocabulary& vocabulary) {
   Json spec = byte_bpe_json(vocabulary);
-  for (std::size_t i = 0; i < vocabulary.tokens.size(); ++i) {
-    const TokenKind kind = vocabulary.kinds[i];
-    if (!is_special_kind(kind) && kind != TokenKind::kUserDefined) continue;
-    spec["added_tokens"].push_back(
-        added_token(static_cast<std::int64_t>(i), vocabulary.tokens[i], is_special_kind(kind)));
-  }
+  spec["added_tokens"] = added_tokens_json(vocabulary);
   if (vocabulary.add_bos || vocabulary.add_eos) {
-    spec["post_processor"] = template_json(vocabulary);
+    spec["post_processor"] =
+        template_json(vocabulary, {.first = vocabulary.add_bos ? vocabulary.bos : std::nullopt,
+                                   .last = vocabulary.add_eos ? vocabulary.eos : std::nullopt});
   }
   // The class without rules of its own: others would put their own pre-tokenizer in.
   const Json config = common_config(file, vocabulary, "PreTrainedTokenizerFast");
   return {{"tokenizer.json", spec.dump()}, {"tokenizer_config.json", dump_json(config)}};
+}
+
+// tokenizer.json for a vocabulary of pieces with scores.
+Json score_bpe_spec(const GgufFile& file, const GgufVocabulary& vocabulary, Json config) {
+  config["add_prefix_space"] = vocabulary.add_space_prefix;
+  const TokenizerSettings settings({{"tokenizer_config.json", config.dump()}}, file.path());
+  const auto& tokens = vocabulary.tokens;
+  std::unordered_map<std::string_view, std::int64_t> ids;
+  for (std::size_t i = 0; i < tokens.size(); ++i) {
+    ids.emplace(tokens[i], static_cast<std::int64_t>(i));
+  }
+  AddedTokenList list(
+      [&](std::string_view token) {
+        const auto found = ids.find(token);
+        return found == ids.end() ? -1 : found->second;
+      },
+      std::ssize(tokens));
+  for (std::size_t i = 0; i < tokens.size(); ++i) {
+    if (is_found_in_texts(vocabulary, i)) {
+      list.add({.content = tokens[i], .special = is_special_kind(vocabulary.kinds[i])});
+    }
+  }
+  Json spec = {{"version", "1.0"}, {"truncation", nullptr}, {"padding", nullptr}};
+  spec.update(settings.llama_spec(list, /*removes_extra_spaces=*/false));
+  for (const auto* part : {"normalizer", "pre_tokenizer"}) {
+    if (!spec.contains(part)) spec[part] = nullptr;
+  }
+  spec["model"] = score_bpe_json(vocabulary, file.path());
+  return spec;
 }
 
 TokenizerFiles sentencepiece_files(const GgufFile& file, const GgufVocabulary& vocabulary) {
@@ -136,34 +191,81 @@ TokenizerFiles sentencepiece_files(const GgufFile& file, const GgufVocabulary& v
   model.precompiled_charsmap = vocabulary.precompiled_charsmap;
   model.add_dummy_prefix = vocabulary.add_space_prefix;
   model.remove_extra_whitespaces = vocabulary.remove_extra_whitespaces;
-  const Json config = common_config(file, vocabulary, "LlamaTokenizer");
-  return {{"tokenizer.model", write_sentencepiece_model(model)},
+  // The class without rules of its own takes the tokenizer.json as it is; a Llama class would put
+  // its own rules for spaces in, and does not cut a text at every control token of the model.
+  const Json config = common_config(file, vocabulary, "PreTrainedTokenizerFast");
+  return {{"tokenizer.json", score_bpe_spec(file, vocabulary, config).dump()},
+          {"tokenizer.model", write_sentencepiece_model(model)},
           {"tokenizer_config.json", dump_json(config)}};
+}
+
+Json word_piece_spec(const GgufFile& file, const GgufVocabulary& vocabulary,
+                     const std::vector<std::string>& pieces) {
+  std::unordered_map<std::string_view, std::size_t> ids;
+  for (std::size_t i = 0; i < pieces.size(); ++i) {
+    const auto [found, is_new] = ids.emplace(pieces[i], i);
+    if (is_new) continue;
+    throw ConfigError(fmt::format(
+        "{}: tokens '{}' and '{}' are both '{}' in a vocab.txt, which can hold only one of them",
+        file.path(), vocabulary.tokens[found->second], vocabulary.tokens[i], pieces[i]));
+  }
+  Json added = Json::array();
+  for (std::size_t i = 0; i < pieces.size(); ++i) {
+    // Not those whose text is changed: no text has the mark of a word that stands before them.
+    if (!is_found_in_texts(vocabulary, i) || pieces[i] != vocabulary.tokens[i]) continue;
+    added.push_back(
+        added_token(static_cast<std::int64_t>(i), pieces[i], is_special_kind(vocabulary.kinds[i])));
+  }
+  Json spec = {{"version", "1.0"},
+               {"truncation", nullptr},
+               {"padding", nullptr},
+               {"added_tokens", std::move(added)},
+               {"normalizer",
+                {{"type", "BertNormalizer"},
+                 {"clean_text", true},
+                 {"handle_chinese_chars", true},
+                 {"strip_accents", vocabulary.strip_accents},
+                 {"lowercase", vocabulary.is_lower_case}}},
+               {"pre_tokenizer", {{"type", "BertPreTokenizer"}}},
+               {"post_processor", template_json(vocabulary, {.first = vocabulary.bos,
+                                                             .last = vocabulary.sep,
+                                                             .second_has_first = false})},
+               {"decoder", {{"type", "WordPiece"}, {"prefix", "##"}, {"cleanup", false}}},
+               {"model",
+                {{"type", "WordPiece"},
+                 {"unk_token", vocabulary.tokens[static_cast<std::size_t>(*vocabulary.unk)]},
+                 {"continuing_subword_prefix", "##"},
+                 {"max_input_chars_per_word", 100}}}};
+  spec["model"]["vocab"] = vocab_json(pieces);
+  return spec;
 }
 
 TokenizerFiles word_piece_files(const GgufFile& file, const GgufVocabulary& vocabulary) {
   std::string lines;
+  std::vector<std::string> pieces;
   for (std::size_t i = 0; i < vocabulary.tokens.size(); ++i) {
-    const std::string piece = word_piece_of(vocabulary.tokens[i], vocabulary.kinds[i]);
-    if (piece.find_first_of("\r\n") != std::string::npos) {
+    pieces.push_back(word_piece_of(vocabulary.tokens[i], vocabulary.kinds[i]));
+    if (pieces.back().find_first_of("\r\n") != std::string::npos) {
       throw IoError(
           fmt::format("{}: tokenizer.ggml.tokens[{}] has a line end, which vocab.txt "
                       "cannot hold",
                       file.path(), i));
     }
-    lines += piece + "\n";
+    lines += pieces.back() + "\n";
   }
   Json config = common_config(file, vocabulary, "BertTokenizer");
   for (const auto* key : {"add_bos_token", "add_eos_token", "bos_token", "eos_token"}) {
     config.erase(key);
   }
-  add_token_name(config, "cls_token", vocabulary, vocabulary.bos);
-  add_token_name(config, "sep_token", vocabulary, vocabulary.sep);
-  add_token_name(config, "mask_token", vocabulary, vocabulary.mask);
+  add_token_name(config, "cls_token", file, vocabulary, vocabulary.bos);
+  add_token_name(config, "sep_token", file, vocabulary, vocabulary.sep);
+  add_token_name(config, "mask_token", file, vocabulary, vocabulary.mask);
   config["do_lower_case"] = vocabulary.is_lower_case;
   config["strip_accents"] = vocabulary.strip_accents;
   config["tokenize_chinese_chars"] = true;
-  return {{"vocab.txt", lines}, {"tokenizer_config.json", dump_json(config)}};
+  return {{"tokenizer.json", word_piece_spec(file, vocabulary, pieces).dump()},
+          {"vocab.txt", lines},
+          {"tokenizer_config.json", dump_json(config)}};
 }
 
 // ------------------------------------------------------------------ files to GGUF
@@ -217,6 +319,13 @@ class KeyMaker {
         warn("{}: token {} has id {}, but the model has {} rows: it is left out", source_,
              token.content, token.id, model_size());
         continue;
+      }
+      if (token.lstrip || token.rstrip || token.single_word) {
+        warn("{}: GGUF has no place for {} of token {}: text with it may get other ids", source_,
+             token.lstrip   ? "lstrip"
+             : token.rstrip ? "rstrip"
+                            : "single_word",
+             token.content);
       }
       if (!is_new && kinds_[at] != TokenKind::kNormal && kinds_[at] != TokenKind::kUnused) continue;
       set(token.id, token.content, token.special ? TokenKind::kControl : TokenKind::kUserDefined,
@@ -437,6 +546,20 @@ GgufKeys json_keys(KeyMaker& maker, const std::string& content, const std::strin
     if (member_or_null(normalizer, "type") != "BertNormalizer") {
       maker.refuse("tokenizer.json: normalizer: GGUF has only BERT's for WordPiece");
     }
+    if (member_or_null(member_or_null(spec.value(), "pre_tokenizer"), "type") !=
+        "BertPreTokenizer") {
+      maker.refuse("tokenizer.json: pre_tokenizer: GGUF has only BERT's for WordPiece");
+    }
+    for (const auto* key : {"clean_text", "handle_chinese_chars"}) {
+      if (member_or_null(normalizer, key) == false) {
+        maker.refuse(fmt::format(
+            "tokenizer.json: normalizer.{}: false has no place in GGUF, where it is done", key));
+      }
+    }
+    const Json& prefix = member_or_null(model, "continuing_subword_prefix");
+    if (prefix != "##" && !prefix.is_null()) {
+      maker.refuse("tokenizer.json: model.continuing_subword_prefix: GGUF takes ## alone");
+    }
     const bool is_lower_case = member_or_null(normalizer, "lowercase") != false;
     const Json& strip = member_or_null(normalizer, "strip_accents");
     set_vocabulary(maker, spec.at("model").at("vocab"));
@@ -460,6 +583,16 @@ GgufKeys sentencepiece_keys(KeyMaker& maker, const std::string& content, const s
   const SentencepieceModel model = read_sentencepiece_model(content, file);
   if (model.type != SentencepieceModel::Type::kBpe) {
     maker.refuse("tokenizer.model: GGUF's llama vocabulary is BPE; this model is of another type");
+  }
+  if (model.treat_whitespace_as_suffix) {
+    maker.refuse(
+        "tokenizer.model: treat_whitespace_as_suffix: GGUF's llama vocabulary has the space of a "
+        "word in front of it, not behind it");
+  }
+  if (!model.escape_whitespaces) {
+    maker.refuse(
+        "tokenizer.model: escape_whitespaces is false: GGUF's llama vocabulary spells a space as "
+        "U+2581");
   }
   for (std::size_t i = 0; i < model.pieces.size(); ++i) {
     const auto& piece = model.pieces[i];
@@ -512,6 +645,11 @@ GgufKeys vocab_txt_keys(KeyMaker& maker, const std::string& content) {
     maker.set(id++, std::string(line), TokenKind::kNormal);
   }
   maker.set_added_tokens({}, "BertTokenizer");
+  if (!maker.flag("tokenize_chinese_chars", true)) {
+    maker.refuse(
+        "tokenizer_config.json: tokenize_chinese_chars: false has no place in GGUF, where it is "
+        "done");
+  }
   const bool is_lower_case = maker.flag("do_lower_case", true);
   return word_piece_keys(maker, is_lower_case, maker.flag("strip_accents", is_lower_case));
 }

@@ -13,11 +13,12 @@ class GgufFile;
 
 namespace lowbank::tokenizers {
 
-/// The tokenizer of a GGUF file as files that transformers opens: tokenizer.json (gpt2),
-/// tokenizer.model (llama) or vocab.txt (bert), with tokenizer_config.json; empty for a file
-/// without a tokenizer.
+/// The tokenizer of a GGUF file as files that transformers opens: tokenizer.json and
+/// tokenizer_config.json, with tokenizer.model (llama) or vocab.txt (bert) for other programs; empty
+/// for a file without a tokenizer. The folder gives the ids of the GGUF file, and so does a GGUF file
+/// made of it. Warns of what a tokenizer.json cannot hold.
 ///
-/// Errors:  IoError naming file and key.
+/// Errors:  IoError naming file and key; ConfigError for a vocabulary that cannot be held.
 TokenizerFiles tokenizer_files_from_gguf(const GgufFile& file);
 
 /// Keys tokenizer.* of a GGUF file for the tokenizer of a Hugging Face folder (its files and its

@@ -334,6 +334,10 @@ void open_file(const std::string& path, const std::string& tokenizer_path, Conve
   if (has_at(0, "GGUF")) {
     open_gguf(path, source);
   } else if (looks_like_torch_file(bytes) || is_safetensors) {
+    const std::string folder = fs::path(path).parent_path().string();
+    if (const auto hint = foreign_folder_hint(folder.empty() ? "." : folder)) {
+      throw ConfigError(*hint);
+    }
     throw ConfigError(path +
                       ": holds weights alone; convert the folder with its config.json instead");
   } else {

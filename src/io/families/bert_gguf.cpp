@@ -1,6 +1,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/json_reader.h"
+#include "core/log.h"
 #include "io/families/bert.h"
 #include "io/families/gguf_mapping.h"
 #include "io/gguf.h"
@@ -25,9 +26,42 @@ constexpr GgufNamePair kBertGgufNames[] = {
     {"blk.{}.ffn_down.", "encoder.layer.{}.output.dense."},
     {"blk.{}.layer_output_norm.", "encoder.layer.{}.output.LayerNorm."}};
 
+// Source: ggml-org/llama.cpp src/llama-arch.cpp (names), src/llama-model.cpp (load_hparams, what
+// the architecture bert reads).
+constexpr GgufKeyRule kBertKeys[] = {
+    {"context_length"},
+    {"embedding_length"},
+    {"block_count"},
+    {"feed_forward_length"},
+    {"attention.head_count"},
+    {"attention.head_count_kv"},
+    {"attention.key_length"},
+    {"attention.value_length"},
+    {"attention.layer_norm_epsilon"},
+    {"attention.causal"},
+    {"attention.max_alibi_bias"},
+    {"pooling_type"},
+    {"vocab_size", "the rows of token_embd.weight say it"},
+    {"attention.layer_norm_rms_epsilon", "bert's norms use layer_norm_epsilon"},
+    {"rope.freq_base", "bert's positions are a table"},
+    {"rope.dimension_count", "bert's positions are a table"},
+    {"classifier.output_labels", "names of a head that is refused by its tensors"}};
+
 Json bert_from_gguf(const GgufConfig& gguf) {
   if (gguf.file().flag(gguf.key("attention.causal"), false)) {
     gguf.refuse(gguf.key("attention.causal"), "true", "false");
+  }
+  const auto hidden = gguf.size("embedding_length"), heads = gguf.size("attention.head_count");
+  gguf.want_number("attention.head_count_kv", static_cast<double>(heads));
+  for (const auto* length : {"attention.key_length", "attention.value_length"}) {
+    gguf.want_number(length, static_cast<double>(hidden / heads));
+  }
+  gguf.want_number("attention.max_alibi_bias", 0);
+  // llama.cpp's enum: 0 none, 1 mean, 2 cls, 3 last, 4 rank.
+  if (const auto pooling = gguf.file().integer(gguf.key("pooling_type"), 1);
+      pooling != 0 && pooling != 1) {
+    warn("{}: {} is {} (1 is mean): a folder has no place for it, a sentence's vector is the mean",
+         gguf.file().path(), gguf.key("pooling_type"), pooling);
   }
   const TensorEntry* const types = gguf.file().find("token_types.weight");
   const TensorEntry& positions = gguf.tensor("position_embd.weight");
@@ -36,14 +70,14 @@ Json bert_from_gguf(const GgufConfig& gguf) {
           {"classifier_dropout", nullptr},
           {"hidden_act", "gelu"},
           {"hidden_dropout_prob", 0.1},
-          {"hidden_size", gguf.size("embedding_length")},
+          {"hidden_size", hidden},
           {"initializer_range", 0.02},
           {"intermediate_size", gguf.size("feed_forward_length")},
           {"layer_norm_eps", gguf.positive("attention.layer_norm_epsilon")},
           {"max_position_embeddings",
            positions.shape.size() == 2 ? positions.shape[0] : gguf.size("context_length")},
           {"model_type", "bert"},
-          {"num_attention_heads", gguf.size("attention.head_count")},
+          {"num_attention_heads", heads},
           {"num_hidden_layers", gguf.size("block_count")},
           {"position_embedding_type", "absolute"},
           {"type_vocab_size",
@@ -54,7 +88,8 @@ Json bert_from_gguf(const GgufConfig& gguf) {
 
 // What llama.cpp takes as optional, an absent one as zero.
 bool bert_may_lack(std::string_view name) {
-  return name.ends_with("output.dense.bias") || name.ends_with("intermediate.dense.bias");
+  return name.ends_with("output.dense.bias") || name.ends_with("intermediate.dense.bias") ||
+         name.ends_with("query.bias") || name.ends_with("key.bias") || name.ends_with("value.bias");
 }
 
 void add_bert_keys(const Json& json, const std::string& source, GgufKeyBuilder& keys) {
@@ -77,6 +112,7 @@ void add_bert_keys(const Json& json, const std::string& source, GgufKeyBuilder& 
 
 GgufMapping bert_gguf() {
   return {.names = kBertGgufNames,
+          .keys = kBertKeys,
           .prefix = "bert.",
           .read_config = bert_from_gguf,
           .add_keys = add_bert_keys,

@@ -1,10 +1,13 @@
 #include "io/families/gguf_mapping.h"
 
+#include <algorithm>
+#include <charconv>
 #include <utility>
 
 #include <fmt/format.h>
 
 #include "core/error.h"
+#include "core/log.h"
 #include "io/gguf.h"
 
 namespace lowbank {
@@ -13,6 +16,19 @@ namespace {
 constexpr std::int64_t kMaxGgufSize = std::int64_t{1} << 31;
 
 }  // namespace
+
+void warn_of_unknown_keys(const GgufFile& file, std::string_view prefix,
+                          std::span<const GgufKeyRule> rules) {
+  for (const auto& key : file.keys()) {
+    if (!key.starts_with(prefix)) continue;
+    const auto name = std::string_view(key).substr(prefix.size());
+    const bool is_known =
+        std::ranges::any_of(rules, [&](const GgufKeyRule& rule) { return rule.name == name; });
+    if (is_known) continue;
+    warn("{}: key '{}' is not known: if it changes what the model computes, the result is wrong",
+         file.path(), key);
+  }
+}
 
 GgufConfig::GgufConfig(const GgufFile& file)
     : file_(file), architecture_(file.text("general.architecture")) {}
@@ -38,6 +54,16 @@ double GgufConfig::positive(std::string_view name) const {
 
 double GgufConfig::positive(std::string_view name, double otherwise) const {
   return file_.has(key(name)) ? positive(name) : otherwise;
+}
+
+double GgufConfig::decimal(std::string_view name, double otherwise) const {
+  const double number = positive(name, otherwise);
+  const auto narrow = static_cast<float>(number);
+  if (static_cast<double>(narrow) != number) return number;
+  const std::string digits = fmt::format("{}", narrow);
+  double shortest = number;
+  std::from_chars(digits.data(), digits.data() + digits.size(), shortest);
+  return shortest;
 }
 
 void GgufConfig::want_number(std::string_view name, double neutral) const {

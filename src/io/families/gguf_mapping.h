@@ -24,6 +24,19 @@ struct GgufNamePair {
   bool stays_f32 = false;  ///< whatever type the others get, as llama.cpp wants it
 };
 
+/// A metadata key that a reader knows, without what stands in front of it (the architecture's name).
+struct GgufKeyRule {
+  std::string_view name;
+  /// Why the value makes no difference; "" for a key that is read (and refused where its value
+  /// cannot be honoured).
+  std::string_view ignored_because = {};
+};
+
+/// Warns of each key below `prefix` ("llama.") that `rules` does not know: it may change what a
+/// model computes.
+void warn_of_unknown_keys(const GgufFile& file, std::string_view prefix,
+                          std::span<const GgufKeyRule> rules);
+
 /// Reads a GGUF file's keys below its architecture's name.
 class GgufConfig {
  public:
@@ -36,6 +49,9 @@ class GgufConfig {
   std::int64_t size(std::string_view name, std::int64_t otherwise) const;
   double positive(std::string_view name) const;
   double positive(std::string_view name, double otherwise) const;
+  /// The shortest decimal number that rounds to the stored f32: what a config.json had before it was
+  /// written to the file.
+  double decimal(std::string_view name, double otherwise) const;
   /// A key that changes the result: only these values are what a Hugging Face model does.
   void want_number(std::string_view name, double neutral) const;
   [[noreturn]] void refuse(const std::string& name, const std::string& value,
@@ -70,6 +86,8 @@ enum class GgufDirection { kFromGguf, kToGguf };
 /// `names`, `read_config` and `add_keys` are there, or GGUF has no form of the family.
 struct GgufMapping {
   std::span<const GgufNamePair> names;
+  /// All keys below the architecture's name that llama.cpp reads for it.
+  std::span<const GgufKeyRule> keys;
   /// What Hugging Face names may have in front of those in `names`.
   std::string_view prefix = {};
   /// config.json of the model in a file, without the token ids.

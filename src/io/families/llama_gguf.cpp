@@ -8,6 +8,7 @@
 
 #include "core/error.h"
 #include "core/json_reader.h"
+#include "core/log.h"
 #include "io/convert_values.h"
 #include "io/families/gguf_mapping.h"
 #include "io/families/llama.h"
@@ -37,6 +38,48 @@ constexpr GgufNamePair kLlamaGgufNames[] = {
 constexpr std::string_view kLlama3FactorKey = "rope.scaling.llama3_factor";
 constexpr std::string_view kLowFactorKey = "rope.scaling.low_freq_factor";
 constexpr std::string_view kHighFactorKey = "rope.scaling.high_freq_factor";
+
+// Source: ggml-org/llama.cpp src/llama-arch.cpp (names), src/llama-model.cpp (load_hparams, what
+// the architecture llama reads).
+constexpr GgufKeyRule kLlamaKeys[] = {
+    {"context_length"},
+    {"embedding_length"},
+    {"block_count"},
+    {"feed_forward_length"},
+    {"attention.head_count"},
+    {"attention.head_count_kv"},
+    {"attention.key_length"},
+    {"attention.value_length"},
+    {"attention.layer_norm_rms_epsilon"},
+    {"attention.causal"},
+    {"attention.clamp_kqv"},
+    {"attention.max_alibi_bias"},
+    {"attention.sliding_window"},
+    {"rope.dimension_count"},
+    {"rope.freq_base"},
+    {"rope.scale_linear"},
+    {"rope.scaling.type"},
+    {"rope.scaling.factor"},
+    {"rope.scaling.attn_factor"},
+    {"rope.scaling.original_context_length"},
+    {kLlama3FactorKey},
+    {kLowFactorKey},
+    {kHighFactorKey},
+    {"expert_count"},
+    {"logit_scale"},
+    {"embedding_scale"},
+    {"residual_scale"},
+    {"vocab_size", "the rows of token_embd.weight say it"},
+    {"attention.layer_norm_epsilon", "llama's norms use layer_norm_rms_epsilon"},
+    {"expert_used_count", "without experts none are used"},
+    {"rope.scaling.finetuned", "a note, which llama.cpp does not use either"},
+    {"rope.scaling.yarn_ext_factor", "of yarn, which is refused"},
+    {"rope.scaling.yarn_attn_factor", "of yarn, which is refused"},
+    {"rope.scaling.yarn_beta_fast", "of yarn, which is refused"},
+    {"rope.scaling.yarn_beta_slow", "of yarn, which is refused"},
+    {"rope.scaling.yarn_log_multiplier", "of yarn, which is refused"},
+    {"pooling_type", "a causal model is not pooled"},
+    {"tensor_data_layout", "llama.cpp knows only this layout, in which neighbours are rotated"}};
 
 std::vector<float> llama3_divisors(const RotaryOptions& rope, std::int64_t head_dim) {
   const auto original = static_cast<double>(rope.original_max_positions);
@@ -93,9 +136,21 @@ void add_rope(const GgufConfig& gguf, std::int64_t head_dim, Json& config) {
   const double factor = gguf.file().number(gguf.key(factor_key), 0);
   const bool is_scaled = type == "linear" && factor != 0 && factor != 1;
   if (is_scaled) {
-    config["rope_scaling"] = {{"rope_type", "linear"}, {"factor", gguf.positive(factor_key)}};
+    config["rope_scaling"] = {{"rope_type", "linear"}, {"factor", gguf.decimal(factor_key, 1)}};
+  }
+  if (type == "none" && factor != 0 && factor != 1) {
+    warn("{}: {} is {}, but {} is none: positions are not scaled, as in llama.cpp",
+         gguf.file().path(), gguf.key(factor_key), factor, type_key);
+  } else if (factor == 0 && gguf.file().has(type_key) && type == "linear") {
+    warn("{}: {} is linear, but there is no {}: positions are not scaled, as in llama.cpp",
+         gguf.file().path(), type_key, gguf.key("rope.scaling.factor"));
   }
   gguf.want_number("rope.scaling.attn_factor", 1);
+  for (const auto* name : {"rope_factors_long.weight", "rope_factors_short.weight"}) {
+    if (gguf.file().find(name) != nullptr) {
+      gguf.refuse(fmt::format("tensor '{}'", name), "there (longrope)", "rope_freqs.weight");
+    }
+  }
   const TensorEntry* const entry = gguf.file().find("rope_freqs.weight");
   if (entry == nullptr) return;
   if (entry->type != ElementType::kF32 || entry->shape != std::vector<std::int64_t>{head_dim / 2} ||
@@ -109,10 +164,11 @@ void add_rope(const GgufConfig& gguf, std::int64_t head_dim, Json& config) {
   std::vector<float> divisors(static_cast<std::size_t>(head_dim / 2));
   values_to_f32(entry->type, gguf.file().bytes(*entry, scratch), divisors);
   RotaryOptions named{.kind = RotaryKind::kLlama3, .theta = theta};
-  named.factor = gguf.file().number(gguf.key(kLlama3FactorKey), 0);
+  named.factor = 0;
+  if (gguf.file().has(gguf.key(kLlama3FactorKey))) named.factor = gguf.decimal(kLlama3FactorKey, 1);
   named.original_max_positions = gguf.size("rope.scaling.original_context_length", 8192);
-  named.low_freq_factor = gguf.positive(kLowFactorKey, named.low_freq_factor);
-  named.high_freq_factor = gguf.positive(kHighFactorKey, named.high_freq_factor);
+  named.low_freq_factor = gguf.decimal(kLowFactorKey, named.low_freq_factor);
+  named.high_freq_factor = gguf.decimal(kHighFactorKey, named.high_freq_factor);
   const auto rope = recover_rope(divisors, named);
   if (!rope) {
     throw ConfigError(gguf.file().path() +
@@ -151,6 +207,9 @@ Json llama_from_gguf(const GgufConfig& gguf) {
     gguf.want_number(same, static_cast<double>(head_dim));
   }
   if (head_dim % 2 != 0) gguf.refuse(gguf.key("attention.key_length"), "odd", "even head sizes");
+  if (!gguf.file().flag(gguf.key("attention.causal"), true)) {
+    gguf.refuse(gguf.key("attention.causal"), "false", "true");
+  }
   gguf.want_number("expert_count", 0);
   gguf.want_number("attention.clamp_kqv", 0);
   gguf.want_number("attention.max_alibi_bias", 0);
@@ -235,6 +294,7 @@ std::vector<float> llama_rope_divisors(const Json& json) {
 
 GgufMapping llama_gguf() {
   return {.names = kLlamaGgufNames,
+          .keys = kLlamaKeys,
           .read_config = llama_from_gguf,
           .add_keys = add_llama_keys,
           .transform = llama_transform,

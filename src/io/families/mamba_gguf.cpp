@@ -24,6 +24,24 @@ constexpr GgufNamePair kMambaGgufNames[] = {
     {"blk.{}.ssm_d", "backbone.layers.{}.mixer.D"},
     {"blk.{}.ssm_out.", "backbone.layers.{}.mixer.out_proj."}};
 
+// Source: ggml-org/llama.cpp src/llama-arch.cpp (names), src/llama-model.cpp (load_hparams, what
+// the architecture mamba reads).
+constexpr GgufKeyRule kMambaKeys[] = {
+    {"embedding_length"},
+    {"block_count"},
+    {"attention.layer_norm_rms_epsilon"},
+    {"ssm.conv_kernel"},
+    {"ssm.inner_size"},
+    {"ssm.state_size"},
+    {"ssm.time_step_rank"},
+    {"ssm.dt_b_c_rms"},
+    {"context_length", "a state has no length"},
+    {"feed_forward_length", "there is no such layer"},
+    {"attention.head_count", "there is no attention"},
+    {"attention.head_count_kv", "there is no attention"},
+    {"attention.layer_norm_epsilon", "mamba's norms use layer_norm_rms_epsilon"},
+    {"vocab_size", "the rows of token_embd.weight say it"}};
+
 Json mamba_from_gguf(const GgufConfig& gguf) {
   const auto hidden = gguf.size("embedding_length"), inner = gguf.size("ssm.inner_size");
   if (gguf.file().flag(gguf.key("ssm.dt_b_c_rms"), false)) {
@@ -79,6 +97,7 @@ TensorTransform mamba_transform(const Json& /*config*/, std::string_view name,
 
 GgufMapping mamba_gguf() {
   return {.names = kMambaGgufNames,
+          .keys = kMambaKeys,
           .read_config = mamba_from_gguf,
           .add_keys = add_mamba_keys,
           .transform = mamba_transform};

@@ -147,5 +147,24 @@ TEST(CheckpointMetaTest, ALinkIsCopiedWithAWord) {
   EXPECT_EQ(read_bytes(folder.path("LICENSE")), "terms");
 }
 
+TEST(CheckpointMetaTest, MetasOriginalFolderIsToldWithWhatToDo) {
+  for (const std::vector<std::string>& names :
+       {std::vector<std::string>{"params.json", "consolidated.00.pth"},
+        {"params.json"},
+        {"consolidated.safetensors"}}) {
+    const TempFolder folder;
+    fs::create_directories(folder.path("meta"));
+    for (const auto& name : names) folder.file("meta/" + name, "{}");
+    EXPECT_THAT(error_text<ConfigError>([&] { resolve_checkpoint(folder.path("meta")); }),
+                ::testing::AllOf(::testing::HasSubstr("is a model in Meta's original form"),
+                                 ::testing::HasSubstr("convert_llama_weights_to_hf --input_dir")));
+    folder.file("meta/config.json", "{}");  // a folder with both forms
+    EXPECT_EQ(resolve_checkpoint(folder.path("meta")), folder.path("meta"));
+  }
+  const TempFolder empty;
+  EXPECT_EQ(foreign_folder_hint(empty.path()), std::nullopt);
+  EXPECT_EQ(foreign_folder_hint(empty.path("absent")), std::nullopt);
+}
+
 }  // namespace
 }  // namespace lowbank

@@ -1,8 +1,10 @@
 #include "io/gguf.h"
 
+#include <algorithm>
 #include <cstring>
 #include <filesystem>
 #include <numeric>
+#include <tuple>
 
 #include <gmock/gmock.h>
 #include <nlohmann/json.hpp>
@@ -241,9 +243,14 @@ TEST(GgufModel, MambasExponentGoesThereAndBack) {
 
 class GgufConfigTest : public GgufTest {
  protected:
-  /// Writes the keys of `config` with an empty embedding (and what `more` adds), and reads them.
-  Json there_and_back(const Json& config, std::vector<TensorEntry> tensors, GgufKeys more = {}) {
+  /// Writes the keys of `config` but for `left_out`, and those of `more`, with tensors of zeros, and
+  /// reads them.
+  Json there_and_back(const Json& config, std::vector<TensorEntry> tensors, GgufKeys more = {},
+                      const std::vector<std::string>& left_out = {}) {
     GgufKeys keys = gguf_model_keys(config, "config.json", "m", ElementType::kF32);
+    std::erase_if(keys, [&](const auto& key) {
+      return std::find(left_out.begin(), left_out.end(), key.first) != left_out.end();
+    });
     keys.insert(keys.end(), more.begin(), more.end());
     const auto divisors = gguf_rope_divisors(config);
     if (!divisors.empty()) {
@@ -316,6 +323,153 @@ TEST_F(GgufConfigTest, LinearScalingIsKeptAndOthersAreRefused) {
   config["rope_scaling"]["rope_type"] = "yarn";
   EXPECT_THAT(error_text<ConfigError>([&] { there_and_back(config, {embedding_}); }),
               HasSubstr("rope_type is \"yarn\""));
+}
+
+TEST_F(GgufConfigTest, AnyLlama3ScalingThatWeWriteIsReadBack) {
+  for (const auto& [factor, low, high, original] :
+       {std::tuple(8.0, 1.0, 4.0, 8192), std::tuple(2.5, 2.0, 8.0, 16),
+        std::tuple(4.1, 1.3, 3.3, 64), std::tuple(1.1, 0.5, 1.0, 100000)}) {
+    for (const std::int64_t head_dim : {2, 8, 32}) {
+      Json config = llama_;
+      config["head_dim"] = head_dim;
+      config["rope_scaling"] = {{"rope_type", "llama3"},
+                                {"factor", factor},
+                                {"low_freq_factor", low},
+                                {"high_freq_factor", high},
+                                {"original_max_position_embeddings", original}};
+      expect_kept(config, there_and_back(config, {embedding_}));
+    }
+  }
+}
+
+// As llama.cpp reads them (src/llama-model.cpp load_hparams, src/llama-context.cpp).
+TEST_F(GgufConfigTest, OldAndAbsentRopeKeysAreReadAsLlamaCppReadsThem) {
+  const std::string type = "llama.rope.scaling.type", factor = "llama.rope.scaling.factor",
+                    old = "llama.rope.scale_linear";
+  const Json linear4 = {{"rope_type", "linear"}, {"factor", 4.0}};
+  const auto text = [](const char* value) { return GgufMetadata(std::string(value)); };
+  const std::vector<std::pair<GgufKeys, Json>> cases = {
+      {{}, nullptr},
+      {{{factor, 4.0f}}, linear4},
+      {{{old, 4.0f}}, linear4},
+      {{{type, text("linear")}, {old, 4.0f}}, linear4},
+      {{{type, text("linear")}, {factor, 4.0f}, {old, 2.0f}}, linear4},
+      {{{factor, 0.0f}}, nullptr},
+      {{{factor, 1.0f}}, nullptr},
+      {{{type, text("linear")}}, nullptr},
+      {{{type, text("none")}, {factor, 4.0f}}, nullptr}};
+  for (const auto& [keys, expected] : cases) {
+    std::string names;
+    for (const auto& [key, value] : keys) names += key + " ";
+    EXPECT_EQ(there_and_back(llama_, {embedding_}, keys)["rope_scaling"], expected) << names;
+  }
+  EXPECT_EQ(there_and_back(llama_, {embedding_}, {}, {"llama.rope.freq_base"})["rope_theta"],
+            10000);
+  EXPECT_EQ(there_and_back(llama_, {embedding_}, {}, {"llama.rope.dimension_count"})["head_dim"],
+            32);
+  for (const auto& [key, value, message] :
+       std::vector<std::tuple<std::string, GgufMetadata, const char*>>{
+           {type, text("yarn"), "llama.rope.scaling.type is 'yarn'"},
+           {type, text("longrope"), "llama.rope.scaling.type is 'longrope'"},
+           {factor, -2.0f, "llama.rope.scaling.factor is -2"},
+           {"llama.rope.scaling.attn_factor", 2.0f, "llama.rope.scaling.attn_factor is 2"},
+           {"llama.attention.causal", false, "llama.attention.causal is false"}}) {
+    EXPECT_THAT(error_text<ConfigError>([&] {
+                  there_and_back(llama_, {embedding_}, {{key, value}});
+                }),
+                HasSubstr(message));
+  }
+  Json scaled = llama_;
+  scaled["rope_scaling"] = {{"rope_type", "llama3"},
+                            {"factor", 8.0},
+                            {"low_freq_factor", 1.0},
+                            {"high_freq_factor", 4.0},
+                            {"original_max_position_embeddings", 64}};
+  EXPECT_THAT(error_text<ConfigError>([&] {
+                there_and_back(scaled, {embedding_}, {{factor, 4.0f}});
+              }),
+              HasSubstr("no other rope scaling beside it"));
+}
+
+TEST_F(GgufConfigTest, OneBiasOfAGroupMeansThatTheOthersAreZero) {
+  for (const std::string bias : {"blk.1.attn_v.bias", "blk.0.attn_output.bias"}) {
+    const Json config = there_and_back(llama_, {embedding_, {.name = bias, .shape = {64}}});
+    EXPECT_EQ(config["attention_bias"], true) << bias;
+    EXPECT_EQ(config["mlp_bias"], false) << bias;
+  }
+  EXPECT_EQ(there_and_back(
+                llama_, {embedding_, {.name = "blk.1.ffn_gate.bias", .shape = {96}}})["mlp_bias"],
+            true);
+  EXPECT_TRUE(may_lack_in_gguf("llama", "model.layers.7.self_attn.o_proj.bias"));
+  EXPECT_FALSE(may_lack_in_gguf("llama", "model.layers.7.self_attn.o_proj.weight"));
+  EXPECT_TRUE(may_lack_in_gguf("bert", "bert.encoder.layer.0.output.dense.bias"));
+  EXPECT_FALSE(may_lack_in_gguf("bert", "bert.encoder.layer.0.output.LayerNorm.bias"));
+  EXPECT_FALSE(may_lack_in_gguf("mamba", "backbone.layers.0.mixer.dt_proj.bias"));
+}
+
+// Every key that llama.cpp reads for these architectures, with a value that changes nothing, and one
+// that nobody knows.
+TEST_F(GgufConfigTest, OnlyAnUnknownKeyIsWarnedOf) {
+  const auto warnings = [&](const Json& config, std::vector<TensorEntry> tensors,
+                            const GgufKeys& keys) {
+    std::vector<std::string> names;
+    for (const auto& key : keys) names.push_back(key.first);
+    ::testing::internal::CaptureStderr();
+    there_and_back(config, std::move(tensors), keys, names);
+    return ::testing::internal::GetCapturedStderr();
+  };
+  const std::uint32_t none = 0;
+  const GgufKeys general = {{"general.description", std::string("x")},
+                            {"general.size_label", std::string("x")},
+                            {"general.base_model.count", none},
+                            {"general.tags", std::vector<std::string>{"x"}},
+                            {"quantize.imatrix.file", std::string("x")}};
+  GgufKeys llama = general;
+  for (const auto* key : {"expert_count", "expert_used_count", "attention.sliding_window",
+                          "vocab_size", "pooling_type"}) {
+    llama.emplace_back(std::string("llama.") + key, none);
+  }
+  for (const auto* key : {"attention.clamp_kqv", "attention.max_alibi_bias", "logit_scale"}) {
+    llama.emplace_back(std::string("llama.") + key, 0.0f);
+  }
+  for (const auto* key : {"embedding_scale", "residual_scale", "rope.scaling.attn_factor",
+                          "rope.scaling.yarn_beta_fast", "rope.scaling.yarn_beta_slow",
+                          "rope.scaling.yarn_ext_factor", "rope.scaling.yarn_log_multiplier",
+                          "rope.scaling.yarn_attn_factor", "attention.layer_norm_epsilon"}) {
+    llama.emplace_back(std::string("llama.") + key, 1.0f);
+  }
+  llama.emplace_back("llama.attention.causal", true);
+  llama.emplace_back("llama.rope.scaling.finetuned", true);
+  llama.emplace_back("llama.tensor_data_layout", std::string("Meta AI original pth"));
+  EXPECT_EQ(warnings(llama_, {embedding_}, llama), "");
+  const Json bert = {{"model_type", "bert"},   {"architectures", {"BertModel"}},
+                     {"hidden_size", 64},      {"intermediate_size", 96},
+                     {"num_hidden_layers", 2}, {"num_attention_heads", 4},
+                     {"vocab_size", 10},       {"max_position_embeddings", 16}};
+  const std::vector<TensorEntry> bert_tensors = {
+      embedding_, {.name = "position_embd.weight", .shape = {16, 64}}};
+  GgufKeys bert_keys = general;
+  bert_keys.emplace_back("bert.attention.head_count_kv", std::uint32_t{4});
+  bert_keys.emplace_back("bert.attention.key_length", std::uint32_t{16});
+  bert_keys.emplace_back("bert.attention.value_length", std::uint32_t{16});
+  bert_keys.emplace_back("bert.rope.freq_base", 10000.0f);
+  EXPECT_EQ(warnings(bert, bert_tensors, bert_keys), "");
+  EXPECT_THAT(warnings(bert, bert_tensors, {{"bert.pooling_type", std::uint32_t{2}}}),
+              HasSubstr("bert.pooling_type is 2"));
+  const Json mamba = {{"model_type", "mamba"},  {"architectures", {"MambaForCausalLM"}},
+                      {"hidden_size", 64},      {"intermediate_size", 128},
+                      {"num_hidden_layers", 2}, {"state_size", 16},
+                      {"conv_kernel", 4},       {"time_step_rank", 4},
+                      {"vocab_size", 10}};
+  EXPECT_EQ(warnings(mamba, {embedding_}, general), "");
+  EXPECT_THAT(warnings(llama_, {embedding_}, {{"llama.attention.new_scale", 2.0f}}),
+              HasSubstr("key 'llama.attention.new_scale' is not known"));
+  EXPECT_THAT(warnings(bert, bert_tensors, {{"bert.attention.new_scale", 2.0f}}),
+              HasSubstr("key 'bert.attention.new_scale' is not known"));
+  EXPECT_THAT(warnings(mamba, {embedding_}, {{"mamba.ssm.group_count", 2.0f}}),
+              HasSubstr("key 'mamba.ssm.group_count' is not known"));
+  // Another architecture's key says nothing about this one.
+  EXPECT_EQ(warnings(llama_, {embedding_}, {{"bert.attention.new_scale", 2.0f}}), "");
 }
 
 TEST_F(GgufConfigTest, KeysThatChangeTheResultAreRefused) {
