@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <limits>
 #include <optional>
 
 #include <ATen/ops/empty.h>
@@ -21,11 +22,10 @@
 #include "data/glue.h"
 #include "data/length_batches.h"
 #include "models/language_model.h"
+#include "tokenizers/unicode.h"
 
 namespace lowbank {
 namespace {
-
-constexpr std::int64_t kMaxSentenceTokens = 128;
 
 // Cosines [S / 2] of rows 2 i and 2 i + 1, in double.
 std::vector<double> pair_cosines(const torch::Tensor& vectors_SD) {
@@ -57,20 +57,46 @@ void report_correlation(const char* name, Correlation correlation,
       bootstrap_stderr(of_sample, static_cast<std::int64_t>(scores.size()), key);
 }
 
+std::string lower(std::string_view text) {
+  std::string out;
+  for (std::size_t at = 0; at < text.size();) {
+    tokenizers::append_lower(out, tokenizers::next_code_point(text, at));
+  }
+  return out;
+}
+
+// [B, D] of hidden states [B, T, D]; mask [B, T], or undefined without padding.
+torch::Tensor pool(const torch::Tensor& hidden_BTD, const torch::Tensor& mask_BT,
+                   SentenceEncoder::Pooling pooling) {
+  using Pooling = SentenceEncoder::Pooling;
+  if (pooling == Pooling::kCls) return hidden_BTD.select(1, 0);  // padding is on the right
+  const bool is_max = pooling == Pooling::kMax;
+  if (!mask_BT.defined()) return is_max ? hidden_BTD.amax(1) : hidden_BTD.mean(1);
+  const auto mask_BT1 = mask_BT.unsqueeze(-1);
+  // Multiplying by the mask would not do: a hidden state at padding might be infinite.
+  const auto filled = [&](double value) {
+    return hidden_BTD.masked_fill(mask_BT1.logical_not(), value);
+  };
+  if (is_max) return filled(-std::numeric_limits<double>::infinity()).amax(1);
+  return filled(0).sum(1) / mask_BT1.sum(1);
+}
+
 }  // namespace
 
 SentencePairs open_sentence_pairs(const std::string& path, std::int64_t limit,
                                   const tokenizers::Tokenizer& tokenizer,
-                                  std::int64_t max_context) {
+                                  const SentenceEncoder& encoder, std::int64_t max_context) {
   const auto examples = read_glue(glue_task("sts-b"), path, GlueSplit::kDev, limit);
+  constexpr auto kAny = std::numeric_limits<std::int64_t>::max();
   const std::int64_t max_tokens =
-      max_context > 0 ? std::min(max_context, kMaxSentenceTokens) : kMaxSentenceTokens;
+      std::min(max_context > 0 ? max_context : kAny, encoder.max_tokens.value_or(kAny));
   SentencePairs out;
   out.path = path;
   out.pad_id = tokenizer.special_ids().pad.value_or(0);
   for (const auto& example : examples) {
     for (const auto* sentence : {&example.first, &example.second}) {
-      out.sentences.push_back(tokenizer.encode_pair(*sentence, std::nullopt, max_tokens));
+      const std::string text = encoder.lower_case ? lower(*sentence) : *sentence;
+      out.sentences.push_back(tokenizer.encode_pair(text, std::nullopt, max_tokens));
       if (out.sentences.back().ids.empty()) {
         throw ConfigError(fmt::format("{}: the tokenizer makes no token of '{}'", path, *sentence));
       }
@@ -81,10 +107,10 @@ SentencePairs open_sentence_pairs(const std::string& path, std::int64_t limit,
   return out;
 }
 
-torch::Tensor mean_pooled_vectors(LanguageModel& model,
-                                  const std::vector<tokenizers::PairEncoding>& sentences,
-                                  std::int64_t pad_id, std::int64_t batch_size,
-                                  bool show_progress) {
+torch::Tensor pooled_vectors(LanguageModel& model,
+                             const std::vector<tokenizers::PairEncoding>& sentences,
+                             SentenceEncoder::Pooling pooling, std::int64_t pad_id,
+                             std::int64_t batch_size, bool show_progress) {
   const c10::InferenceMode inference;
   const auto device = model.parameters().front().device();
   const auto batches = length_sorted_batches(sequence_lengths(sentences), batch_size);
@@ -99,22 +125,14 @@ torch::Tensor mean_pooled_vectors(LanguageModel& model,
       throw Interrupted("stopped; nothing was saved, start the same command again");
     }
     const auto batch = pad_batch(sentences, indices, pad_id);
-    torch::Tensor mean_BD;
-    if (batch.mask_BT.defined()) {
-      const auto mask_BT = batch.mask_BT.to(device);
-      const auto hidden_BTD = model.hidden_states({batch.ids_BT.to(device), mask_BT});
-      const auto mask_BT1 = mask_BT.unsqueeze(-1);
-      // Multiplying by the mask would not do: a hidden state at padding might be infinite.
-      mean_BD =
-          hidden_BTD.to(at::kFloat).masked_fill(mask_BT1.logical_not(), 0).sum(1) / mask_BT1.sum(1);
-    } else {
-      mean_BD = model.hidden_states(batch.ids_BT.to(device)).to(at::kFloat).mean(1);
-    }
+    const auto mask_BT = batch.mask_BT.defined() ? batch.mask_BT.to(device) : torch::Tensor();
+    const auto hidden_BTD = model.hidden_states({batch.ids_BT.to(device), mask_BT}).to(at::kFloat);
+    const auto pooled_BD = pool(hidden_BTD, mask_BT, pooling);
     if (!vectors_SD.defined()) {
       vectors_SD =
-          at::empty({static_cast<std::int64_t>(sentences.size()), mean_BD.size(1)}, at::kFloat);
+          at::empty({static_cast<std::int64_t>(sentences.size()), pooled_BD.size(1)}, at::kFloat);
     }
-    vectors_SD.index_copy_(0, at::tensor(indices, at::kLong), mean_BD.cpu());
+    vectors_SD.index_copy_(0, at::tensor(indices, at::kLong), pooled_BD.cpu());
     num_done += static_cast<std::int64_t>(indices.size());
     if (bar) bar->update(num_done);
   }
@@ -127,7 +145,8 @@ torch::Tensor mean_pooled_vectors(LanguageModel& model,
 }
 
 void evaluate_sentence_pairs(LanguageModel& model, const SentencePairs& pairs,
-                             std::int64_t batch_size, const RandomKey& key, Metrics& metrics) {
+                             SentenceEncoder::Pooling pooling, std::int64_t batch_size,
+                             const RandomKey& key, Metrics& metrics) {
   const auto [lowest, highest] = std::minmax_element(pairs.scores.begin(), pairs.scores.end());
   if (*lowest == *highest) {
     throw ConfigError(
@@ -135,8 +154,8 @@ void evaluate_sentence_pairs(LanguageModel& model, const SentencePairs& pairs,
                     pairs.path, pairs.scores.size(), *lowest));
   }
   const auto start = std::chrono::steady_clock::now();
-  const auto cosines = pair_cosines(mean_pooled_vectors(model, pairs.sentences, pairs.pad_id,
-                                                        batch_size, /*show_progress=*/true));
+  const auto cosines = pair_cosines(pooled_vectors(model, pairs.sentences, pooling, pairs.pad_id,
+                                                   batch_size, /*show_progress=*/true));
   const double seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   report_correlation("pearson", pearson_correlation, cosines, pairs.scores, key, metrics);

@@ -8,6 +8,7 @@
 
 #include "config/run_stage.h"
 #include "core/philox.h"
+#include "io/sentence_encoder.h"
 #include "tokenizers/tokenizer.h"
 
 namespace lowbank {
@@ -24,23 +25,28 @@ struct SentencePairs {
 };
 
 /// Reads the first `limit` pairs (0 = all) of STS-B's dev.tsv in the folder `path` (rules:
-/// docs/evaluate.md). Sentences are cut to 128 tokens, or to `max_context` if that is less.
+/// docs/evaluate.md). Sentences are made lower case if `encoder` says so, and cut to its max_tokens,
+/// or to `max_context` (0 = no limit) if that is less.
 /// Errors: as read_glue and Tokenizer::encode_pair; ConfigError for a sentence without a token.
 SentencePairs open_sentence_pairs(const std::string& path, std::int64_t limit,
-                                  const tokenizers::Tokenizer& tokenizer, std::int64_t max_context);
+                                  const tokenizers::Tokenizer& tokenizer,
+                                  const SentenceEncoder& encoder, std::int64_t max_context);
 
-/// One vector for each sentence, [S, D] float32 on the CPU, in the order of `sentences`: the mean
-/// of the last hidden states over the sentence's tokens. Sentences of about one length run
-/// together, `batch_size` at a time; padding has no effect.
+/// One vector for each sentence, [S, D] float32 on the CPU, in the order of `sentences`: of the last
+/// hidden states of the sentence's tokens the mean, the first, or the largest value of each
+/// dimension. Sentences of about one length run together, `batch_size` at a time; padding has no
+/// effect.
 /// Errors: ResourceError for a vector that is not finite; Interrupted after Ctrl-C.
-torch::Tensor mean_pooled_vectors(LanguageModel& model,
-                                  const std::vector<tokenizers::PairEncoding>& sentences,
-                                  std::int64_t pad_id, std::int64_t batch_size, bool show_progress);
+torch::Tensor pooled_vectors(LanguageModel& model,
+                             const std::vector<tokenizers::PairEncoding>& sentences,
+                             SentenceEncoder::Pooling pooling, std::int64_t pad_id,
+                             std::int64_t batch_size, bool show_progress);
 
 /// Adds the correlations of the pairs' cosine similarities with their scores to the metrics, each
-/// with its bootstrapped standard error, whose samples `key` draws. Errors: as mean_pooled_vectors;
+/// with its bootstrapped standard error, whose samples `key` draws. Errors: as pooled_vectors;
 /// ConfigError if all scores are equal.
 void evaluate_sentence_pairs(LanguageModel& model, const SentencePairs& pairs,
-                             std::int64_t batch_size, const RandomKey& key, Metrics& metrics);
+                             SentenceEncoder::Pooling pooling, std::int64_t batch_size,
+                             const RandomKey& key, Metrics& metrics);
 
 }  // namespace lowbank

@@ -300,6 +300,18 @@ Gain gain_over(const Row* base, const Row& row) {
   return gain;
 }
 
+// "calibrated": modelled by constants that were fitted to measurements of the machine itself.
+std::string provenance_of(const pim::System& system, const std::string& mode) {
+  const pim::SystemPreset preset = system.presets().front();
+  const auto is_fitted = [](const pim::Constant& constant) {
+    return constant.key == "gemm_launch_us" && constant.source.starts_with("fitted by");
+  };
+  const bool is_fitted_gpu =
+      preset.kind == pim::SystemKind::kGpu && mode == "physical" &&
+      std::any_of(preset.constants.begin(), preset.constants.end(), is_fitted);
+  return is_fitted_gpu || preset.kind == pim::SystemKind::kCpu ? "calibrated" : "modelled";
+}
+
 EstimateResult::Row row_figures(const Row& row, const Gain& by_workload, const Gain& by_system,
                                 const std::string& mode) {
   const pim::Workload& workload = row.workload();
@@ -308,6 +320,7 @@ EstimateResult::Row row_figures(const Row& row, const Gain& by_workload, const G
       .workload = row.point->source->name,
       .system = row.system->name,
       .phase = row_phase_name(row.phase),
+      .origin = provenance_of(*row.system->system, mode),
       .mode = mode,
       .batch = workload.batch,
       .context = workload.context,

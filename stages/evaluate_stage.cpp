@@ -1,14 +1,19 @@
 #include "stages/evaluate_stage.h"
 
+#include <string_view>
+#include <utility>
+
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "config/choose.h"
 #include "core/error.h"
 #include "core/log.h"
 #include "core/text.h"
 #include "eval/generate.h"
 #include "eval/perplexity.h"
 #include "eval/sentence_similarity.h"
+#include "io/sentence_encoder.h"
 #include "models/factory.h"
 #include "models/language_model.h"
 #include "stages/perplexity_options.h"
@@ -16,6 +21,9 @@
 
 namespace lowbank {
 namespace {
+
+// Of a sentence, for encoders that say nothing about it.
+constexpr std::int64_t kSentenceTokens = 128;
 
 void evaluate_perplexity(const EvaluateConfig& config, RunDir* out, Metrics& metrics) {
   const RuntimeOptions runtime = runtime_options(config.common);
@@ -51,12 +59,25 @@ void evaluate_sts_b(const EvaluateConfig& config, RunDir* out, Metrics& metrics)
   }
   const auto tokenizer = tokenizers::open_tokenizer(loaded.folder);
   check_vocabulary(*tokenizer, *loaded.model, loaded.folder);
-  const auto pairs = open_sentence_pairs(config.perplexity.data, config.limit, *tokenizer,
+  using Pooling = SentenceEncoder::Pooling;
+  const std::initializer_list<std::pair<std::string_view, Pooling>> poolings = {
+      {"mean", Pooling::kMean}, {"cls", Pooling::kCls}, {"max", Pooling::kMax}};
+  SentenceEncoder encoder;
+  encoder.max_tokens = kSentenceTokens;
+  if (config.pooling == "auto") {
+    if (const auto described = read_sentence_encoder(loaded.folder)) encoder = *described;
+  } else {
+    encoder.pooling = choose<Pooling>(config.pooling, poolings);
+  }
+  const auto pairs = open_sentence_pairs(config.perplexity.data, config.limit, *tokenizer, encoder,
                                          loaded.model->max_context());
   if (out != nullptr) out->begin();
   const auto key = RandomKey(static_cast<std::uint64_t>(config.common.seed)).derive("bootstrap");
-  evaluate_sentence_pairs(*loaded.model, pairs, config.sentence_batch_size, key, metrics);
-  metrics["pooling"] = config.pooling;
+  evaluate_sentence_pairs(*loaded.model, pairs, encoder.pooling, config.sentence_batch_size, key,
+                          metrics);
+  for (const auto& [name, pooling] : poolings) {
+    if (pooling == encoder.pooling) metrics["pooling"] = name;
+  }
   metrics["limit"] = config.limit;
 }
 

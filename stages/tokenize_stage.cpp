@@ -89,7 +89,8 @@ class Output {
 
 void tokenize_stage(const TokenizeConfig& config, RunDir*, Metrics& metrics) {
   const auto tokenizer = tokenizers::open_tokenizer(
-      config.tokenizer, {.is_sentencepiece_raw = config.sentencepiece_raw});
+      config.tokenizer,
+      {.is_sentencepiece_raw = config.sentencepiece_raw, .gives_ids_without_rows = true});
   const bool is_standard_input = config.file == "-";
   JsonTextLines lines(is_standard_input ? "/dev/stdin" : config.file,
                       is_standard_input ? "standard input" : config.file, "text");

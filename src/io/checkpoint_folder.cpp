@@ -57,12 +57,23 @@ CheckpointWriter::~CheckpointWriter() {
 }
 
 std::string CheckpointWriter::staging_path(std::string_view name) const {
-  return staging_ + "/" + std::string(name);
+  const std::string path = staging_ + "/" + std::string(name);
+  if (const auto slash = name.rfind('/'); slash != std::string_view::npos) {
+    make_folders(staging_ + "/" + std::string(name.substr(0, slash)));
+  }
+  return path;
 }
 
 void CheckpointWriter::publish() {
-  const std::vector<std::string> staged = list_files(staging_);
+  std::vector<std::string> staged = list_files(staging_);
   std::error_code error;
+  for (std::filesystem::directory_iterator it(staging_, error), end; !error && it != end;
+       it.increment(error)) {
+    if (!it->is_directory(error)) continue;
+    const std::string below = it->path().filename().string();
+    make_folders(folder_ + "/" + below);
+    for (const auto& name : list_files(it->path().string())) staged.push_back(below + "/" + name);
+  }
   std::filesystem::remove(folder_ + "/config.json", error);
   for (const auto& name : list_files(folder_)) {
     if (is_checkpoint_file(name) && std::find(staged.begin(), staged.end(), name) == staged.end()) {

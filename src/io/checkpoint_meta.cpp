@@ -24,15 +24,18 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
-constexpr std::array<std::string_view, 9> kSideFiles = {"tokenizer.model",
-                                                        "tokenizer.json",
-                                                        "tokenizer_config.json",
-                                                        "special_tokens_map.json",
-                                                        "added_tokens.json",
-                                                        "vocab.txt",
-                                                        "vocab.json",
-                                                        "merges.txt",
-                                                        "generation_config.json"};
+constexpr std::string_view kSideFiles[] = {"tokenizer.model",
+                                           "tokenizer.json",
+                                           "tokenizer_config.json",
+                                           "special_tokens_map.json",
+                                           "added_tokens.json",
+                                           "vocab.txt",
+                                           "vocab.json",
+                                           "merges.txt",
+                                           "generation_config.json",
+                                           kModulesFile,
+                                           "sentence_bert_config.json",
+                                           "config_sentence_transformers.json"};
 
 constexpr JsonRules kMetaRules{.blame = JsonRules::Blame::kFile, .null_is_absent = false};
 
@@ -63,7 +66,7 @@ LayerRecord read_layer(const JsonReader& reader) {
 
 bool is_side_file(std::string_view name) {
   return name.starts_with("LICENSE") || name.starts_with("NOTICE") ||
-         std::find(kSideFiles.begin(), kSideFiles.end(), name) != kSideFiles.end();
+         std::ranges::find(kSideFiles, name) != std::end(kSideFiles);
 }
 
 std::optional<std::string> foreign_folder_hint(const std::string& path) {
@@ -165,6 +168,10 @@ void write_checkpoint_meta(const std::string& folder, const CheckpointMeta& meta
                         {"history", history}}));
 }
 
+bool is_module_folder(std::string_view name) {
+  return !name.empty() && !name.starts_with('.') && name.find('/') == std::string_view::npos;
+}
+
 std::map<std::string, std::string> read_side_files(const std::string& folder) {
   std::map<std::string, std::string> files;
   std::vector<std::string> links;
@@ -176,6 +183,17 @@ std::map<std::string, std::string> read_side_files(const std::string& folder) {
     if (it->is_symlink(error)) links.push_back(name);
   }
   if (error) throw IoError(folder + ": cannot list the folder: " + error.message());
+  if (const auto modules = files.find(std::string(kModulesFile)); modules != files.end()) {
+    const Json list = Json::parse(modules->second, nullptr, /*allow_exceptions=*/false);
+    for (const auto& module : list.is_array() ? list : Json::array()) {
+      if (!module.is_object() || !module.contains("path") || !module["path"].is_string()) continue;
+      const std::string name = module["path"].get<std::string>();
+      const fs::path file = fs::path(folder) / name / "config.json";
+      if (is_module_folder(name) && fs::is_regular_file(file, error)) {
+        files[name + "/config.json"] = read_bytes(file.string());
+      }
+    }
+  }
   std::sort(links.begin(), links.end());
   if (!links.empty()) {
     note("{}: {} {}; what {} is copied", folder, fmt::join(links, ", "),
@@ -189,7 +207,9 @@ void copy_side_files(const std::string& from_folder, const std::string& to_folde
   std::error_code error;
   if (fs::equivalent(from_folder, to_folder, error)) return;
   for (const auto& [name, bytes] : read_side_files(from_folder)) {
-    write_file((fs::path(to_folder) / name).string(), bytes);
+    const fs::path file = fs::path(to_folder) / name;
+    make_folders(file.parent_path().string());
+    write_file(file.string(), bytes);
   }
 }
 

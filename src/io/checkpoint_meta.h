@@ -40,11 +40,17 @@ std::string resolve_checkpoint(const std::string& path);
 CheckpointMeta read_checkpoint_meta(const std::string& folder);
 void write_checkpoint_meta(const std::string& folder, const CheckpointMeta& meta);
 
-/// True for the names of tokenizer, generation_config and licence files.
+/// The list of a sentence encoder's modules (io/sentence_encoder.h).
+inline constexpr std::string_view kModulesFile = "modules.json";
+/// Whether modules.json may name a folder so: one beside it.
+bool is_module_folder(std::string_view name);
+
+/// True for the names of tokenizer, generation_config, sentence encoder and licence files.
 bool is_side_file(std::string_view name);
 
-/// The tokenizer, generation_config and licence files of a checkpoint folder by name. A note names
-/// those that are links, since what they point to will be copied.
+/// Those files of a checkpoint folder by name, and the configurations of a sentence encoder's modules
+/// ("1_Pooling/config.json"). A note names those that are links, since what they point to will be
+/// copied.
 /// Errors: IoError.
 std::map<std::string, std::string> read_side_files(const std::string& folder);
 

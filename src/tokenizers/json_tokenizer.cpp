@@ -58,7 +58,8 @@ std::size_t find_word_cut(std::string_view text, bool in_chinese) {
 class JsonTokenizer : public Tokenizer {
  public:
   JsonTokenizer(const JsonReader& spec, std::unique_ptr<WordModel> model, const std::string& name,
-                const SpecialNames& names, const SpecialIds& ids, bool finds_special_tokens);
+                const SpecialNames& names, const SpecialIds& ids, bool finds_special_tokens,
+                std::optional<std::int64_t> num_rows);
 
   void encode_part(const TextPart& part, bool add_special, TokenWriter& out) const override;
   std::size_t find_cut(std::string_view text) const override;
@@ -68,7 +69,7 @@ class JsonTokenizer : public Tokenizer {
   void decode_list(const IdList& ids,
                    const std::function<void(std::string_view)>& take) const override;
   std::string decode_piece(std::int64_t previous, std::int64_t id) const override;
-  std::int64_t vocab_size() const override { return vocab_size_; }
+  std::int64_t vocab_size() const override { return num_rows_; }
   std::optional<std::int64_t> bos_id() const override { return special_.bos; }
   std::optional<std::int64_t> eos_id() const override { return special_.eos; }
   SpecialIds special_ids() const override { return special_; }
@@ -91,6 +92,7 @@ class JsonTokenizer : public Tokenizer {
   void encode_segment(TextView segment, Workspace& work, WordSink& words) const;
   std::optional<std::int64_t> find(const std::string& token) const;
   void check_id(std::int64_t id) const;
+  void check_row(std::int64_t id) const;
   /// Adds the text of `id`, if it has one and is not special.
   void add_token(std::int64_t id, std::vector<std::string>& tokens) const;
   std::string join(std::vector<std::string> tokens, const DecodeState& state) const;
@@ -103,6 +105,7 @@ class JsonTokenizer : public Tokenizer {
   std::unique_ptr<TokenDecoder> decoder_;
   std::optional<AddedTokens> added_;
   std::int64_t vocab_size_ = 0;
+  std::int64_t num_rows_ = 0;  ///< vocab_size_ without the tokens that have no row in the model
   SpecialIds special_;
   mutable std::once_flag cut_checked_;
   mutable Cuts cuts_ = Cuts::kNone;
@@ -183,7 +186,8 @@ class JsonTokenizer::WordSink : public PieceSink {
 
 JsonTokenizer::JsonTokenizer(const JsonReader& spec, std::unique_ptr<WordModel> model,
                              const std::string& name, const SpecialNames& names,
-                             const SpecialIds& ids, bool finds_special_tokens)
+                             const SpecialIds& ids, bool finds_special_tokens,
+                             std::optional<std::int64_t> num_rows)
     : name_(name), model_(std::move(model)) {
   if (spec.has("normalizer")) normalizer_ = make_normalizer(spec.at("normalizer"));
   if (spec.has("pre_tokenizer")) {
@@ -202,6 +206,9 @@ JsonTokenizer::JsonTokenizer(const JsonReader& spec, std::unique_ptr<WordModel> 
   if (!added_->tokens().empty()) {
     vocab_size_ = std::max<std::int64_t>(vocab_size_, added_->tokens().back().id + 1);
   }
+  num_rows_ = vocab_size_;
+  const auto num_own = static_cast<std::int64_t>(model_->texts().size());
+  if (num_rows && *num_rows >= num_own) num_rows_ = std::min(vocab_size_, *num_rows);
   for (const auto* form : {&post_processor_.single, &post_processor_.pair}) {
     for (const auto& part : form->parts()) {
       for (const auto id : part.ids) {
@@ -212,8 +219,9 @@ JsonTokenizer::JsonTokenizer(const JsonReader& spec, std::unique_ptr<WordModel> 
     }
   }
   const auto role = [&](const std::string& token, const std::optional<std::int64_t>& id) {
-    if (auto found = find(token)) return found;
-    return id && *id >= 0 && *id < vocab_size_ ? id : std::nullopt;
+    const auto found = find(token);
+    const auto& chosen = found ? found : id;
+    return chosen && *chosen >= 0 && *chosen < num_rows_ ? chosen : std::nullopt;
   };
   special_.bos = role(names.bos, ids.bos);
   special_.eos = role(names.eos, ids.eos);
@@ -241,6 +249,7 @@ void JsonTokenizer::encode_segment(TextView segment, Workspace& work, WordSink& 
         pre_tokenizer_.cut(segment.part(begin, end), words);
       },
       [&](const TokenMatcher::Match& match) {
+        check_row(match.id);
         words.take_added(match.id, segment.part(match.begin, match.end));
       });
 }
@@ -268,6 +277,7 @@ void JsonTokenizer::encode_body(const TextPart& part, TokenWriter& out) const {
         encode_segment(all.part(begin, end), work, words);
       },
       [&](const TokenMatcher::Match& match) {
+        check_row(match.id);
         words.take_added(match.id, all.part(match.begin, match.end));
       });
   // What was left out at the end belongs to the last token.
@@ -375,6 +385,13 @@ void JsonTokenizer::check_id(std::int64_t id) const {
   }
 }
 
+void JsonTokenizer::check_row(std::int64_t id) const {
+  if (id < num_rows_) return;
+  throw ConfigError(fmt::format(
+      "{}: the text has the added token '{}' with id {}, but the model has only {} rows", name_,
+      added_->find(id)->content, id, num_rows_));
+}
+
 void JsonTokenizer::add_token(std::int64_t id, std::vector<std::string>& tokens) const {
   if (const auto* added = added_->find(id)) {
     if (!added_->is_special(added->content)) tokens.push_back(added->content);
@@ -479,7 +496,8 @@ std::string JsonTokenizer::decode_piece(std::int64_t previous, std::int64_t id) 
 std::unique_ptr<Tokenizer> make_json_tokenizer(const nlohmann::ordered_json& spec,
                                                std::unique_ptr<WordModel> model,
                                                const std::string& name, const SpecialNames& names,
-                                               const SpecialIds& ids, bool finds_special_tokens) {
+                                               const SpecialIds& ids, bool finds_special_tokens,
+                                               std::optional<std::int64_t> num_rows) {
   const JsonReader root(spec, name, kProgramFile);
   root.check_keys({"version", "truncation", "padding", "added_tokens", "normalizer",
                    "pre_tokenizer", "post_processor", "decoder", "model"});
@@ -487,14 +505,16 @@ std::unique_ptr<Tokenizer> make_json_tokenizer(const nlohmann::ordered_json& spe
     root.at("version").fail("must be \"1.0\", got \"" + root.text("version") + "\"");
   }
   return std::make_unique<JsonTokenizer>(root, std::move(model), name, names, ids,
-                                         finds_special_tokens);
+                                         finds_special_tokens, num_rows);
 }
 
 std::unique_ptr<Tokenizer> make_json_tokenizer(const nlohmann::ordered_json& spec,
                                                const std::string& name, const SpecialNames& names,
-                                               const SpecialIds& ids, bool finds_special_tokens) {
+                                               const SpecialIds& ids, bool finds_special_tokens,
+                                               std::optional<std::int64_t> num_rows) {
   auto model = make_word_model(JsonReader(spec, name, kProgramFile).at("model"));
-  return make_json_tokenizer(spec, std::move(model), name, names, ids, finds_special_tokens);
+  return make_json_tokenizer(spec, std::move(model), name, names, ids, finds_special_tokens,
+                             num_rows);
 }
 
 }  // namespace lowbank::tokenizers

@@ -192,12 +192,12 @@ std::unique_ptr<Tokenizer> open_tokenizer(const std::string& path, const OpenOpt
   if (extension == ".gguf") return open_gguf_tokenizer(file.string());
   if (extension == ".txt") {
     // Naming the merges means the pair of files.
-    if (file.filename() != "merges.txt") return open_bert_tokenizer(file.string());
-    return open_gpt2_tokenizer((file.parent_path() / "vocab.json").string());
+    if (file.filename() != "merges.txt") return open_bert_tokenizer(file.string(), options);
+    return open_gpt2_tokenizer((file.parent_path() / "vocab.json").string(), options);
   }
   if (extension == ".json") {
-    return file.filename() == "vocab.json" ? open_gpt2_tokenizer(file.string())
-                                           : open_json_tokenizer(file.string());
+    return file.filename() == "vocab.json" ? open_gpt2_tokenizer(file.string(), options)
+                                           : open_json_tokenizer(file.string(), options);
   }
   const std::string bytes = read_bytes(file.string());
   const std::string folder = file.parent_path().string();
@@ -212,7 +212,7 @@ std::unique_ptr<Tokenizer> open_tokenizer(const std::string& path, const OpenOpt
     return make_tiktoken_tokenizer(bytes, file.string());
   }
   if (!options.is_sentencepiece_raw && is_llama(settings)) {
-    return make_llama_tokenizer(bytes, file.string(), settings);
+    return make_llama_tokenizer(bytes, file.string(), settings, options);
   }
   const SpecialTokens special{.add_bos = settings.flag("add_bos_token").value_or(true),
                               .add_eos = settings.flag("add_eos_token").value_or(false)};

@@ -106,6 +106,9 @@ struct OpenOptions {
   /// Read a sentencepiece model as its library does, whatever the files next to it say, and take it
   /// before a tokenizer.json.
   bool is_sentencepiece_raw = false;
+  /// Give the ids of added tokens for which the model in the folder has no rows. Otherwise a text with
+  /// such a token is a ConfigError, and vocab_size() does not count these tokens.
+  bool gives_ids_without_rows = false;
 };
 
 /// Opens a tokenizer file or the one of a checkpoint (or run) folder, with the settings in the files

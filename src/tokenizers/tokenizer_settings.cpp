@@ -195,7 +195,9 @@ void AddedTokenList::add(AddedToken token) {
   });
   if (known != tokens_.end()) {
     token.id = known->id;
-    token.special = token.special || known->special;  // the set of special texts only grows
+    // A special token stays special, and stays in the list that it was found by first.
+    if (known->special) token.normalized = known->normalized;
+    token.special = token.special || known->special;
     *known = std::move(token);
     return;
   }
@@ -358,6 +360,12 @@ SpecialIds TokenizerSettings::ids() const {
     return std::nullopt;
   };
   return {.bos = id("bos_token_id"), .eos = id("eos_token_id"), .pad = id("pad_token_id")};
+}
+
+std::optional<std::int64_t> TokenizerSettings::num_model_rows() const {
+  const auto size = model_.find("vocab_size");
+  const bool is_size = size && size->value().is_number_unsigned();
+  return is_size ? std::optional(size->integer()) : std::nullopt;
 }
 
 void TokenizerSettings::add_tokens(AddedTokenList& list, const char* absent_class) const {

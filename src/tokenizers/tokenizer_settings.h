@@ -91,6 +91,8 @@ class TokenizerSettings {
   SpecialNames names(const char* absent_class) const;
   /// The ids in generation_config.json and config.json.
   SpecialIds ids() const;
+  /// vocab_size of config.json.
+  std::optional<std::int64_t> num_model_rows() const;
   /// Whether the text of a special token in a text is its id (split_special_tokens is not set).
   bool finds_special_tokens() const { return !flag("split_special_tokens").value_or(false); }
 

@@ -51,6 +51,10 @@ void check_class(const TokenizerSettings& settings, const char* absent,
                   name, fmt::join(classes, ", ")));
 }
 
+std::optional<std::int64_t> rows_of(const TokenizerSettings& settings, const OpenOptions& options) {
+  return options.gives_ids_without_rows ? std::nullopt : settings.num_model_rows();
+}
+
 AddedTokenList added_to(const Json& vocabulary) {
   auto ids = std::make_shared<std::unordered_map<std::string, std::int64_t>>();
   for (const auto& [token, id] : vocabulary.items()) {
@@ -171,7 +175,8 @@ std::optional<std::int64_t> id_or_nothing(std::int32_t id) {
 
 }  // namespace
 
-std::unique_ptr<Tokenizer> open_json_tokenizer(const std::string& path) {
+std::unique_ptr<Tokenizer> open_json_tokenizer(const std::string& path,
+                                               const OpenOptions& options) {
   Json spec = read_json(path);
   const TokenizerSettings settings = settings_next_to(path);
   if (settings.wants_sentencepiece()) {
@@ -179,7 +184,7 @@ std::unique_ptr<Tokenizer> open_json_tokenizer(const std::string& path) {
     std::error_code error;
     if (fs::is_regular_file(model, error)) {
       const std::string bytes = read_bytes(model);
-      if (!is_tiktoken(bytes)) return make_llama_tokenizer(bytes, model, settings);
+      if (!is_tiktoken(bytes)) return make_llama_tokenizer(bytes, model, settings, options);
     }
   }
   SpecialNames names = settings.names("");
@@ -190,10 +195,12 @@ std::unique_ptr<Tokenizer> open_json_tokenizer(const std::string& path) {
       names.unk = model->text("unk_token", "");
     }
   }
-  return make_json_tokenizer(spec, path, names, settings.ids(), settings.finds_special_tokens());
+  return make_json_tokenizer(spec, path, names, settings.ids(), settings.finds_special_tokens(),
+                             rows_of(settings, options));
 }
 
-std::unique_ptr<Tokenizer> open_gpt2_tokenizer(const std::string& path) {
+std::unique_ptr<Tokenizer> open_gpt2_tokenizer(const std::string& path,
+                                               const OpenOptions& options) {
   const Json vocabulary = read_json(path);
   constexpr const char* kClass = "GPT2Tokenizer";
   const TokenizerSettings settings = settings_next_to(path);
@@ -237,10 +244,12 @@ std::unique_ptr<Tokenizer> open_gpt2_tokenizer(const std::string& path) {
       {"post_processor", processor},
       {"decoder", decoder},
       {"model", {{"type", "BPE"}, {"vocab", vocabulary}, {"merges", std::move(merges)}}}};
-  return make_json_tokenizer(spec, path, names, settings.ids(), settings.finds_special_tokens());
+  return make_json_tokenizer(spec, path, names, settings.ids(), settings.finds_special_tokens(),
+                             rows_of(settings, options));
 }
 
-std::unique_ptr<Tokenizer> open_bert_tokenizer(const std::string& path) {
+std::unique_ptr<Tokenizer> open_bert_tokenizer(const std::string& path,
+                                               const OpenOptions& options) {
   const std::string content = read_text(path);
   constexpr const char* kClass = "BertTokenizer";
   const TokenizerSettings settings = settings_next_to(path);
@@ -293,11 +302,13 @@ std::unique_ptr<Tokenizer> open_bert_tokenizer(const std::string& path) {
           {names.sep, {{"ids", Json::array({sep->id})}}}}}}},
       {"decoder", decoder},
       {"model", {{"type", "WordPiece"}, {"unk_token", names.unk}, {"vocab", vocabulary}}}};
-  return make_json_tokenizer(spec, path, names, settings.ids(), settings.finds_special_tokens());
+  return make_json_tokenizer(spec, path, names, settings.ids(), settings.finds_special_tokens(),
+                             rows_of(settings, options));
 }
 
 std::unique_ptr<Tokenizer> make_llama_tokenizer(const std::string& bytes, const std::string& name,
-                                                const TokenizerSettings& settings) {
+                                                const TokenizerSettings& settings,
+                                                const OpenOptions& options) {
   SentencepieceModel pieces = read_sentencepiece_model(bytes, name);
   const bool removes_extra_spaces = pieces.remove_extra_whitespaces;
   const SpecialIds own = {.bos = id_or_nothing(pieces.bos_id),
@@ -319,7 +330,7 @@ std::unique_ptr<Tokenizer> make_llama_tokenizer(const std::string& bytes, const 
   if (!ids.eos) ids.eos = own.eos;
   if (!ids.pad) ids.pad = own.pad;
   return make_json_tokenizer(spec, std::move(model), name, settings.names("LlamaTokenizer"), ids,
-                             settings.finds_special_tokens());
+                             settings.finds_special_tokens(), rows_of(settings, options));
 }
 
 bool is_tiktoken(std::string_view bytes) {

@@ -220,6 +220,8 @@ def cases():
         yield f"{name} map", name, config(gpt2, special_tokens_map_json={"pad_token": token("<pad>", lstrip=True), "mask_token": "<mask>"})
         yield f"{name} model type only", name, {"config.json": {"model_type": "gpt2"}}
     yield "a tokenizer.json before added_tokens.json", "flags_json", config(gpt2, added_tokens_json={"<|x|>": 420, "tok": 421, "<pad>": 422})
+    yield "a special token keeps its list", "bert_json", config({"tokenizer_class": "BertTokenizer", "do_lower_case": False, "added_tokens_decoder": {
+        "4": token("[MASK]", normalized=True)}})  # fmt: skip
     yield "a special token of a tokenizer.json", "flags_json", config(gpt2, special_tokens_map_json={"pad_token": token("tok", lstrip=False)})
     yield "a tokenizer.json before config", "flags_json", config(gpt2 | {"pad_token": "tok"})
     yield "added_tokens_decoder before a tokenizer.json", "flags_json", config(gpt2 | {"added_tokens_decoder": {

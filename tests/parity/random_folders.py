@@ -276,13 +276,12 @@ def as_version_5(reference, folder):
     is_made = not (folder / "tokenizer.json").exists() or (prefix is not None and (folder / "tokenizer.model").exists())
     if type(reference).__name__ != "LlamaTokenizerFast" or not is_made or config.get("legacy") is False:
         return
-    backend = reference.backend_tokenizer
-    raw = [AddedToken(token.content, single_word=token.single_word, lstrip=token.lstrip, rstrip=token.rstrip,
-                      normalized=False, special=token.special) for token in reference.added_tokens_decoder.values()]
-    backend.add_tokens([token for token in raw if not token.special])
-    backend.add_special_tokens([token for token in raw if token.special])
-    backend.normalizer = normalizers.Sequence([])
-    backend.pre_tokenizer = pre_tokenizers.Metaspace("\u2581", "never" if prefix is False else "always", split=False)
+    spec = json.loads(reference.backend_tokenizer.to_str())
+    spec["added_tokens"] = [token | {"normalized": False} for token in spec["added_tokens"]]
+    spec["normalizer"] = None
+    spec["pre_tokenizer"] = {"type": "Metaspace", "replacement": "\u2581", "split": False,
+                             "prepend_scheme": "never" if prefix is False else "always"}
+    reference._tokenizer = Tokenizer.from_str(json.dumps(spec))
 
 
 class Folders:

@@ -131,6 +131,30 @@ TEST_F(Cases, CompressKeepsTheWidthOfItsSource) {
   EXPECT_EQ(types({"--dtype", "f32"}), std::set{ElementType::kF32});
 }
 
+TEST_F(Cases, ASentenceEncoderSaysHowItPools) {
+  const std::string folder = kCases + "P06_sentence_transformers/";
+  const auto pearson = [&](const std::string& model, const std::string& data,
+                           std::vector<std::string> more = {}) {
+    std::vector<std::string> words = {model,         "--task", "sts-b",           "--data",
+                                      folder + data, "--out",  folder_.path("e"), "--json"};
+    words.insert(words.end(), more.begin(), more.end());
+    const auto result = run_command("lowbank-evaluate", words);
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    return Json::parse(last_line(result.out))["pearson"].get<double>();
+  };
+  const Json expected = read_json(folder + "expected.json");
+  const double cls = expected["pearson"]["cls_pooling with STS-B"];
+  const double mean = expected["pearson_mean_pooling_128_tokens"];
+  const double lower = expected["pearson"]["lower_case with STS-B_capitals"];
+  // transformers' float32 hidden states.
+  EXPECT_NEAR(pearson(folder + "cls_pooling", "STS-B"), cls, 1e-5);
+  EXPECT_NEAR(pearson(folder + "cls_pooling", "STS-B", {"--pooling", "mean"}), mean, 1e-5);
+  EXPECT_NEAR(pearson(folder + "lower_case", "STS-B_capitals"), lower, 1e-5);
+  const std::string copy = folder_.path("copy");
+  ASSERT_EQ(run_command("lowbank-convert", {folder + "cls_pooling", copy}).exit_code, 0);
+  EXPECT_NEAR(pearson(copy, "STS-B"), cls, 1e-5) << "its files go along";
+}
+
 TEST_F(Cases, WordsAreSeparatedByUnicodeWhiteSpace) {
   const std::string folder = kCases + "P09_unicode_words/";
   const auto result = run_command(

@@ -20,7 +20,11 @@ Fields EvaluateConfig::stage_fields() const {
   Fields out = {
       checkpoint_field(&checkpoint),
       Field("task", &task, "what to measure").one_of({"perplexity", "sts-b"}),
-      Field("pooling", &pooling, "sts-b: how a sentence becomes one vector").one_of({"mean"}),
+      Field(
+          "pooling", &pooling,
+          "sts-b: how a sentence becomes one vector; auto: what the files of sentence-transformers "
+          "say, else mean")
+          .one_of({"auto", "mean", "cls", "max"}),
       Field("limit", &limit, "sts-b: use this many pairs, from the first; 0 = all")
           .at_least(0)
           .at_most(kMaxCount)};

@@ -19,6 +19,7 @@ namespace {
 
 using testing::error_text;
 using testing::TempFolder;
+using Pooling = SentenceEncoder::Pooling;
 
 constexpr const char* kWords = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\ncat\ndog\nsat\non\nmat\n";
 constexpr const char* kPairs =
@@ -46,10 +47,11 @@ class SentenceSimilarity : public ::testing::Test {
   SentenceSimilarity() : path_(folder_.file("dev.tsv", kPairs)) {}
 
   SentencePairs open(std::int64_t limit = 0) const {
-    return open_sentence_pairs(path_, limit, *tokenizer_, 12);
+    return open_sentence_pairs(path_, limit, *tokenizer_, {}, 12);
   }
   void evaluate(const SentencePairs& pairs, Metrics& metrics) const {
-    evaluate_sentence_pairs(*model_, pairs, /*batch_size=*/8, RandomKey(0), metrics);
+    evaluate_sentence_pairs(*model_, pairs, Pooling::kMean, /*batch_size=*/8, RandomKey(0),
+                            metrics);
   }
 
   TempFolder folder_;
@@ -74,24 +76,32 @@ TEST_F(SentenceSimilarity, LongSentencesAreCutAt128TokensOrAtTheModelsContext) {
   folder_.file("dev.tsv", "sentence1\tsentence2\tscore\n" + sentence + "\tdog\t1\n");
   EXPECT_EQ(open().sentences[0].ids.size(), 12u);
   EXPECT_EQ(open().sentences[0].ids.back(), 3);
-  EXPECT_EQ(open_sentence_pairs(path_, /*limit=*/0, *tokenizer_, 512).sentences[0].ids.size(),
+  const SentenceEncoder to_128_tokens{.max_tokens = 128};
+  EXPECT_EQ(open_sentence_pairs(path_, /*limit=*/0, *tokenizer_, to_128_tokens, 512)
+                .sentences[0]
+                .ids.size(),
             128u);
 }
 
 TEST_F(SentenceSimilarity, BatchesGiveTheVectorsThatSentencesGiveOneByOne) {
   const auto pairs = open();
-  std::vector<torch::Tensor> alone;
-  {
-    const torch::NoGradGuard no_grad;
-    for (const auto& sentence : pairs.sentences) {
-      const auto ids = at::tensor(sentence.ids, at::kLong).unsqueeze(0);
-      alone.push_back(model_->hidden_states(ids).mean(1).squeeze(0));
+  for (const auto pooling : {Pooling::kMean, Pooling::kCls, Pooling::kMax}) {
+    std::vector<torch::Tensor> alone;
+    {
+      const torch::NoGradGuard no_grad;
+      for (const auto& sentence : pairs.sentences) {
+        const auto hidden_TD =
+            model_->hidden_states(at::tensor(sentence.ids, at::kLong).unsqueeze(0)).squeeze(0);
+        alone.push_back(pooling == Pooling::kMean  ? hidden_TD.mean(0)
+                        : pooling == Pooling::kCls ? hidden_TD[0]
+                                                   : hidden_TD.amax(0));
+      }
     }
-  }
-  for (const std::int64_t batch_size : {1, 3, 100}) {
-    const auto vectors = mean_pooled_vectors(*model_, pairs.sentences, pairs.pad_id, batch_size,
-                                             /*show_progress=*/false);
-    EXPECT_TENSOR_NEAR(vectors, at::stack(alone), 1e-5);  // float32, two layers
+    for (const std::int64_t batch_size : {1, 3, 100}) {
+      const auto vectors = pooled_vectors(*model_, pairs.sentences, pooling, pairs.pad_id,
+                                          batch_size, /*show_progress=*/false);
+      EXPECT_TENSOR_NEAR(vectors, at::stack(alone), 1e-5);  // float32, two layers
+    }
   }
 }
 
@@ -99,7 +109,8 @@ TEST_F(SentenceSimilarity, TheFiguresAreTheCorrelationsOfCosinesAndScores) {
   const auto pairs = open();
   Metrics metrics;
   evaluate(pairs, metrics);
-  const auto vectors = mean_pooled_vectors(*model_, pairs.sentences, pairs.pad_id, 8, false);
+  const auto vectors =
+      pooled_vectors(*model_, pairs.sentences, Pooling::kMean, pairs.pad_id, 8, false);
   std::vector<double> cosines;
   for (std::int64_t i = 0; i < 8; i += 2) {
     const auto a = vectors[i].to(at::kDouble), b = vectors[i + 1].to(at::kDouble);

@@ -87,7 +87,7 @@ class TokenizerFolderParity : public ::testing::Test {
       write_files(lines_[2]["vocabularies"][line["vocabulary"].get<std::string>()], folder);
       write_files(line["files"], folder);
       SCOPED_TRACE(line["name"].get<std::string>());
-      check(line, *open_tokenizer(folder.path()));
+      check(line, *open_tokenizer(folder.path(), {.gives_ids_without_rows = true}));
     }
   }
 
@@ -217,6 +217,22 @@ TEST(TokenizerFolder, ATokenWithoutARowInTheModelIsLeftOutOfAGgufFile) {
     if (key != "tokenizer.ggml.tokens") continue;
     EXPECT_EQ(std::get<std::vector<std::string>>(value).size(), 512u);
   }
+}
+
+TEST(TokenizerFolder, ATokenWithoutARowInTheModelIsAnErrorOnlyWhereATextHasIt) {
+  const TempFolder folder;
+  folder.file("tokenizer.model", read_bytes(kSentencepieceFile));
+  folder.file("config.json", R"({"model_type": "llama", "vocab_size": 512})");
+  folder.file("tokenizer_config.json", R"({"pad_token": "<pad>"})");
+  const auto tokenizer = open_tokenizer(folder.path());
+  EXPECT_EQ(tokenizer->vocab_size(), 512);
+  EXPECT_EQ(tokenizer->special_ids().pad, std::nullopt);
+  EXPECT_EQ(tokenizer->encode("Tim"), (Ids{326}));
+  EXPECT_THAT(testing::error_text<ConfigError>([&] { tokenizer->encode("Tim<pad>"); }),
+              ::testing::HasSubstr("'<pad>' with id 512, but the model has only 512 rows"));
+  const auto all = open_tokenizer(folder.path(), {.gives_ids_without_rows = true});
+  EXPECT_EQ(all->encode("Tim<pad>"), (Ids{326, 512}));
+  EXPECT_EQ(all->special_ids().pad, 512);
 }
 
 TEST(TokenizerFolder, TheRawReadingIsThatOfTheLibrary) {
