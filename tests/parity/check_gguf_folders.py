@@ -39,7 +39,7 @@ def tokenize(bin_folder, tokenizer, texts, folder):
     file.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts), encoding="utf-8")
     command = [bin_folder / "lowbank-tokenize", tokenizer, "--file", file, "--out", folder / "ids.jsonl"]
     subprocess.run(command, check=True)
-    return [json.loads(line)["ids"] for line in (folder / "ids.jsonl").read_text().splitlines()]
+    return [json.loads(line)["ids"] for line in (folder / "ids.jsonl").open(encoding="utf-8")]
 
 
 def check(bin_folder, path, folder):
