@@ -23,6 +23,7 @@
 #include "io/gguf_model.h"
 #include "io/gguf_writer.h"
 #include "io/safetensors.h"
+#include "io/sentence_encoder.h"
 #include "tokenizers/tokenizer_files.h"
 #include "tools/convert/convert_source.h"
 
@@ -169,6 +170,20 @@ ElementType gguf_type(const ConvertConfig& config, const std::string& architectu
   return tensor.shape.back() % block_elements(type) == 0 ? type : ElementType::kF16;
 }
 
+// What a sentence encoder's folder says about pooling, as llama.cpp numbers it: 1 mean, 2 the first
+// token.
+void name_pooling(const std::string& src, GgufKeys& keys) {
+  const auto key = std::ranges::find(keys, "bert.pooling_type", &GgufKeys::value_type::first);
+  if (key == keys.end() || !fs::is_directory(src)) return;
+  const auto encoder = read_sentence_encoder(resolve_checkpoint(src));
+  if (!encoder) return;
+  if (encoder->pooling == SentenceEncoder::Pooling::kMax) {
+    throw ConfigError(src + "/" + std::string(kModulesFile) +
+                      ": GGUF has no name for a pooling of the largest values");
+  }
+  key->second = std::uint32_t{encoder->pooling == SentenceEncoder::Pooling::kCls ? 2U : 1U};
+}
+
 /// Creates a folder, and removes it again unless it is to stay.
 class NewFolder {
  public:
@@ -227,6 +242,7 @@ std::vector<TensorEntry> write_gguf(const ConvertConfig& config, ConvertSource& 
   for (auto& key : tokenizers::gguf_tokenizer_keys(source.files, model, config.src)) {
     keys.push_back(std::move(key));
   }
+  name_pooling(config.src, keys);
   const std::vector<float> divisors = gguf_rope_divisors(model);
   if (!divisors.empty()) {
     tensors.push_back({.name = "rope_freqs.weight",

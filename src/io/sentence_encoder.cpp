@@ -108,4 +108,23 @@ std::optional<SentenceEncoder> read_sentence_encoder(const std::string& folder) 
   return encoder;
 }
 
+std::map<std::string, std::string> sentence_encoder_files(Pooling pooling,
+                                                          std::int64_t hidden_size) {
+  using Json = nlohmann::ordered_json;
+  constexpr const char* kPoolingFolder = "1_Pooling";
+  const auto module = [](int number, const char* path, const char* kind) -> Json {
+    return {{"idx", number},
+            {"name", std::to_string(number)},
+            {"path", path},
+            {"type", "sentence_transformers.models." + std::string(kind)}};
+  };
+  return {{std::string(kModulesFile),
+           dump_json({module(0, "", "Transformer"), module(1, kPoolingFolder, "Pooling")})},
+          {std::string(kPoolingFolder) + "/config.json",
+           dump_json({{"word_embedding_dimension", hidden_size},
+                      {"pooling_mode_cls_token", pooling == Pooling::kCls},
+                      {"pooling_mode_mean_tokens", pooling == Pooling::kMean},
+                      {"pooling_mode_max_tokens", pooling == Pooling::kMax}})}};
+}
+
 }  // namespace lowbank

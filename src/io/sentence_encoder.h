@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 
@@ -24,5 +25,10 @@ struct SentenceEncoder {
 /// Errors:  IoError for damaged files; ConfigError naming file and key for another module or pooling
 ///          (several modes at once, weighted mean, last token).
 std::optional<SentenceEncoder> read_sentence_encoder(const std::string& folder);
+
+/// The files, by name, that make read_sentence_encoder() find this pooling of vectors of
+/// `hidden_size` values.
+std::map<std::string, std::string> sentence_encoder_files(SentenceEncoder::Pooling pooling,
+                                                          std::int64_t hidden_size);
 
 }  // namespace lowbank

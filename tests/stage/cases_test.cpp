@@ -11,6 +11,7 @@
 
 #include "core/json.h"
 #include "core/text.h"
+#include "io/gguf.h"
 #include "io/safetensors.h"
 #include "run_command.h"
 #include "temp_folder.h"
@@ -153,6 +154,13 @@ TEST_F(Cases, ASentenceEncoderSaysHowItPools) {
   const std::string copy = folder_.path("copy");
   ASSERT_EQ(run_command("lowbank-convert", {folder + "cls_pooling", copy}).exit_code, 0);
   EXPECT_NEAR(pearson(copy, "STS-B"), cls, 1e-5) << "its files go along";
+  const std::string gguf = folder_.path("model.gguf");
+  ASSERT_EQ(run_command("lowbank-convert", {copy, gguf}).exit_code, 0);
+  EXPECT_EQ(GgufFile::open(gguf)->integer("bert.pooling_type"), 2);
+  const std::string back = folder_.path("back");
+  const auto result = run_command("lowbank-convert", {gguf, back});
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_NEAR(pearson(back, "STS-B"), cls, 1e-5) << "GGUF keeps the pooling";
 }
 
 TEST_F(Cases, WordsAreSeparatedByUnicodeWhiteSpace) {

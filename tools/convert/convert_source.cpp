@@ -20,6 +20,7 @@
 #include "io/gguf_model.h"
 #include "io/llama2c.h"
 #include "io/mapped_file.h"
+#include "io/sentence_encoder.h"
 #include "io/state_spaces.h"
 #include "io/torch_file.h"
 #include "tokenizers/tokenizer.h"
@@ -239,6 +240,11 @@ void open_gguf(const std::string& path, ConvertSource& source) {
   fitter.may_lack = [&](const std::string& name) { return may_lack_in_gguf(architecture, name); };
   fitter.fit([&](const std::string& name) { return hugging_face_name(architecture, name); });
   source.files = tokenizers::tokenizer_files_from_gguf(*file);
+  // llama.cpp's number of the pooling of the first token; the mean is what a folder stands for anyway.
+  if (architecture == "bert" && file->integer("bert.pooling_type", 1) == 2) {
+    source.files.merge(sentence_encoder_files(SentenceEncoder::Pooling::kCls,
+                                              config.at("hidden_size").get<std::int64_t>()));
+  }
   if (config.contains("eos_token_id")) {
     Json generation = {{"eos_token_id", config["eos_token_id"]}};
     if (config.contains("bos_token_id")) generation["bos_token_id"] = config["bos_token_id"];

@@ -59,8 +59,8 @@ Json bert_from_gguf(const GgufConfig& gguf) {
   gguf.want_number("attention.max_alibi_bias", 0);
   // llama.cpp's enum: 0 none, 1 mean, 2 cls, 3 last, 4 rank.
   if (const auto pooling = gguf.file().integer(gguf.key("pooling_type"), 1);
-      pooling != 0 && pooling != 1) {
-    warn("{}: {} is {} (1 is mean): a folder has no place for it, a sentence's vector is the mean",
+      pooling < 0 || pooling > 2) {
+    warn("{}: {} is {}; known are 0 (none), 1 (mean) and 2 (cls): a sentence's vector is the mean",
          gguf.file().path(), gguf.key("pooling_type"), pooling);
   }
   const TensorEntry* const types = gguf.file().find("token_types.weight");

@@ -454,8 +454,8 @@ TEST_F(GgufConfigTest, OnlyAnUnknownKeyIsWarnedOf) {
   bert_keys.emplace_back("bert.attention.value_length", std::uint32_t{16});
   bert_keys.emplace_back("bert.rope.freq_base", 10000.0f);
   EXPECT_EQ(warnings(bert, bert_tensors, bert_keys), "");
-  EXPECT_THAT(warnings(bert, bert_tensors, {{"bert.pooling_type", std::uint32_t{2}}}),
-              HasSubstr("bert.pooling_type is 2"));
+  EXPECT_THAT(warnings(bert, bert_tensors, {{"bert.pooling_type", std::uint32_t{3}}}),
+              HasSubstr("bert.pooling_type is 3"));
   const Json mamba = {{"model_type", "mamba"},  {"architectures", {"MambaForCausalLM"}},
                       {"hidden_size", 64},      {"intermediate_size", 128},
                       {"num_hidden_layers", 2}, {"state_size", 16},
