@@ -73,7 +73,8 @@ TEST_F(EvaluateStsB, WhatDoesNotFitTogetherIsOneLine) {
   expect_refusal(run(folder_.path(), {}), 2, "data is missing: --data DIR");
   expect_refusal(run(folder_.path(), {"--data", folder_.path(), "--context", "64"}), 2,
                  "context: is for task perplexity");
-  expect_refusal(run(folder_.path(), {"--data", folder_.path(), "--pooling", "median"}), 2, "pooling");
+  expect_refusal(run(folder_.path(), {"--data", folder_.path(), "--pooling", "median"}), 2,
+                 "pooling");
   expect_refusal(run(kFixtures + "llama_gqa_tied", {"--data", folder_.path()}), 2,
                  "needs an encoder");
   expect_refusal(run(folder_.path(), {"--data", kFixtures}), 3, "has neither dev.tsv nor");
