@@ -184,24 +184,6 @@ void name_pooling(const std::string& src, GgufKeys& keys) {
   key->second = std::uint32_t{encoder->pooling == SentenceEncoder::Pooling::kCls ? 2U : 1U};
 }
 
-/// Creates a folder, and removes it again unless it is to stay.
-class NewFolder {
- public:
-  /// Creates nothing for "". Errors: IoError.
-  explicit NewFolder(std::string path)
-      : path_(std::move(path)), topmost_(path_.empty() ? "" : make_folders(path_)) {}
-  ~NewFolder() {
-    if (!topmost_.empty()) remove_folders(path_, topmost_);
-  }
-  NewFolder(const NewFolder&) = delete;
-  NewFolder& operator=(const NewFolder&) = delete;
-  void keep() { topmost_.clear(); }
-
- private:
-  std::string path_;
-  std::string topmost_;
-};
-
 /// Writes the model and its tokenizer as one GGUF file; returns its tensors. Parameters that GGUF
 /// has no place for are moved to source.dropped.
 std::vector<TensorEntry> write_gguf(const ConvertConfig& config, ConvertSource& source,
@@ -249,7 +231,7 @@ std::vector<TensorEntry> write_gguf(const ConvertConfig& config, ConvertSource& 
                        .type = ElementType::kF32,
                        .shape = {static_cast<std::int64_t>(divisors.size())}});
   }
-  NewFolder folder(out == nullptr ? "" : out->path());
+  if (out != nullptr) out->lock();  // the file lies in its folder before begin() looks into it
   GgufWriter file(path, keys, tensors);
   TensorProgress progress(kept.size());
   for (std::size_t i = 0; i < kept.size(); ++i) {
@@ -258,7 +240,6 @@ std::vector<TensorEntry> write_gguf(const ConvertConfig& config, ConvertSource& 
                   [&](std::span<const std::byte> bytes) { file.write(bytes); });
   }
   if (!divisors.empty()) file.write(std::as_bytes(std::span(divisors)));
-  folder.keep();
   if (out != nullptr) out->begin();
   file.commit();
   return file.order();

@@ -227,9 +227,8 @@ class KernelFitter {
 
   void add(const std::string& kind, const TimedKernels& kernels) {
     const SystemPreset machine = fit_.preset.with_hardware(/*as_built=*/true);
-    if (kernels.size() < kLeastKernels) {
-      compare(kind, kernels);
-    } else if (kind == "prompt_attention") {
+    if (kernels.size() < kLeastKernels) return compare(kind, kernels);
+    if (kind == "prompt_attention") {
       fit_one(kind, kernels, PromptAttention(machine), PromptAttention::constants(),
               [](const PromptAttention& rule, const TimedKernel& kernel) {
                 return rule.seconds(kernel.attention);

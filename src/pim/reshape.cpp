@@ -162,8 +162,10 @@ bool reads_context(const Operator& op, std::int64_t context) {
 double kept_elements(const Operator& op, std::int64_t batch) {
   switch (op.kind) {
     case OperatorKind::kScore:
-    case OperatorKind::kAttend:
-      return area(op.n, op.k) * static_cast<double>(op.count / op.queries_per_cache);
+    case OperatorKind::kAttend: {
+      const std::int64_t num_caches = op.count / op.queries_per_cache;
+      return area(op.n, op.k) * static_cast<double>(num_caches);
+    }
     case OperatorKind::kStateUpdate:
       return area(op.n, op.k) * static_cast<double>(op.count);
     case OperatorKind::kScan:

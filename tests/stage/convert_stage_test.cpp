@@ -238,6 +238,16 @@ TEST_F(ConvertStage, AModelGoesToGgufAndBackUnchanged) {
   }
 }
 
+TEST_F(ConvertStage, AGgufFileMayLieInARunFolder) {
+  for (int i = 0; i < 2; ++i) {  // a second time over the first
+    const auto result = convert(kFolder, {"--to", "gguf"});
+    ASSERT_EQ(result.exit_code, 0) << result.err;
+    for (const char* name : {"model.gguf", "resolved.json", "run.json"}) {
+      EXPECT_TRUE(fs::exists(target_ + "/" + name)) << name;
+    }
+  }
+}
+
 TEST_F(ConvertStage, QuantisedGgufFilesKeepVectorsInFloat32) {
   const std::string gguf = folder_.path("model.gguf");
   const auto result = run_command("lowbank-convert", {kFolder, gguf, "--dtype", "q8_0"});

@@ -53,8 +53,9 @@ Json bert_from_gguf(const GgufConfig& gguf) {
   }
   const auto hidden = gguf.size("embedding_length"), heads = gguf.size("attention.head_count");
   gguf.want_number("attention.head_count_kv", static_cast<double>(heads));
+  const std::int64_t head_dim = hidden / heads;
   for (const auto* length : {"attention.key_length", "attention.value_length"}) {
-    gguf.want_number(length, static_cast<double>(hidden / heads));
+    gguf.want_number(length, static_cast<double>(head_dim));
   }
   gguf.want_number("attention.max_alibi_bias", 0);
   // llama.cpp's enum: 0 none, 1 mean, 2 cls, 3 last, 4 rank.
