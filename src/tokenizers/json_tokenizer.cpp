@@ -149,7 +149,10 @@ class JsonTokenizer::WordSink : public PieceSink {
     const auto add_tokens = [&](std::span<const WordToken> tokens) {
       for (const auto& token : tokens) {
         size += token.size;
-        add(token.id, out_.with_ends() ? word.origin(size - 1).end : shift_);
+        // All but the last of the bytes that stand for a character end where the character begins.
+        add(token.id, !out_.with_ends() ? shift_
+                      : size > 0        ? word.origin(size - 1).end
+                                        : word.origin(0).begin);
       }
     };
     if (word.text.size() > WordCache::kMaxWordBytes) {
